@@ -1,0 +1,51 @@
+# Two commands for users, four for developers. Every one creates .venv and installs what it needs.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3
+# Address of PyTorch's CPU wheel index; needed on Linux where the default torch wheel is a CUDA build (see README).
+TORCH_INDEX ?=
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+CONSTRAINTS := deploy/constraints.txt
+
+.PHONY: demo test check check-all bench proto clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.runtime
+	@$(VENV)/bin/python -m deploy.demo
+
+test: $(VENV)/.dev
+	$(VENV)/bin/python -m pytest -m "not slow" -n 2 --dist loadgroup tests
+
+check: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+check-all: check
+	$(VENV)/bin/python -m pytest -m "slow or not slow" -n 2 --dist loadgroup tests
+
+bench: $(VENV)/.bench
+	$(VENV)/bin/python -m tests.bench
+
+proto: $(VENV)/.dev
+	$(VENV)/bin/python -m grpc_tools.protoc -I secagg/wire --python_out=secagg/wire --pyi_out=secagg/wire secagg/wire/wardround.proto
+
+$(VENV)/bin/python:
+	@$(PYTHON) deploy/install.py venv $(VENV)
+
+$(VENV)/.runtime: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
+	@$(VENV)/bin/python deploy/install.py extras study --torch-index "$(TORCH_INDEX)"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	@$(VENV)/bin/python deploy/install.py extras dev --torch-index "$(TORCH_INDEX)"
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	@$(VENV)/bin/python deploy/install.py extras bench --torch-index "$(TORCH_INDEX)"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache .hypothesis
