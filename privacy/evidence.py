@@ -81,8 +81,7 @@ class TestRecord(_Record):
 
     id: str
     outcome: Literal["passed", "failed", "skipped"]
-    threat: str
-    control: str
+    controls: tuple[str, ...]
 
 
 class TestEvidence(_Record):
