@@ -1,0 +1,260 @@
+"""What a list of releases costs one patient, and the same question asked in other ways.
+
+The figure is the privacy loss distribution (PLD) of dp-accounting, pessimistic, on fixed grids, so that two
+parties who hold the same releases get the same number. Where every release is a full-batch Gaussian the exact
+closed form (Gaussian DP) is used. Renyi DP is the second opinion: other mathematics, always at least as large.
+
+Source: Koskela, Jalko & Honkela 2020 (arXiv 1906.03049) and Doroshenko et al. 2022 (arXiv 2207.04380) for the PLD;
+Ganesh 2024 (arXiv 2401.10294) for mixtures; Dong, Roth & Su 2022 for Gaussian DP; Mironov 2017 for Renyi DP.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from math import exp, inf, sqrt
+from typing import Literal
+
+import numpy as np
+from dp_accounting import NeighboringRelation, get_epsilon_gaussian, get_sigma_gaussian
+from dp_accounting.pld import PLDAccountant
+from dp_accounting.rdp import RdpAccountant
+from dp_accounting.rdp.rdp_privacy_accountant import compute_epsilon
+from scipy.special import ndtr, ndtri
+
+from privacy.guarantee import Adjacency, Guarantee
+from privacy.mixture import sampled_rdp
+from privacy.plan import DpPlan, Release
+
+Accountant = Literal["pld", "rdp"]
+
+# Stands for 4 exp(-8 pi^2) per released coordinate, the distance between the continuous Gaussian that is accounted
+# and the discrete one that is drawn: 2e-34 each, so 1e-12 covers 10^21 coordinates.
+DISCRETIZATION_EPSILON = 1e-12
+
+# Widths of the PLD grid by the size of the Renyi epsilon, and for mixtures, whose losses take longer to tabulate.
+# Fixed numbers: two parties that account the same releases must use the same grid.
+INTERVALS = ((20.0, 1e-4), (200.0, 1e-3), (inf, 1e-2))
+MIXTURE_INTERVAL = 1e-3
+
+RDP_ORDERS = tuple(float(order) for order in (*range(2, 65), *range(72, 257, 8), 384, 512, 1024))
+
+CURVE_DELTAS = tuple(10.0**-exponent for exponent in range(2, 11))
+TRADEOFF_FPRS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5)
+
+ASSUMPTIONS = (
+    "a patient's rows lie in one hospital only",
+    "the hospital's machine runs this code and its operating system's entropy is unpredictable",
+)
+
+
+class AccountingError(ValueError):
+    """The accountant asked for has no theorem for these releases."""
+
+
+def merged(releases: Iterable[Release]) -> tuple[Release, ...]:
+    """Releases with equal parameters added up over their steps, in one canonical order.
+
+    A plan and the ledger entries of its rounds become the same value, and so exactly the same epsilon.
+    """
+    steps: dict[Release, int] = {}
+    for release in releases:
+        # The name, clip and units say what was released; they do not change what it costs.
+        key = replace(release, steps=1)
+        steps[key] = steps.get(key, 0) + release.steps
+    return tuple(sorted((replace(key, steps=n) for key, n in steps.items()), key=repr))
+
+
+def gdp_epsilon(mu: float, delta: float) -> float:
+    """Epsilon at `delta` of mu-Gaussian DP (Balle & Wang 2018, theorem 8), rounded up by the search tolerance."""
+    if mu <= 0:
+        return 0.0
+    return float(get_epsilon_gaussian(1 / mu, delta, tol=1e-12)) + 1e-11
+
+
+def gdp_mu(epsilon: float, delta: float) -> float:
+    """Largest mu whose Gaussian DP is (epsilon, delta)-DP; the inverse of `gdp_epsilon`."""
+    return 1 / float(get_sigma_gaussian(epsilon, delta))
+
+
+def gaussian_mu(releases: Iterable[Release]) -> float | None:
+    """mu of the composition when every release is full batch, else None: sqrt(sum of steps (rows / z)^2)."""
+    total = 0.0
+    for release in releases:
+        if release.kind != "gaussian":
+            return None
+        total += release.steps * (release.sensitivity_rows / release.accounted_multiplier()) ** 2
+    return sqrt(total)
+
+
+def spent(
+    events: Sequence[Release],
+    delta: float,
+    adjacency: Adjacency = "add/remove",
+    accountant: Accountant = "pld",
+    *,
+    view: str = "coordinator",
+) -> Guarantee:
+    """Guarantee of all `events` together at `delta`.
+
+    Args:
+        events: what was or will be released; empty costs nothing.
+        delta: in (0, 1).
+        adjacency: "add/remove" one patient, or "replace" one by another.
+        accountant: "pld", the figure, or "rdp", the second opinion for "add/remove" only.
+        view: who sees these releases.
+
+    Raises:
+        AccountingError: "rdp" with "replace", for which there is no sampled theorem.
+        ValueError: delta outside (0, 1).
+    """
+    if not 0 < delta < 1:
+        raise ValueError(f"delta {delta} must be in (0, 1)")
+    releases = merged(events)
+    if not releases:
+        epsilon = 0.0
+    elif accountant == "rdp":
+        if adjacency != "add/remove":
+            raise AccountingError("the Renyi accountant has no sampled theorem for 'replace'; use 'pld'")
+        epsilon = _rdp_epsilon(releases, delta, RDP_ORDERS) + DISCRETIZATION_EPSILON
+    else:
+        epsilon = _pld_epsilon(releases, delta, adjacency) + DISCRETIZATION_EPSILON
+    return Guarantee.dp(epsilon, delta, adjacency=adjacency, view=view, assumptions=ASSUMPTIONS)
+
+
+def renyi_epsilon(events: Sequence[Release], delta: float, order: int) -> float:
+    """Epsilon at `delta` by Renyi DP at one order fixed beforehand, what a privacy filter may compare.
+
+    Feldman & Zrnic 2021, theorem 4.3: with the order fixed, stopping before the sum of Renyi losses passes the
+    budget is valid although each later plan was chosen after seeing earlier results.
+    """
+    if not events:
+        return 0.0
+    return _rdp_epsilon(merged(events), delta, (float(order),)) + DISCRETIZATION_EPSILON
+
+
+def curve(events: Sequence[Release], deltas: Sequence[float] = CURVE_DELTAS) -> list[tuple[float, float]]:
+    """Pairs (delta, epsilon) for add/remove, in the order of `deltas`."""
+    return [(delta, spent(events, delta).epsilon or 0.0) for delta in deltas]
+
+
+def tradeoff(
+    events: Sequence[Release], fprs: Sequence[float] = TRADEOFF_FPRS
+) -> list[tuple[float, float]]:
+    """Pairs (false positive rate, smallest possible false negative rate) of any membership test.
+
+    Every (epsilon, delta(epsilon)) of the PLD gives two lines under which no test can lie (Wasserman & Zhou 2010;
+    Kairouz, Oh & Viswanath 2015); the largest over a grid of epsilons is a valid lower bound. Exact for Gaussian DP.
+    """
+    releases = merged(events)
+    if not releases:
+        return [(fpr, 1 - fpr) for fpr in fprs]
+    mu = gaussian_mu(releases)
+    if mu is not None:
+        return [(fpr, float(ndtr(ndtri(1 - fpr) - mu))) for fpr in fprs]
+    account = _pld(releases, "add/remove", _interval(releases))
+    top = max(1.0, float(account.get_epsilon(1e-9)))
+    epsilons = np.linspace(0.0, top, 400)
+    deltas = np.array([account.get_delta(float(epsilon)) for epsilon in epsilons])
+    points = []
+    for fpr in fprs:
+        steep = 1 - deltas - np.exp(epsilons) * fpr
+        flat = np.exp(-epsilons) * (1 - deltas - fpr)
+        points.append((fpr, float(max(0.0, steep.max(), flat.max()))))
+    return points
+
+
+def price(plan: DpPlan) -> dict[str, object]:
+    """Everything a study costs one patient, before anything runs, as a JSON object.
+
+    In local mode each update is private by itself, so the hospitals' masks are not counted: one curious hospital
+    sees at most the sum and a broken secure aggregation shows the single update, both at the same number.
+    """
+    releases, delta = plan.releases, plan.delta
+    guarantee = spent(releases, delta)
+    same = {
+        "curious_hospital": replace(guarantee, view="one curious hospital"),
+        "secure_aggregation_broken": replace(guarantee, view="coordinator, secure aggregation broken"),
+    }
+    return {
+        "guarantee": guarantee.to_json(),
+        "replace": spent(releases, delta, "replace").to_json(),
+        "rdp": spent(releases, delta, accountant="rdp").to_json(),
+        "views": {name: view.to_json() for name, view in same.items()},
+        "curve": [{"delta": d, "epsilon": e} for d, e in curve(releases)],
+        "tradeoff": [{"fpr": fpr, "fnr": fnr} for fpr, fnr in tradeoff(releases)],
+        "releases": [
+            {
+                **release.to_json(),
+                "scale_units": release.scale_units(),
+                "sensitivity_units": release.sensitivity(),
+                "alone": spent((release,), delta).to_json(),
+            }
+            for release in releases
+        ],
+        "target": {"epsilon": plan.epsilon, "delta": plan.delta},
+    }
+
+
+def _interval(releases: tuple[Release, ...]) -> float:
+    """Grid width for a composition, a function of the releases alone."""
+    size = _rdp_epsilon(releases, 1e-5, RDP_ORDERS)
+    width = next(width for limit, width in INTERVALS if size <= limit)
+    return max(width, MIXTURE_INTERVAL) if any(_is_mixture(release) for release in releases) else width
+
+
+def _is_mixture(release: Release) -> bool:
+    return release.kind == "poisson_gaussian" and release.sensitivity_rows > 1
+
+
+@lru_cache(maxsize=64)
+def _pld(releases: tuple[Release, ...], adjacency: Adjacency, interval: float) -> PLDAccountant:
+    """Composed accountant; shared by all callers, who only read it."""
+    relation = (
+        NeighboringRelation.ADD_OR_REMOVE_ONE if adjacency == "add/remove" else NeighboringRelation.REPLACE_ONE
+    )
+    account = PLDAccountant(relation, interval)
+    for release in releases:
+        account.compose(release.event())
+    return account
+
+
+def _pld_epsilon(releases: tuple[Release, ...], delta: float, adjacency: Adjacency) -> float:
+    """Epsilon by the exact closed form, by the PLD, or for replaced mixtures by group privacy."""
+    mu = gaussian_mu(releases)
+    if mu is not None:
+        return gdp_epsilon(mu if adjacency == "add/remove" else 2 * mu, delta)
+    interval = _interval(releases)
+    if adjacency == "replace" and any(_is_mixture(release) for release in releases):
+        return _replace_by_group(_pld(releases, "add/remove", interval), delta)
+    return float(_pld(releases, adjacency, interval).get_epsilon(delta))
+
+
+def _replace_by_group(account: PLDAccountant, delta: float) -> float:
+    """Replacing is removing and adding: (2 e, (1 + exp(e)) delta(e)), for the smallest such e.
+
+    dp-accounting has no replace pair for mixtures; this bound is valid and not tight.
+    """
+    low, high = 0.0, 1.0
+    while (1 + exp(high)) * account.get_delta(high) > delta:
+        low, high = high, 2 * high
+        if high > 500:
+            return inf
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        if (1 + exp(middle)) * account.get_delta(middle) > delta:
+            low = middle
+        else:
+            high = middle
+    return 2 * high
+
+
+@lru_cache(maxsize=256)
+def _rdp_epsilon(releases: tuple[Release, ...], delta: float, orders: tuple[float, ...]) -> float:
+    """Smallest epsilon over `orders` (Canonne, Kamath & Steinke 2020, proposition 12, in dp-accounting)."""
+    if not any(_is_mixture(release) for release in releases):
+        account = RdpAccountant(orders)
+        for release in releases:
+            account.compose(release.event())
+        return float(account.get_epsilon(delta))
+    losses = sum((release.steps * sampled_rdp(release, orders) for release in releases), np.zeros(len(orders)))
+    return float(compute_epsilon(orders, losses, delta)[0])

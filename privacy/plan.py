@@ -1,0 +1,275 @@
+"""The one object that holds every privacy parameter of a study; trainer, ledger, price and PIA read it.
+
+A release is an integer vector: rows (one per patient, after a stage possibly up to `sensitivity_rows` per patient)
+are clipped to L2 norm `clip_l2`, written as integers with `2**units_bits` units per clip, summed exactly, and an
+exact discrete Gaussian of integer scale `scale_units` is added per coordinate.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from fractions import Fraction
+from math import comb, isfinite, isqrt, nextafter
+from typing import TYPE_CHECKING, Literal, Self
+
+if TYPE_CHECKING:
+    from dp_accounting import DpEvent
+
+ReleaseKind = Literal["gaussian", "poisson_gaussian"]
+
+UNITS_BITS = 40
+MINIMUM_SCALE_UNITS = 8
+# The sampler takes its scale as a double: integers up to 2^53 are exact.
+MAXIMUM_SCALE_UNITS = 2**53
+
+
+class PlanError(ValueError):
+    """A plan or release that cannot be accounted for."""
+
+    def __init__(self, release: str, problem: str) -> None:
+        """Name the release and what is wrong with it, remedy included."""
+        super().__init__(f"release {release!r}: {problem}")
+        self.release = release
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One kind of noisy vector that leaves a hospital, `steps` times.
+
+    Attributes:
+        name: "life_table", "train", ...; unique within a plan.
+        kind: "gaussian" (every patient, every time) or "poisson_gaussian" (each patient with `sample_rate`).
+        noise_multiplier: target standard deviation over the clip of ONE row, > 0.
+        sensitivity_rows: rows one patient can add or remove, >= 1; k behind the stage `drop`.
+        sample_rate: in (0, 1]; exactly 1 for "gaussian".
+        steps: how often it is released, >= 1.
+        clip_l2: L2 bound of one row in its natural unit, > 0; 1 for a one-hot count.
+        units_bits: integer units per clip are 2**units_bits, in [8, 52].
+    """
+
+    name: str
+    kind: ReleaseKind
+    noise_multiplier: float
+    sensitivity_rows: int = 1
+    sample_rate: float = 1.0
+    steps: int = 1
+    clip_l2: float = 1.0
+    units_bits: int = UNITS_BITS
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            PlanError: a number out of its range, or noise too small or too large for the integer mechanism.
+        """
+        if not self.name:
+            raise PlanError(self.name, "a release needs a name")
+        if self.kind not in ("gaussian", "poisson_gaussian"):
+            raise PlanError(self.name, f"kind {self.kind!r} is not built; use 'gaussian' or 'poisson_gaussian'")
+        if not (isfinite(self.noise_multiplier) and self.noise_multiplier > 0):
+            raise PlanError(self.name, "noise_multiplier must be finite and above 0")
+        if self.sensitivity_rows < 1 or self.steps < 1:
+            raise PlanError(self.name, "sensitivity_rows and steps must be at least 1")
+        if not 0 < self.sample_rate <= 1:
+            raise PlanError(self.name, "sample_rate must be in (0, 1]")
+        if self.kind == "gaussian" and self.sample_rate != 1:
+            raise PlanError(self.name, "kind 'gaussian' uses every patient: sample_rate must be 1")
+        if not (isfinite(self.clip_l2) and self.clip_l2 > 0):
+            raise PlanError(self.name, "clip_l2 must be finite and above 0")
+        if not 8 <= self.units_bits <= 52:
+            raise PlanError(self.name, "units_bits must be in [8, 52]")
+        if not MINIMUM_SCALE_UNITS <= self.scale_units() <= MAXIMUM_SCALE_UNITS:
+            raise PlanError(self.name, "noise scale in units must be in [8, 2^53]; change noise or units_bits")
+
+    @property
+    def units(self) -> int:
+        """Integer units per clip, D."""
+        return 1 << self.units_bits
+
+    def sensitivity(self) -> int:
+        """L2 bound in units of what one patient adds to or removes from the exact sum."""
+        return self.sensitivity_rows * self.units
+
+    def scale_units(self) -> int:
+        """Integer standard deviation s = ceil(z D) of the discrete Gaussian, exact in rational arithmetic."""
+        scaled = Fraction(self.noise_multiplier) * self.units
+        return -(-scaled.numerator // scaled.denominator)
+
+    def accounted_multiplier(self) -> float:
+        """Noise multiplier, per row, that the accountant may use: sqrt(s^2 - 4) / D, rounded down.
+
+        The kernel y -> N_Z(y, 4) turns a continuous Gaussian of variance s^2 - 4 into the discrete one within
+        4 exp(-8 pi^2) a coordinate, so the discrete release is post-processing of that Gaussian up to a term
+        that `privacy.accounting.DISCRETIZATION_EPSILON` covers.
+        """
+        s = self.scale_units()
+        return nextafter(isqrt(s * s - 4) / self.units, 0.0)
+
+    def split(self, parts: int) -> Self:
+        """The share of one of `parts` equal rounds, the event that one round's ledger entry is charged with.
+
+        Raises:
+            PlanError: steps is not a multiple of parts.
+        """
+        if parts < 1 or self.steps % parts:
+            raise PlanError(self.name, f"{self.steps} steps cannot be split into {parts} equal rounds")
+        return replace(self, steps=self.steps // parts)
+
+    def event(self) -> "DpEvent":
+        """The release for an accountant, in multiples of one row's clip.
+
+        A patient who brings up to c rows under Poisson sampling of rows is a mixture of Gaussians with
+        sensitivities 0..c and Binomial(c, q) weights (Ganesh 2024, arXiv 2401.10294); in full batch the
+        sensitivity is c.
+        """
+        # Imported here: the library takes a second to import and most readers of a plan do not account.
+        from dp_accounting import dp_event
+
+        noise = self.accounted_multiplier()
+        rows = self.sensitivity_rows
+        single: DpEvent
+        if self.kind == "gaussian":
+            single = dp_event.GaussianDpEvent(noise / rows)
+        elif rows == 1:
+            single = dp_event.PoissonSampledDpEvent(self.sample_rate, dp_event.GaussianDpEvent(noise))
+        else:
+            single = dp_event.MixtureOfGaussiansDpEvent(
+                noise, range(rows + 1), binomial_weights(rows, self.sample_rate)
+            )
+        return dp_event.SelfComposedDpEvent(single, self.steps)
+
+    def to_json(self) -> dict[str, object]:
+        """All fields by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, object]) -> Self:
+        """Inverse of `to_json`; every field must be there and no other.
+
+        Raises:
+            PlanError: a key is missing, unknown or of the wrong type, or a value is out of range.
+        """
+        if any(isinstance(value, bool) for value in body.values()):
+            raise PlanError(str(body.get("name", "")), "true and false are no numbers")
+        match body:
+            case {
+                "name": str(name),
+                "kind": "gaussian" | "poisson_gaussian" as kind,
+                "noise_multiplier": float() | int() as noise_multiplier,
+                "sensitivity_rows": int(sensitivity_rows),
+                "sample_rate": float() | int() as sample_rate,
+                "steps": int(steps),
+                "clip_l2": float() | int() as clip_l2,
+                "units_bits": int(units_bits),
+                **rest,
+            } if not rest:
+                return cls(
+                    name,
+                    kind,
+                    float(noise_multiplier),
+                    sensitivity_rows,
+                    float(sample_rate),
+                    steps,
+                    float(clip_l2),
+                    units_bits,
+                )
+        raise PlanError(str(body.get("name", "")), f"keys or types are not those of a release: {sorted(body)}")
+
+
+def binomial_weights(rows: int, rate: float) -> tuple[float, ...]:
+    """Probabilities that 0..rows of `rows` rows are drawn at `rate`, shape (rows + 1,).
+
+    The last weight takes the rounding error of the others, so that they add up to 1 and mass is never lost.
+    """
+    weights = [comb(rows, j) * rate**j * (1 - rate) ** (rows - j) for j in range(rows)]
+    return (*weights, max(0.0, 1 - sum(weights)))
+
+
+@dataclass(frozen=True, slots=True)
+class DpPlan:
+    """Everything a study releases about one patient of one hospital, and the guarantee it was calibrated for.
+
+    Attributes:
+        releases: at least one, names unique, in the order in which they happen.
+        epsilon: target at `delta` for adding or removing one patient, > 0.
+        delta: in (0, 1).
+    """
+
+    releases: tuple[Release, ...]
+    epsilon: float
+    delta: float
+
+    def __post_init__(self) -> None:
+        """Check the numbers and that names are unique.
+
+        Raises:
+            PlanError: no release, a name twice, epsilon or delta out of range.
+        """
+        if not self.releases:
+            raise PlanError("", "a plan has at least one release; without noise the study's mode is 'none'")
+        names = [release.name for release in self.releases]
+        for name in names:
+            if names.count(name) > 1:
+                raise PlanError(name, "names of releases must differ")
+        if not (isfinite(self.epsilon) and self.epsilon > 0 and 0 < self.delta < 1):
+            raise PlanError(names[0], "epsilon must be above 0 and delta in (0, 1)")
+
+    def release(self, name: str) -> Release:
+        """The release called `name`.
+
+        Raises:
+            PlanError: the plan has none of that name, so nothing of that name may leave.
+        """
+        for release in self.releases:
+            if release.name == name:
+                return release
+        raise PlanError(name, "is not in the plan, so nothing pays for it and it may not leave")
+
+    @property
+    def clip_l2(self) -> float:
+        """L2 clip of one row of the last release, the training."""
+        return self.releases[-1].clip_l2
+
+    @property
+    def units_bits(self) -> int:
+        """Units bits of the last release, the training."""
+        return self.releases[-1].units_bits
+
+    def sensitivity(self, release: Release) -> int:
+        """L2 bound in units of what one patient moves in the exact sum of `release`."""
+        return self.release(release.name).sensitivity()
+
+    def scale_units(self, release: Release) -> int:
+        """Integer noise scale of `release`."""
+        return self.release(release.name).scale_units()
+
+    def event(self) -> "DpEvent":
+        """All releases composed."""
+        from dp_accounting import dp_event
+
+        return dp_event.ComposedDpEvent([release.event() for release in self.releases])
+
+    def to_json(self) -> dict[str, object]:
+        """Object with releases in order, epsilon and delta."""
+        return {
+            "releases": [release.to_json() for release in self.releases],
+            "epsilon": self.epsilon,
+            "delta": self.delta,
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, object]) -> Self:
+        """Inverse of `to_json`.
+
+        Raises:
+            PlanError: a key is missing, unknown or of the wrong type, or a value is out of range.
+        """
+        match body:
+            case {
+                "releases": list(releases),
+                "epsilon": float() | int() as epsilon,
+                "delta": float() | int() as delta,
+                **rest,
+            } if not rest and all(isinstance(release, Mapping) for release in releases):
+                return cls(tuple(Release.from_json(r) for r in releases), float(epsilon), float(delta))
+        raise PlanError("", f"keys or types are not those of a plan: {sorted(body)}")
