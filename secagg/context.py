@@ -1,0 +1,80 @@
+"""What everything is bound to, and the one function that makes every tag.
+
+A tag is an injective encoding of (purpose, context, named parts): two different uses of one key or one hash can never
+meet on the same bytes (Bonawitz et al. 2017 leave domain separation to the implementer; here it has one place).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from secagg.errors import ParameterError
+from secagg.params import PROTOCOL_VERSION
+
+SESSION_ID_BYTES = 16
+_MAGIC = b"wardround"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The frame of one session.
+
+    Attributes:
+        version: protocol version.
+        study_hash: SHA-256 of the study agreement's bytes.
+        roster_hash: SHA-256 of the roster's bytes.
+        session_id: 16 bytes, chosen by the coordinator for each session.
+    """
+
+    version: int
+    study_hash: bytes
+    roster_hash: bytes
+    session_id: bytes
+
+    def __post_init__(self) -> None:
+        if self.version != PROTOCOL_VERSION:
+            raise ParameterError(
+                f"protocol version {self.version} is not {PROTOCOL_VERSION}; install the same release"
+            )
+        if (
+            len(self.study_hash) != 32
+            or len(self.roster_hash) != 32
+            or len(self.session_id) != SESSION_ID_BYTES
+        ):
+            raise ParameterError("a context needs 32-byte hashes and a 16-byte session id")
+
+
+def label(context: Context | None, purpose: str, **parts: bytes | str | int) -> bytes:
+    """The tag for one purpose: length-prefixed, self-delimiting, injective in all its arguments.
+
+    Args:
+        context: the session's context, or None for what exists before a session (roster, ledger).
+        purpose: what the tag is for; no two uses share one.
+        parts: named values; integers are unsigned and below 2**64. The order in which they are given does not count.
+    """
+    named: dict[str, bytes | str | int] = dict(parts)
+    if context is not None:
+        named |= {
+            "@version": context.version,
+            "@study": context.study_hash,
+            "@roster": context.roster_hash,
+            "@session": context.session_id,
+        }
+    pieces = [_field(_MAGIC), _field(purpose.encode()), len(named).to_bytes(4, "big")]
+    for name in sorted(named):
+        pieces += [_field(name.encode()), _typed(named[name])]
+    return b"".join(pieces)
+
+
+def _field(value: bytes) -> bytes:
+    return len(value).to_bytes(8, "big") + value
+
+
+def _typed(value: bytes | str | int) -> bytes:
+    match value:
+        case bytes():
+            return b"b" + _field(value)
+        case str():
+            return b"s" + _field(value.encode())
+        case int():
+            return b"i" + _field(value.to_bytes(8, "big"))

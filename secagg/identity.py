@@ -1,0 +1,51 @@
+"""Long-lived Ed25519 identities (RFC 8032)."""
+
+from __future__ import annotations
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from secagg.errors import BadSignature
+from secagg.secret import SecretBytes
+
+
+def public_key(private: SecretBytes) -> bytes:
+    """The 32-byte public key of a 32-byte private seed."""
+    return Ed25519PrivateKey.from_private_bytes(private.reveal()).public_key().public_bytes_raw()
+
+
+def sign(private: SecretBytes, label: bytes, body: bytes) -> bytes:
+    """A 64-byte signature over the label and the body; deterministic, as RFC 8032 has it."""
+    return Ed25519PrivateKey.from_private_bytes(private.reveal()).sign(_message(label, body))
+
+
+def verify(
+    public: bytes,
+    label: bytes,
+    body: bytes,
+    signature: bytes,
+    *,
+    what: str = "message",
+    who: str | None = None,
+) -> None:
+    """Return only if the signature is good.
+
+    Args:
+        public: 32-byte public key, from the roster.
+        label: tag made by `secagg.context.label`.
+        body: the bytes received.
+        signature: 64 bytes.
+        what: noun for the error message.
+        who: the party blamed in the error.
+
+    Raises:
+        BadSignature: the signature does not verify.
+    """
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, _message(label, body))
+    except (InvalidSignature, ValueError):
+        raise BadSignature(what, who) from None
+
+
+def _message(label: bytes, body: bytes) -> bytes:
+    return len(label).to_bytes(8, "big") + label + body

@@ -1,0 +1,37 @@
+"""Bytes that never print."""
+
+from __future__ import annotations
+
+import hmac
+from typing import NoReturn
+
+
+class SecretBytes:
+    """Secret bytes whose repr, str and format show only their length; they cannot be pickled.
+
+    Python cannot promise to erase memory: dropping the last reference is all that this class can do.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        self._value = bytes(value)
+
+    def reveal(self) -> bytes:
+        """The bytes themselves; every use of this method is a place to review."""
+        return self._value
+
+    def __len__(self) -> int:
+        return len(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SecretBytes) and hmac.compare_digest(self._value, other._value)
+
+    def __hash__(self) -> NoReturn:
+        raise TypeError("a secret is not a dictionary key")
+
+    def __repr__(self) -> str:
+        return f"SecretBytes({len(self._value)} bytes)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not pickled")

@@ -1,0 +1,223 @@
+"""Records to bytes and back.
+
+`decode` accepts exactly the bytes that `encode` makes: unknown fields, leftover bytes, explicit defaults, repeated
+singular fields and any other second spelling of a message are refused, so that one message has one form (SPEC.md,
+"Encoding"). It raises `WireError` and nothing else, on any bytes. The length is bounded before anything is parsed.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from google.protobuf.message import DecodeError, Message
+
+from secagg.errors import WireError
+from secagg.roster import ID_PATTERN
+from secagg.wire import records, wardround_pb2
+from secagg.wire.records import Items, Length, Most, Name, Text
+
+R = TypeVar("R")
+
+DEFAULT_MAX_BYTES = 256 << 20
+
+# The record that each kind of message holds.
+KINDS: dict[str, type] = {
+    "hello": records.Hello,
+    "study_offer": records.StudyOffer,
+    "study_answer": records.StudyAnswer,
+    "session_start": records.SessionStart,
+    "advert": records.Signed,
+    "key_list": records.KeyList,
+    "round_order": records.Signed,
+    "upload_header": records.Signed,
+    "seals": records.Seals,
+    "vector_chunk": records.VectorChunk,
+    "agree_request": records.AgreeRequest,
+    "agreement": records.Agreement,
+    "open_request": records.OpenRequest,
+    "shares": records.Shares,
+    "receipt": records.Receipt,
+    "abort": records.Abort,
+    "ledger_export_request": records.LedgerExportRequest,
+    "ledger_export": records.LedgerExport,
+    "study_end": records.StudyEnd,
+}
+
+
+def wrap(kind: str, payload: bytes) -> bytes:
+    """The bytes of one message on the link: its kind around its payload."""
+    return _serialize(wardround_pb2.Message(**{kind: payload}))
+
+
+def pack(kind: str, record: object) -> bytes:
+    """The bytes of one message on the link that holds this record."""
+    return wrap(kind, encode(record))
+
+
+def unwrap(data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> tuple[str, bytes]:
+    """The kind and the payload of one message, the payload as received.
+
+    Raises:
+        WireError: no message of the schema.
+    """
+    message = _parse(wardround_pb2.Message, data, max_bytes)
+    kind = message.WhichOneof("kind")
+    if kind is None:
+        raise WireError("Message", "it has no kind")
+    return kind, getattr(message, kind)
+
+
+def expect(kind: str, data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
+    """The payload of one message that must be of this kind.
+
+    Raises:
+        WireError: no message of the schema, or of another kind.
+    """
+    found, payload = unwrap(data, max_bytes)
+    if found != kind:
+        raise WireError(kind, f"a message of kind {found} came instead")
+    return payload
+
+
+def unpack(kind: str, record: type[R], data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> R:
+    """The record of one message that must be of this kind.
+
+    Raises:
+        WireError: no message of the schema, of another kind, or out of bounds.
+    """
+    return decode(record, expect(kind, data, max_bytes), max_bytes)
+
+
+def encode(record: object) -> bytes:
+    """The one form of this record.
+
+    Raises:
+        WireError: a field is out of its bounds; nothing is sent that the receiver would refuse.
+    """
+    message = _to_message(record)
+    _from_message(type(record), message, type(record).__name__)
+    return _serialize(message)
+
+
+def decode(record: type[R], data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> R:
+    """Read a record from exactly these bytes.
+
+    Raises:
+        WireError: the bytes are longer than max_bytes, are not the one form of such a record, or break a bound.
+    """
+    message = _parse(getattr(wardround_pb2, record.__name__), data, max_bytes)
+    result: R = _from_message(record, message, record.__name__)
+    return result
+
+
+def vector_chunks(
+    round_number: int, vector: bytes, chunk_bytes: int = records.MAX_CHUNK_BYTES
+) -> Iterator[bytes]:
+    """Messages that carry a masked vector, in order."""
+    view = memoryview(vector)
+    for offset in range(0, len(vector), chunk_bytes):
+        yield pack(
+            "vector_chunk",
+            records.VectorChunk(round_number, offset, bytes(view[offset : offset + chunk_bytes])),
+        )
+
+
+def _parse(message_type: Any, data: bytes, max_bytes: int) -> Any:
+    where = message_type.DESCRIPTOR.name
+    if len(data) > max_bytes:
+        raise WireError(where, f"{len(data)} bytes exceed the bound of {max_bytes}")
+    message = message_type()
+    try:
+        message.ParseFromString(data)
+        message.DiscardUnknownFields()
+        canonical = _serialize(message)
+    except (DecodeError, ValueError, RecursionError):
+        raise WireError(where, "the bytes do not parse") from None
+    if canonical != data:
+        raise WireError(where, "unknown fields, leftover bytes or a second spelling")
+    return message
+
+
+def _serialize(message: Message) -> bytes:
+    return bytes(message.SerializeToString(deterministic=True))
+
+
+@functools.cache
+def _hints(record: Any) -> tuple[tuple[str, Any], ...]:
+    hints: dict[str, Any] = get_type_hints(record, include_extras=True)
+    return tuple(hints.items())
+
+
+def _to_message(record: Any) -> Any:
+    record_type: Any = type(record)
+    message = getattr(wardround_pb2, record_type.__name__)()
+    for name, _ in _hints(record_type):
+        value = getattr(record, name)
+        try:
+            if isinstance(value, tuple):
+                getattr(message, name).extend([_to_message(v) if is_dataclass(v) else v for v in value])
+            elif is_dataclass(value):
+                getattr(message, name).CopyFrom(_to_message(value))
+            else:
+                setattr(message, name, value)
+        except (ValueError, TypeError):
+            raise WireError(f"{record_type.__name__}.{name}", "the value does not fit the field") from None
+    return message
+
+
+def _from_message(record: Any, message: Any, where: str) -> Any:
+    values = {
+        name: _value(hint, getattr(message, name), f"{where}.{name}", message, name)
+        for name, hint in _hints(record)
+    }
+    return record(**values)
+
+
+def _value(hint: Any, raw: Any, where: str, message: Any, name: str) -> Any:
+    if hint is bool:
+        return raw
+    if is_dataclass(hint):
+        if not message.HasField(name):
+            raise WireError(where, "it is missing")
+        return _from_message(hint, raw, where)
+    inner, bound = get_args(hint)
+    if isinstance(bound, Items):
+        return _entries(get_args(inner)[0], bound, raw, where)
+    _check_scalar(bound, raw, where)
+    return raw
+
+
+def _entries(element: Any, bound: Items, raw: Any, where: str) -> tuple[Any, ...]:
+    if len(raw) > bound.high:
+        raise WireError(where, f"{len(raw)} entries exceed the bound of {bound.high}")
+    if not is_dataclass(element):
+        _, length = get_args(element)
+        for value in raw:
+            _check_scalar(length, value, where)
+        return tuple(raw)
+    entries = tuple(_from_message(element, value, where) for value in raw)
+    if bound.key:
+        keys = [getattr(entry, bound.key) for entry in entries]
+        if any(a >= b for a, b in itertools.pairwise(keys)):
+            raise WireError(where, "entries are repeated or out of order")
+    return entries
+
+
+def _check_scalar(bound: Any, raw: Any, where: str) -> None:
+    match bound:
+        case Length(low, high):
+            if not low <= len(raw) <= high:
+                raise WireError(where, f"{len(raw)} bytes, expected {low} to {high}")
+        case Most(high):
+            if raw > high:
+                raise WireError(where, f"the number exceeds {high}")
+        case Text(high):
+            if len(raw) > high or not raw.isprintable():
+                raise WireError(where, f"not at most {high} printable characters")
+        case Name(optional):
+            if not (optional and raw == "") and not ID_PATTERN.fullmatch(raw):
+                raise WireError(where, "not a hospital id")
