@@ -33,10 +33,13 @@ DISCRETIZATION_EPSILON = 1e-12
 
 # Widths of the PLD grid by the size of the Renyi epsilon, and for mixtures, whose losses take longer to tabulate.
 # Fixed numbers: two parties that account the same releases must use the same grid.
-INTERVALS = ((20.0, 1e-4), (200.0, 1e-3), (inf, 1e-2))
-MIXTURE_INTERVAL = 1e-3
+# Entries: largest Renyi epsilon, width, width when a mixture is among the releases.
+INTERVALS = ((5.0, 1e-4, 1e-3), (30.0, 1e-3, 1e-3), (200.0, 2e-3, 4e-3), (inf, 1e-2, 1e-2))
 
-RDP_ORDERS = tuple(float(order) for order in (*range(2, 65), *range(72, 257, 8), 384, 512, 1024))
+# Below order 2 the library's fractional series does not always converge.
+RDP_ORDERS = tuple(order / 10 for order in range(20, 110)) + tuple(
+    float(order) for order in (*range(11, 65), *range(72, 257, 8), 384, 512, 1024)
+)
 
 CURVE_DELTAS = tuple(10.0**-exponent for exponent in range(2, 11))
 TRADEOFF_FPRS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5)
@@ -58,7 +61,6 @@ def merged(releases: Iterable[Release]) -> tuple[Release, ...]:
     """
     steps: dict[Release, int] = {}
     for release in releases:
-        # The name, clip and units say what was released; they do not change what it costs.
         key = replace(release, steps=1)
         steps[key] = steps.get(key, 0) + release.steps
     return tuple(sorted((replace(key, steps=n) for key, n in steps.items()), key=repr))
@@ -154,7 +156,7 @@ def tradeoff(
     account = _pld(releases, "add/remove", _interval(releases))
     top = max(1.0, float(account.get_epsilon(1e-9)))
     epsilons = np.linspace(0.0, top, 400)
-    deltas = np.array([account.get_delta(float(epsilon)) for epsilon in epsilons])
+    deltas = np.asarray(account.get_delta(epsilons), dtype=np.float64)
     points = []
     for fpr in fprs:
         steep = 1 - deltas - np.exp(epsilons) * fpr
@@ -187,7 +189,6 @@ def price(plan: DpPlan) -> dict[str, object]:
                 **release.to_json(),
                 "scale_units": release.scale_units(),
                 "sensitivity_units": release.sensitivity(),
-                "alone": spent((release,), delta).to_json(),
             }
             for release in releases
         ],
@@ -198,8 +199,8 @@ def price(plan: DpPlan) -> dict[str, object]:
 def _interval(releases: tuple[Release, ...]) -> float:
     """Grid width for a composition, a function of the releases alone."""
     size = _rdp_epsilon(releases, 1e-5, RDP_ORDERS)
-    width = next(width for limit, width in INTERVALS if size <= limit)
-    return max(width, MIXTURE_INTERVAL) if any(_is_mixture(release) for release in releases) else width
+    plain, mixture = next((plain, mixture) for limit, plain, mixture in INTERVALS if size <= limit)
+    return mixture if any(_is_mixture(release) for release in releases) else plain
 
 
 def _is_mixture(release: Release) -> bool:

@@ -1,0 +1,132 @@
+"""Noise for a wanted guarantee, computed once when a study is made and then stored in its plan."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import ceil, log, sqrt
+
+from privacy.accounting import AccountingError, gdp_mu, spent
+from privacy.plan import DpPlan, Release
+
+# Noise multipliers are whole multiples of 1e-4, so that every party finds the same one.
+TICKS = 10_000
+_LARGEST_NOISE = 4096
+
+
+def calibrate_local(
+    epsilon: float,
+    delta: float,
+    *,
+    sample_rate: float,
+    steps: int,
+    rounds: int,
+    life_table_share: float = 0.10,
+    rows: int = 1,
+    clip_l2: float = 1.0,
+) -> DpPlan:
+    """Plan of local mode: every hospital's releases are (epsilon, delta)-DP by themselves.
+
+    "life_table" is released once with `life_table_share` of mu^2, "train" `rounds * steps` times with the smallest
+    noise that keeps the composition of both within epsilon.
+
+    Args:
+        epsilon: > 0, for adding or removing one patient.
+        delta: in (0, 1).
+        sample_rate: Poisson rate q in (0, 1]; 1 means full batch.
+        steps: DP-SGD steps of one round, >= 1.
+        rounds: >= 1.
+        life_table_share: in [0, 1); 0 leaves the life table out of the plan.
+        rows: rows one patient can add or remove; k behind the stage `drop`.
+        clip_l2: L2 clip of one row's gradient.
+
+    Raises:
+        AccountingError: no noise multiplier below 4096 reaches epsilon.
+        PlanError: a value is out of range.
+    """
+    releases: list[Release] = []
+    if life_table_share > 0:
+        noise = rows / (gdp_mu(epsilon, delta) * sqrt(life_table_share))
+        releases.append(Release("life_table", "gaussian", _rounded_up(noise), rows))
+    train = Release(
+        "train",
+        "gaussian" if sample_rate == 1 else "poisson_gaussian",
+        1.0,
+        rows,
+        sample_rate,
+        steps * rounds,
+        clip_l2,
+    )
+    train = smallest_noise(train, tuple(releases), epsilon, delta)
+    return DpPlan((*releases, train), epsilon, delta)
+
+
+def smallest_noise(release: Release, others: tuple[Release, ...], epsilon: float, delta: float) -> Release:
+    """`release` with the smallest noise multiplier (a multiple of 1e-4) that keeps all within epsilon.
+
+    The Renyi epsilon of one row for each patient, cheap and near, gives the start; the PLD decides.
+
+    Raises:
+        AccountingError: even a multiplier of 4096 is not enough.
+    """
+
+    def with_noise(ticks: int) -> Release:
+        return replace(release, noise_multiplier=ticks / TICKS)
+
+    def by_pld(ticks: int) -> float:
+        return spent((*others, with_noise(ticks)), delta).epsilon or 0.0
+
+    rows = release.sensitivity_rows
+    single = tuple(
+        replace(other, sensitivity_rows=1, noise_multiplier=other.noise_multiplier / other.sensitivity_rows)
+        for other in others
+    )
+
+    def by_rdp(ticks: int) -> float:
+        one = replace(release, sensitivity_rows=1, noise_multiplier=ticks / TICKS)
+        return spent((*single, one), delta, accountant="rdp").epsilon or 0.0
+
+    largest = _LARGEST_NOISE * TICKS
+    if by_rdp(largest) > epsilon:
+        raise AccountingError(f"no noise below {_LARGEST_NOISE} reaches epsilon {epsilon}; use fewer steps or rows")
+    start = rows * _bisect(by_rdp, 1, largest, epsilon)
+    return with_noise(_secant(by_pld, min(start, largest), epsilon))
+
+
+def _bisect(cost: Callable[[int], float], low: int, high: int, target: float) -> int:
+    """Smallest tick within a thousandth whose decreasing `cost` is at most target; `high` is known to be."""
+    while high - low > 1 + high // 1000:
+        middle = round(sqrt(low * high))
+        if cost(middle) > target:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _secant(cost: Callable[[int], float], start: int, target: float) -> int:
+    """Smallest tick whose decreasing `cost` is at most target, by secants on log cost over log ticks.
+
+    `good` is always within the target and `bad` beyond it, so the result does not depend on the route.
+    """
+    tried = {start: cost(start)}
+    good = start if tried[start] <= target else None
+    bad = None if good else start
+    slope = -1.0
+    while good is None or bad is None or good - bad > 1:
+        nearest = min(tried, key=lambda tick: abs(tried[tick] - target))
+        guess = ceil(nearest * (target / tried[nearest]) ** (1 / slope))
+        if good is not None and guess >= good:
+            guess = good - 1
+        if bad is not None and guess <= bad:
+            guess = bad + 1
+        tried[guess] = cost(guess)
+        if tried[guess] <= target:
+            good = guess
+        else:
+            bad = guess
+        if guess != nearest and tried[guess] != tried[nearest]:
+            slope = min(-0.2, (log(tried[guess]) - log(tried[nearest])) / (log(guess) - log(nearest)))
+    return good
+
+
+def _rounded_up(noise: float) -> float:
+    return ceil(noise * TICKS) / TICKS
