@@ -19,6 +19,7 @@ from pydantic import Field as Setting
 from privacy.field import Column as Column
 from privacy.field import Field as Field
 from privacy.field import Role
+from privacy.refusals import StudyError
 
 
 class Dictionary(BaseModel):
@@ -30,22 +31,28 @@ class Dictionary(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
+        problem = self._problem()
+        if problem:
+            raise StudyError("", problem)
+        return self
+
+    def _problem(self) -> str:
         names = [field.name for field in self.fields]
         doubled = sorted({name for name in names if names.count(name) > 1})
         if doubled:
-            raise ValueError(f"field '{doubled[0]}' is declared twice")
+            return f"field '{doubled[0]}' is declared twice"
         for role, least, most in (("time", 1, 1), ("event", 1, 1), ("id", 0, 1), ("entry", 0, 1)):
             count = sum(role in field.role for field in self.fields)
             if not least <= count <= most:
-                raise ValueError(
-                    f"{count} fields have role '{role}'; a study has {'one' if least else 'at most one'}"
+                return (
+                    f"{count} fields have role '{role}'; a study has {'exactly' if least else 'at most'} one"
                 )
         if not self.covariates:
-            raise ValueError("no field has role 'feature': there is nothing to learn from")
+            return "no field has role 'feature': there is nothing to learn from"
         columns = self.columns()
         if len(set(columns)) < len(columns):
-            raise ValueError("two columns of the model get the same name; rename a field or a category")
-        return self
+            return "two columns of the model get the same name; rename a field or a category"
+        return ""
 
     def _one(self, role: Role) -> Field | None:
         return next((field for field in self.fields if role in field.role), None)
@@ -130,14 +137,14 @@ def _column_values(
 ) -> NDArray[np.float64]:
     match column.kind:
         case "missing":
-            return absent.astype(np.float64)
+            values = absent.astype(np.float64)
         case "level":
-            return (filled == column.level).astype(np.float64)
+            values = (filled == column.level).astype(np.float64)
         case "flag":
-            return np.clip(filled, 0.0, 1.0)
+            values = np.clip(filled, 0.0, 1.0)
         case "scaled":
             clipped = np.clip(filled, *field.bounds)
-            value = np.log1p(clipped) if column.log1p else clipped
-            # The last clip absorbs the last bit of rounding, so that |x| <= 1 holds exactly.
-            scaled: NDArray[np.float64] = (value - column.center) / column.half_range
-            return np.clip(scaled, -1.0, 1.0)
+            on_scale = np.log1p(clipped) if column.log1p else clipped
+            # The second clip absorbs the last bit of rounding, so that |x| <= 1 holds exactly.
+            values = np.clip((on_scale - column.center) / column.half_range, -1.0, 1.0)
+    return np.asarray(values, dtype=np.float64)

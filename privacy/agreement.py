@@ -1,0 +1,247 @@
+"""The study agreement: every number that hospitals and coordinator act on, as one byte string with one hash.
+
+The coordinator builds it from the study file; each hospital parses it, derives everything derivable again and
+refuses what differs. Only the noise is not derived again (it takes seconds to calibrate and a library's last digit may
+move): the hospital prices it and refuses when it costs more than the study's epsilon. So a coordinator cannot
+loosen what the study file says, and the SHA-256 of the bytes is the study hash of every context.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from pydantic import ValidationError
+
+from privacy.accounting import spent
+from privacy.calibration import calibrate_local
+from privacy.canonical import NotCanonicalError, canonical, parse_canonical, sha256_hex
+from privacy.plan import DpPlan, PlanError, Release
+from privacy.study import Study, study_from_json
+from privacy.training import LIFE_TABLE_SHARE, Training, parameter_count, resolve_training
+
+AGREEMENT_VERSION = 1
+MODULUS_BITS = 64
+MAXIMUM_FRACTION_BITS = 32
+MAX_AGREEMENT_BYTES = 8 << 20
+
+
+class AgreementError(Exception):
+    """An agreement that does not follow from its study; the coordinator's fault.
+
+    Attributes:
+        part: which part of the agreement.
+        problem: what is wrong with it.
+        exit_code: 1, refused.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, part: str, problem: str) -> None:
+        """Message: "study agreement, part: problem"."""
+        super().__init__(f"study agreement, {part}: {problem}")
+        self.part = part
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What was agreed.
+
+    Attributes:
+        study: the study file's content.
+        training: settings by the public rule.
+        plan: releases and noise; None in mode none.
+        n: hospitals on the roster.
+        colluding: T.
+        threshold: t.
+        modulus_bits: ring of one coordinate.
+        dim: coordinates of one vector without secagg's check coordinate: as many as the longest task needs.
+        parameters: length of the model's flat vector, <= dim.
+        fraction_bits: fixed point has 2**fraction_bits units per 1.0.
+        coordinate_clip: no coordinate before fixed point may exceed it; n of them fit the ring.
+        columns: names of the design matrix's columns.
+        times_days: K + 1 ends of the intervals, from 0 to the horizon.
+        data: the bytes that were received or built; their hash is the study hash.
+    """
+
+    study: Study
+    training: Training
+    plan: DpPlan | None
+    n: int
+    colluding: int
+    threshold: int
+    modulus_bits: int
+    dim: int
+    parameters: int
+    fraction_bits: int
+    coordinate_clip: float
+    columns: tuple[str, ...]
+    times_days: tuple[float, ...]
+    data: bytes = field(default=b"", repr=False, compare=False)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the bytes, hexadecimal."""
+        return sha256_hex(self.to_bytes())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON value."""
+        return {
+            "version": AGREEMENT_VERSION,
+            "study": self.study.to_json(),
+            "training": self.training.model_dump(mode="json"),
+            "plan": None if self.plan is None else self.plan.to_json(),
+            "secagg": {
+                "n": self.n,
+                "colluding": self.colluding,
+                "threshold": self.threshold,
+                "modulus_bits": self.modulus_bits,
+                "dim": self.dim,
+                "parameters": self.parameters,
+                "fraction_bits": self.fraction_bits,
+                "coordinate_clip": self.coordinate_clip,
+            },
+            "columns": list(self.columns),
+            "times_days": list(self.times_days),
+        }
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON."""
+        return self.data or canonical(self.to_json())
+
+
+def time_grid_days(horizon_days: float, intervals: int) -> tuple[float, ...]:
+    """Ends of the intervals, t_k = horizon (k / K)^2 for k = 0..K; public, finer where events are early."""
+    return tuple(horizon_days * (k / intervals) * (k / intervals) for k in range(intervals + 1))
+
+
+def build(study: Study) -> Agreement:
+    """The agreement of a study; calibrates its noise, which takes seconds.
+
+    Raises:
+        StudyError: no noise within reach keeps the study within its epsilon.
+    """
+    training = resolve_training(study)
+    if study.epsilon is None or study.delta is None:
+        return _derive(study, None)
+    plan = calibrate_local(
+        study.epsilon,
+        study.delta,
+        sample_rate=training.sample_rate,
+        steps=training.local_steps,
+        rounds=training.rounds,
+        life_table_share=LIFE_TABLE_SHARE if training.life_table else 0.0,
+        rows=study.sensitivity_rows,
+        clip_l2=training.clip_l2,
+    )
+    return _derive(study, plan)
+
+
+def _derive(study: Study, plan: DpPlan | None) -> Agreement:
+    training = resolve_training(study)
+    parameters = parameter_count(training, study.dictionary.n_columns, study.intervals)
+    fraction_bits, clip = fixed_point(study, training)
+    made = Agreement(
+        study=study,
+        training=training,
+        plan=plan,
+        n=len(study.hospitals),
+        colluding=study.colluding,
+        threshold=study.threshold,
+        modulus_bits=MODULUS_BITS,
+        dim=max(parameters, 2 * study.intervals if training.life_table else 0),
+        parameters=parameters,
+        fraction_bits=fraction_bits,
+        coordinate_clip=clip,
+        columns=study.dictionary.columns(),
+        times_days=time_grid_days(study.horizon_days, study.intervals),
+    )
+    return replace(made, data=canonical(made.to_json()))
+
+
+def fixed_point(study: Study, training: Training) -> tuple[int, float]:
+    """Fraction bits and clip of one coordinate, from public numbers.
+
+    The largest coordinate is a count of patients or a parameter; the factor four leaves room for the noise of a
+    life table. n clips times 2**fraction_bits stay below half the ring, so the sum never wraps.
+    """
+    largest = max(*study.n_public.values(), 4 * int(training.parameter_clip), 1024)
+    clip_bits = (4 * largest - 1).bit_length()
+    hospitals_bits = (len(study.hospitals) - 1).bit_length()
+    return min(MAXIMUM_FRACTION_BITS, MODULUS_BITS - 2 - clip_bits - hospitals_bits), float(1 << clip_bits)
+
+
+def from_bytes(data: bytes) -> Agreement:
+    """The agreement that a coordinator sent, checked in full.
+
+    Raises:
+        AgreementError: not canonical, or something differs from what the study implies, or the noise is too small.
+        StudyError: the study inside is wrong, not built here, or refused.
+    """
+    study, plan = _parse(data)
+    if (plan is None) != (study.epsilon is None):
+        raise AgreementError("plan", "mode 'none' has no plan, every other mode has one")
+    expected = _derive(study, plan)
+    if expected.data != data:
+        part = _first_difference(parse_canonical(data), expected.to_json())
+        raise AgreementError(part, "differs from what the study file implies by the public rules")
+    if plan is not None:
+        _check_plan(study, expected.training, plan)
+    return expected
+
+
+def _parse(data: bytes) -> tuple[Study, DpPlan | None]:
+    problem = ""
+    try:
+        body = parse_canonical(data, MAX_AGREEMENT_BYTES)
+        if isinstance(body, dict) and isinstance(body.get("study"), dict) and "plan" in body:
+            plan = None if body["plan"] is None else DpPlan.from_json(body["plan"])
+            return study_from_json(body["study"], "study agreement"), plan
+        problem = "holds no study and plan"
+    except (NotCanonicalError, PlanError, ValidationError) as error:
+        problem = str(error)
+    raise AgreementError("bytes", problem)
+
+
+def _first_difference(given: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    """Name of the first part, as "secagg.threshold", in which the two differ."""
+    for key in sorted({*given, *expected}):
+        ours, theirs = expected.get(key), given.get(key)
+        if ours != theirs:
+            if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+                return f"{key}.{_first_difference(theirs, ours)}"
+            return key
+    return "bytes"
+
+
+def _check_plan(study: Study, training: Training, plan: DpPlan) -> None:
+    if (plan.epsilon, plan.delta) != (study.epsilon, study.delta):
+        raise AgreementError("plan", "its epsilon and delta are not those of the study")
+    expected = [_quiet(release) for release in expected_releases(study, training)]
+    if [_quiet(release) for release in plan.releases] != expected:
+        raise AgreementError("plan.releases", "are not the releases of the study's recipe and stage")
+    cost = spent(plan.releases, plan.delta).number()
+    if cost > plan.epsilon:
+        raise AgreementError(
+            "plan", f"its noise costs epsilon {cost:.4g} where the study allows {plan.epsilon:g}"
+        )
+
+
+def _quiet(release: Release) -> Release:
+    return replace(release, noise_multiplier=1.0)
+
+
+def expected_releases(study: Study, training: Training) -> tuple[Release, ...]:
+    """What the recipe releases, in order, with noise multiplier 1 in place of the calibrated one."""
+    rows = study.sensitivity_rows
+    train = Release(
+        "train",
+        "gaussian" if training.sample_rate == 1 else "poisson_gaussian",
+        1.0,
+        rows,
+        training.sample_rate,
+        training.local_steps * training.rounds,
+        training.clip_l2,
+    )
+    life_table = (Release("life_table", "gaussian", 1.0, rows),) if training.life_table else ()
+    return (*life_table, train)

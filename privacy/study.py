@@ -1,0 +1,274 @@
+"""A study file: parsed once at the edge into one frozen value, or refused with one sentence.
+
+    Study = [study] + [cohort] + [privacy] + [stage] + [model] + [analysis] + [[field]]
+
+Defaults that depend on several sections are properties here, computed by a public rule from what the file says, so
+that a hospital and the coordinator that hold the same bytes hold the same study.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import Field as Setting
+
+from privacy.built import check_built
+from privacy.dictionary import Dictionary
+from privacy.field import Field
+from privacy.refusals import NotBuilt as NotBuilt
+from privacy.refusals import RefusedModel as RefusedModel
+from privacy.refusals import StudyError as StudyError
+from privacy.study_problems import first_problem
+from privacy.study_sections import About, Analysis, Consortium, Model, Privacy, Section, Stage
+from secagg.params import default_threshold
+
+MAX_STUDY_BYTES = 4 << 20
+MINIMUM_HOSPITALS = 3
+SECTIONS: dict[str, type[BaseModel]] = {
+    "study": About,
+    "cohort": Consortium,
+    "privacy": Privacy,
+    "stage": Stage,
+    "model": Model,
+    "analysis": Analysis,
+    "field": Field,
+}
+
+
+class Study(Section):
+    """A checked study; made by `parse_study` or `study_from_json`, which also refuse what is not built."""
+
+    about: About = Setting(alias="study")
+    cohort: Consortium = Consortium()
+    privacy: Privacy = Privacy()
+    stage: Stage = Stage()
+    model: Model = Model()
+    analysis: Analysis = Analysis()
+    fields: tuple[Field, ...] = Setting(alias="field")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        check_built("", self.privacy, self.stage, self.model, self.analysis)
+        for check in (_check_hospitals, _check_threshold, _check_privacy, _check_stage, _check_model):
+            problem = check(self)
+            if problem:
+                raise StudyError("", problem)
+        return self
+
+    @cached_property
+    def dictionary(self) -> Dictionary:
+        """The fields as a dictionary."""
+        return Dictionary(fields=self.fields)
+
+    @property
+    def id(self) -> str:
+        """Short name, safe in file names."""
+        return self.about.id
+
+    @property
+    def title(self) -> str:
+        """Title, or the id."""
+        return self.about.title or self.about.id
+
+    @property
+    def purpose(self) -> str:
+        """Purpose as the study's authors wrote it; may be empty, which a policy can refuse."""
+        return self.about.purpose
+
+    @property
+    def horizon_days(self) -> float:
+        """Administrative censoring."""
+        return self.about.horizon_days
+
+    @property
+    def intervals(self) -> int:
+        """Pieces of the baseline hazard."""
+        return self.about.intervals
+
+    @property
+    def hospitals(self) -> tuple[str, ...]:
+        """Ids in sorted order."""
+        return tuple(sorted(self.cohort.hospitals or self.about.n_public))
+
+    @property
+    def n_public(self) -> dict[str, int]:
+        """Declared size per hospital, in sorted order."""
+        return {hospital: self.about.n_public[hospital] for hospital in self.hospitals}
+
+    @property
+    def n_public_total(self) -> int:
+        """Declared size of all hospitals together."""
+        return sum(self.about.n_public.values())
+
+    @property
+    def mode(self) -> str:
+        """ "local" or "none"."""
+        return self.privacy.mode
+
+    @property
+    def epsilon(self) -> float | None:
+        """Budget of one patient; None in mode none, which has no guarantee."""
+        return None if self.mode == "none" else self.privacy.epsilon
+
+    @property
+    def delta(self) -> float | None:
+        """As declared, or min(1e-5, 1 / (100 x declared patients)); None in mode none."""
+        if self.mode == "none":
+            return None
+        return self.privacy.delta or min(1e-5, 1.0 / (100 * self.n_public_total))
+
+    @property
+    def colluding(self) -> int:
+        """Hospitals that may collude with the coordinator, T."""
+        return self.cohort.colluding
+
+    @property
+    def threshold(self) -> int:
+        """Smallest set that may be summed, t; the smallest that T allows unless the file asks for more."""
+        return self.cohort.threshold or default_threshold(len(self.hospitals), self.colluding)
+
+    @property
+    def minimum_answers(self) -> int:
+        """Hospitals that must be in every result; the threshold unless the file asks for more."""
+        return self.cohort.minimum_answers or self.threshold
+
+    @property
+    def deadline_s(self) -> float:
+        """How long a round waits for hospitals."""
+        return self.cohort.deadline_s
+
+    @property
+    def strategy(self) -> str:
+        """Flower strategy: as asked; otherwise fedavg, or fedadam where nothing is noised."""
+        return self.model.strategy or ("fedadam" if self.mode == "none" else "fedavg")
+
+    @property
+    def sensitivity_rows(self) -> int:
+        """Rows of the training set that one patient can add or remove: k behind the stage `drop`, otherwise 1."""
+        return self.stage.k if self.stage.kind == "drop" and self.stage.k is not None else 1
+
+    def to_json(self) -> dict[str, Any]:
+        """The study as written, defaults of single keys included; `study_from_json` reads it back."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences that `lint` prints: legal, but worth a second look."""
+        found: list[str] = []
+        if self.mode == "none" and (self.privacy.epsilon is not None or self.privacy.delta is not None):
+            found.append(
+                "[privacy] mode 'none' adds no noise: epsilon and delta are not used and nothing is guaranteed"
+            )
+        for name in self.dictionary.unsourced():
+            found.append(f"field '{name}' has bounds without a source; say where the public bounds come from")
+        if not self.about.purpose.strip():
+            found.append("[study] purpose is empty; hospitals and the assessment ask for it")
+        if self.colluding == 0:
+            found.append("[cohort] colluding = 0: no hospital may collude with the coordinator")
+        return tuple(found)
+
+
+def _check_hospitals(study: Study) -> str:
+    if len(study.hospitals) < MINIMUM_HOSPITALS:
+        return f"[cohort] hospitals lists {len(study.hospitals)}; secure aggregation needs at least three"
+    if len(set(study.hospitals)) < len(study.hospitals):
+        return "[cohort] hospitals lists one twice"
+    without = sorted(set(study.hospitals) - set(study.about.n_public))
+    if without:
+        return f"[study] n_public has no size for hospital '{without[0]}'; declare it before extraction"
+    extra = sorted(set(study.about.n_public) - set(study.hospitals))
+    if extra:
+        return f"[study] n_public names '{extra[0]}', which is not in [cohort] hospitals"
+    return ""
+
+
+def _check_threshold(study: Study) -> str:
+    n, colluding, threshold = len(study.hospitals), study.colluding, study.cohort.threshold
+    # The rules and their proof are secagg's; here only the sentence for the author of a study file.
+    if n < colluding + 2:
+        return f"[cohort] colluding = {colluding} leaves too few of {n} hospitals honest; at most {n - 2}"
+    least = default_threshold(n, colluding)
+    if threshold is not None and not least <= threshold <= n:
+        return f"[cohort] threshold = {threshold}: with {n} hospitals and colluding = {colluding} it is {least} to {n}"
+    if not study.threshold <= study.minimum_answers <= n:
+        return f"[cohort] minimum_answers = {study.minimum_answers} must be {study.threshold} to {n}"
+    return ""
+
+
+def _check_privacy(study: Study) -> str:
+    if study.mode != "none" and study.privacy.epsilon is None:
+        return f"[privacy] mode = '{study.mode}' needs epsilon"
+    return ""
+
+
+def _check_stage(study: Study) -> str:
+    kind, quasi = study.stage.kind, study.dictionary.quasi_identifiers
+    if kind in ("generalize", "drop"):
+        if not quasi:
+            return f"[stage] kind = '{kind}' needs a field with role 'quasi_identifier'"
+        for field in quasi:
+            if field.is_number and not field.cuts:
+                return f"field '{field.name}' is a quasi-identifier: [stage] kind = '{kind}' needs its public cuts"
+    if kind == "drop" and study.stage.k is None:
+        return "[stage] kind = 'drop' needs k, the smallest class that is kept"
+    if study.stage.epsilon is not None or study.stage.delta is not None:
+        return f"[stage] kind = '{kind}' spends nothing: leave out epsilon and delta"
+    return ""
+
+
+def _check_model(study: Study) -> str:
+    model = study.model
+    if model.recipe == "dp_sgd" and study.mode == "none":
+        return "[model] recipe = 'dp_sgd' needs [privacy] mode = 'local'; mode 'none' takes recipe = 'auto'"
+    if model.hidden is not None and model.family != "mlp":
+        return "[model] hidden is for family = 'mlp'"
+    if study.mode == "none" and (model.sample_rate is not None or model.clip_l2 is not None):
+        return "[model] sample_rate and clip_l2 are for [privacy] mode = 'local'; mode 'none' uses every patient whole"
+    return ""
+
+
+def parse_study(toml_text: str, where: str) -> Study:
+    """The study that a TOML text describes.
+
+    Args:
+        toml_text: content of the file.
+        where: its name, for messages.
+
+    Raises:
+        StudyError: not TOML, an unknown key, a wrong value, sections that contradict each other.
+        NotBuilt: something designed but not built.
+        RefusedModel: a model that cannot be private.
+    """
+    try:
+        raw = tomllib.loads(toml_text)
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(where, f"not valid TOML: {error}") from None
+    return study_from_json(raw, where)
+
+
+def load_study(path: Path) -> Study:
+    """The study in the file at `path`; raises as `parse_study` does, and StudyError for a file that cannot be read."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise StudyError(str(path), f"cannot be read: {error.strerror}") from None
+    if len(data) > MAX_STUDY_BYTES:
+        raise StudyError(path.name, f"is larger than {MAX_STUDY_BYTES >> 20} MiB, so it is no study file")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise StudyError(path.name, f"is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    return parse_study(text, path.name)
+
+
+def study_from_json(raw: Mapping[str, Any], where: str) -> Study:
+    """As `parse_study`, from the parsed table or from `Study.to_json()`."""
+    try:
+        return Study.model_validate(raw)
+    except ValidationError as error:
+        problem = first_problem(error, raw, SECTIONS, where)
+    except StudyError as error:
+        problem = type(error)(f"{where}: {error.where}" if error.where else where, error.problem)
+    raise problem

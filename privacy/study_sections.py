@@ -1,0 +1,94 @@
+"""The sections of a study file as written: types and ranges of each key (what they mean together: study.py)."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictBool, StrictInt, StrictStr
+from pydantic import Field as Setting
+
+Positive = Annotated[float, Setting(strict=True, gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Setting(strict=True, gt=0, le=1, allow_inf_nan=False)]
+Count = Annotated[StrictInt, Setting(ge=1)]
+Identifier = Annotated[StrictStr, Setting(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Text = Annotated[StrictStr, Setting(max_length=2000)]
+
+
+class Section(BaseModel):
+    """A table of the study file; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class About(Section):
+    """`[study]`: what is asked, of how many patients, over how long.
+
+    Attributes:
+        horizon_days: follow-up is censored there for everybody, from the protocol.
+        intervals: number K of pieces of the baseline hazard.
+        n_public: per hospital the number of patients declared before extraction; never a row count.
+    """
+
+    id: Identifier
+    title: Text = ""
+    purpose: Text = ""
+    horizon_days: Positive
+    intervals: Annotated[StrictInt, Setting(ge=2, le=100)] = 10
+    n_public: dict[Identifier, Annotated[StrictInt, Setting(ge=1, le=1 << 32)]]
+
+
+class Consortium(Section):
+    """`[cohort]`: who takes part and how many must answer."""
+
+    hospitals: tuple[Identifier, ...] = ()
+    threshold: Count | None = None
+    colluding: Annotated[StrictInt, Setting(ge=0)] = 1
+    minimum_answers: Count | None = None
+    deadline_s: Positive = 600.0
+
+
+class Privacy(Section):
+    """`[privacy]`: the mode and the budget of one patient for everything that a hospital releases."""
+
+    mode: StrictStr = "local"
+    epsilon: Annotated[float, Setting(strict=True, gt=0, le=1000, allow_inf_nan=False)] | None = None
+    delta: Annotated[float, Setting(strict=True, gt=0, le=1e-3, allow_inf_nan=False)] | None = None
+    evaluation_share: Annotated[float, Setting(strict=True, ge=0, lt=1, allow_inf_nan=False)] = 0.0
+
+
+class Stage(Section):
+    """`[stage]`: what happens to the rows before training."""
+
+    kind: StrictStr = "none"
+    k: Annotated[StrictInt, Setting(ge=2, le=1000)] | None = None
+    epsilon: Positive | None = None
+    delta: Positive | None = None
+
+
+class Model(Section):
+    """`[model]`: family, recipe and strategy; the numbers default by the public rule of privacy/training.py."""
+
+    family: StrictStr = "piecewise_exponential"
+    recipe: StrictStr = "auto"
+    strategy: StrictStr | None = None
+    rounds: Annotated[StrictInt, Setting(ge=1, le=10_000)] | None = None
+    local_steps: Annotated[StrictInt, Setting(ge=1, le=100_000)] | None = None
+    sample_rate: Share | None = None
+    clip_l2: Positive | None = None
+    learning_rate: Positive | None = None
+    server_learning_rate: Positive | None = None
+    hidden: (
+        Annotated[
+            tuple[Annotated[StrictInt, Setting(ge=1, le=4096)], ...],
+            Setting(min_length=1, max_length=4),
+            BeforeValidator(lambda v: (v,) if isinstance(v, int) else v),
+        ]
+        | None
+    ) = None
+
+
+class Analysis(Section):
+    """`[analysis]`: results asked for beside the model."""
+
+    kaplan_meier_by: tuple[StrictStr, ...] = ()
+    log_rank: StrictBool = False
+    cox: StrictStr = "none"
+    metrics: tuple[StrictStr, ...] = ("c_index",)
