@@ -35,7 +35,9 @@ class DemoDataMissing(Exception):  # noqa: N818
 
     def __init__(self) -> None:
         """Say how to install it."""
-        super().__init__("ACTG175.csv is not here: it comes with lifelines; install the extra wardround[study]")
+        super().__init__(
+            "ACTG175.csv is not here: it comes with lifelines; install the extra wardround[study]"
+        )
 
 
 @dataclass(frozen=True, slots=True)
