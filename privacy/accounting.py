@@ -139,9 +139,7 @@ def curve(events: Sequence[Release], deltas: Sequence[float] = CURVE_DELTAS) -> 
     return [(delta, spent(events, delta).epsilon or 0.0) for delta in deltas]
 
 
-def tradeoff(
-    events: Sequence[Release], fprs: Sequence[float] = TRADEOFF_FPRS
-) -> list[tuple[float, float]]:
+def tradeoff(events: Sequence[Release], fprs: Sequence[float] = TRADEOFF_FPRS) -> list[tuple[float, float]]:
     """Pairs (false positive rate, smallest possible false negative rate) of any membership test.
 
     Every (epsilon, delta(epsilon)) of the PLD gives two lines under which no test can lie (Wasserman & Zhou 2010;
@@ -211,7 +209,9 @@ def _is_mixture(release: Release) -> bool:
 def _pld(releases: tuple[Release, ...], adjacency: Adjacency, interval: float) -> PLDAccountant:
     """Composed accountant; shared by all callers, who only read it."""
     relation = (
-        NeighboringRelation.ADD_OR_REMOVE_ONE if adjacency == "add/remove" else NeighboringRelation.REPLACE_ONE
+        NeighboringRelation.ADD_OR_REMOVE_ONE
+        if adjacency == "add/remove"
+        else NeighboringRelation.REPLACE_ONE
     )
     account = PLDAccountant(relation, interval)
     for release in releases:
@@ -257,5 +257,7 @@ def _rdp_epsilon(releases: tuple[Release, ...], delta: float, orders: tuple[floa
         for release in releases:
             account.compose(release.event())
         return float(account.get_epsilon(delta))
-    losses = sum((release.steps * sampled_rdp(release, orders) for release in releases), np.zeros(len(orders)))
+    losses = sum(
+        (release.steps * sampled_rdp(release, orders) for release in releases), np.zeros(len(orders))
+    )
     return float(compute_epsilon(orders, losses, delta)[0])

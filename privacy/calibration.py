@@ -86,7 +86,9 @@ def smallest_noise(release: Release, others: tuple[Release, ...], epsilon: float
 
     largest = _LARGEST_NOISE * TICKS
     if by_rdp(largest) > epsilon:
-        raise AccountingError(f"no noise below {_LARGEST_NOISE} reaches epsilon {epsilon}; use fewer steps or rows")
+        raise AccountingError(
+            f"no noise below {_LARGEST_NOISE} reaches epsilon {epsilon}; use fewer steps or rows"
+        )
     start = rows * _bisect(by_rdp, 1, largest, epsilon)
     return with_noise(_secant(by_pld, min(start, largest), epsilon))
 

@@ -9,7 +9,7 @@ Kind = Literal["dp", "none"]
 Adjacency = Literal["add/remove", "replace"]
 
 
-class NoGuarantee(Exception):
+class NoGuarantee(Exception):  # noqa: N818  (it names what there is not)
     """A number was asked of a guarantee that has none."""
 
     def __init__(self, reason: str) -> None:
@@ -18,12 +18,14 @@ class NoGuarantee(Exception):
         self.reason = reason
 
 
-class GuaranteeMismatch(Exception):
+class GuaranteeMismatch(Exception):  # noqa: N818
     """Two guarantees speak of different neighbors or units and cannot be chained."""
 
     def __init__(self, first: str, second: str) -> None:
         """Name both sides as `unit, adjacency`."""
-        super().__init__(f"cannot chain a guarantee for ({first}) with one for ({second}); restate one of them")
+        super().__init__(
+            f"cannot chain a guarantee for ({first}) with one for ({second}); restate one of them"
+        )
         self.first = first
         self.second = second
 

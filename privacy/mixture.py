@@ -31,7 +31,11 @@ def sampled_rdp(release: Release, orders: tuple[float, ...]) -> np.ndarray:
         return np.array([order * (c / z) ** 2 / 2 for order in orders])
     counts = np.arange(c + 1)
     log_weights = (
-        gammaln(c + 1) - gammaln(counts + 1) - gammaln(c - counts + 1) + counts * log(q) + (c - counts) * log1p(-q)
+        gammaln(c + 1)
+        - gammaln(counts + 1)
+        - gammaln(c - counts + 1)
+        + counts * log(q)
+        + (c - counts) * log1p(-q)
     )
     return np.array([_divergence(order, z, counts, log_weights) for order in orders])
 

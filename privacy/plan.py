@@ -18,8 +18,8 @@ ReleaseKind = Literal["gaussian", "poisson_gaussian"]
 
 UNITS_BITS = 40
 MINIMUM_SCALE_UNITS = 8
-# The sampler takes its scale as a double: integers up to 2^53 are exact.
-MAXIMUM_SCALE_UNITS = 2**53
+# The sampler takes its scale as a double and agreements are canonical JSON: integers below 2^53 are exact in both.
+MAXIMUM_SCALE_UNITS = 2**53 - 1
 
 
 class PlanError(ValueError):
@@ -65,7 +65,9 @@ class Release:
         if not self.name:
             raise PlanError(self.name, "a release needs a name")
         if self.kind not in ("gaussian", "poisson_gaussian"):
-            raise PlanError(self.name, f"kind {self.kind!r} is not built; use 'gaussian' or 'poisson_gaussian'")
+            raise PlanError(
+                self.name, f"kind {self.kind!r} is not built; use 'gaussian' or 'poisson_gaussian'"
+            )
         if not (isfinite(self.noise_multiplier) and self.noise_multiplier > 0):
             raise PlanError(self.name, "noise_multiplier must be finite and above 0")
         if self.sensitivity_rows < 1 or self.steps < 1:
@@ -79,7 +81,9 @@ class Release:
         if not 8 <= self.units_bits <= 52:
             raise PlanError(self.name, "units_bits must be in [8, 52]")
         if not MINIMUM_SCALE_UNITS <= self.scale_units() <= MAXIMUM_SCALE_UNITS:
-            raise PlanError(self.name, "noise scale in units must be in [8, 2^53]; change noise or units_bits")
+            raise PlanError(
+                self.name, "noise scale in units must be in [8, 2^53); change noise or units_bits"
+            )
 
     @property
     def units(self) -> int:
@@ -173,7 +177,9 @@ class Release:
                     float(clip_l2),
                     units_bits,
                 )
-        raise PlanError(str(body.get("name", "")), f"keys or types are not those of a release: {sorted(body)}")
+        raise PlanError(
+            str(body.get("name", "")), f"keys or types are not those of a release: {sorted(body)}"
+        )
 
 
 def binomial_weights(rows: int, rate: float) -> tuple[float, ...]:

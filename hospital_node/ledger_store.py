@@ -1,0 +1,202 @@
+"""The ledger on disk: SQLite that forgets nothing and survives kill -9.
+
+Write-ahead log with synchronous FULL: when a method returns, its entry is on the disk. Triggers refuse changes and
+deletions, and opening verifies the whole chain, so that an edited file is noticed before anything is spent.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Self
+
+from hospital_node.clock import Clock, iso_time
+from privacy.ledger import (
+    ENTRY_LABEL,
+    SEAL_LABEL,
+    Entry,
+    EntryKind,
+    Key,
+    Ledger,
+    LedgerBroken,
+    Record,
+    export,
+    fold,
+    verify_chain,
+)
+from privacy.plan import Release
+from secagg.identity import public_key, sign
+from secagg.secret import SecretBytes
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS entries (seq INTEGER PRIMARY KEY, line BLOB NOT NULL) STRICT;
+CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON entries
+BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON entries
+BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+"""
+
+
+class LedgerStore:
+    """One hospital's ledger file.
+
+    Two processes may open it; writes take SQLite's lock and look at what the other wrote first.
+    """
+
+    def __init__(self, path: Path, identity: SecretBytes, clock: Clock) -> None:
+        """Open or create `path` (mode 0600) and verify the chain in it.
+
+        Args:
+            path: the file; its folder exists.
+            identity: 32-byte Ed25519 seed of the hospital.
+            clock: time for the entries.
+
+        Raises:
+            LedgerBroken: the file's chain does not verify under this identity.
+            OSError, sqlite3.DatabaseError: the file cannot be opened or is no database.
+        """
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._identity = identity
+        self._clock = clock
+        self._lock = Lock()
+        self._ledger = Ledger()
+        self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+        try:
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = FULL")
+            self._database.executescript(_SCHEMA)
+            self._read()
+            verify_chain(self._ledger.entries, public_key(identity))
+        except BaseException:
+            self._database.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """The store itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; the store cannot be used afterwards."""
+        with self._lock:
+            self._database.close()
+
+    def reserve(
+        self, *, study_hash: str, study_id: str, session: str, round_number: int, release: Release
+    ) -> Entry:
+        """Charge a round, before anything about it is computed.
+
+        A round reserved before with the same release and not yet spent gives the entry it has: nothing left the
+        hospital since, and the restarted round draws fresh noise.
+
+        Raises:
+            LedgerBroken: the round was spent or aborted, or reserved for another release.
+        """
+        with self._writing():
+            open_entry = self._open_reservation((study_hash, session, round_number))
+            if open_entry is not None and open_entry.record.release == release:
+                return open_entry
+            return self._append("RESERVE", study_hash, study_id, session, round_number, release, "")
+
+    def spend(self, *, study_hash: str, session: str, round_number: int) -> Entry:
+        """Mark a reserved round as about to leave, before its first byte is sent.
+
+        Raises:
+            LedgerBroken: the round has no open reservation.
+        """
+        with self._writing():
+            reserved = self._open_reservation((study_hash, session, round_number))
+            if reserved is None:
+                raise LedgerBroken(
+                    len(self._ledger.entries) + 1,
+                    f"round {round_number} is spent without an open reservation",
+                )
+            record = reserved.record
+            return self._append(
+                "SPENT", study_hash, record.study_id, session, round_number, record.release, ""
+            )
+
+    def abort(self, *, study_hash: str, study_id: str, session: str, round_number: int, reason: str) -> Entry:
+        """Record that a reserved round came to nothing; it stays charged.
+
+        Raises:
+            LedgerBroken: the round was never reserved, or aborted before.
+        """
+        with self._writing():
+            return self._append("ABORT", study_hash, study_id, session, round_number, None, reason)
+
+    def note(
+        self, *, study_hash: str, study_id: str, session: str, round_number: int = 0, text: str
+    ) -> Entry:
+        """Keep a sentence that charges nothing and is about no patient."""
+        with self._writing():
+            return self._append("NOTE", study_hash, study_id, session, round_number, None, text)
+
+    def entries(self) -> tuple[Entry, ...]:
+        """The whole chain as it is on disk now."""
+        with self._lock:
+            self._read()
+            return self._ledger.entries
+
+    def export(self) -> bytes:
+        """The chain as signed JSON lines, what evidence takes."""
+        return export(
+            self.entries(), iso_time(self._clock.now()), lambda body: sign(self._identity, SEAL_LABEL, body)
+        )
+
+    def _append(
+        self,
+        kind: EntryKind,
+        study_hash: str,
+        study_id: str,
+        session: str,
+        round_number: int,
+        release: Release | None,
+        note: str,
+    ) -> Entry:
+        record = Record(
+            kind, iso_time(self._clock.now()), study_hash, study_id, session, round_number, release, note
+        )
+        grown = self._ledger.append(record, lambda body: sign(self._identity, ENTRY_LABEL, body))
+        entry = grown.entries[-1]
+        self._database.execute("INSERT INTO entries (seq, line) VALUES (?, ?)", (entry.seq, entry.to_line()))
+        return entry
+
+    def _open_reservation(self, key: Key) -> Entry | None:
+        """The reservation of a round that was neither spent nor aborted."""
+        state = fold(self._ledger.entries).get(key)
+        if state is None or state.kind != "RESERVE":
+            return None
+        return next(e for e in self._ledger.entries if e.record.key == key and e.kind == "RESERVE")
+
+    def _read(self) -> None:
+        """Take in what is on disk beyond what is known."""
+        known = len(self._ledger.entries)
+        rows = self._database.execute("SELECT line FROM entries WHERE seq > ? ORDER BY seq", (known,))
+        fresh = []
+        for position, (line,) in enumerate(rows, start=known + 1):
+            try:
+                fresh.append(Entry.from_line(line))
+            except ValueError as error:
+                raise LedgerBroken(position, str(error)) from None
+        if fresh:
+            self._ledger = Ledger((*self._ledger.entries, *fresh))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction under the file's write lock; committed before it ends, so that the entry is on disk."""
+        with self._lock:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                self._read()
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._read()

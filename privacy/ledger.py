@@ -1,0 +1,333 @@
+"""The hospital's account of what has been released about its patients: a signed hash chain, folded purely.
+
+RESERVE is written before anything is computed, SPENT before anything is sent. A reservation is charged whether or not
+it was spent: a crash, an abort or a retry never lowers what was spent.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Literal, Self, assert_never
+
+from privacy.canonical import NotCanonicalError, canonical, parse_canonical, sha256_hex
+from privacy.guarantee import Guarantee
+from privacy.plan import PlanError, Release
+from secagg.context import label
+from secagg.errors import BadSignature
+from secagg.identity import verify
+
+EntryKind = Literal["RESERVE", "SPENT", "ABORT", "NOTE"]
+Sign = Callable[[bytes], bytes]
+Key = tuple[str, str, int]
+
+GENESIS = "0" * 64
+ENTRY_LABEL = label(None, "ledger entry")
+SEAL_LABEL = label(None, "ledger seal")
+_MAXIMUM_LINE_BYTES = 1 << 16
+
+
+class LedgerBroken(Exception):  # noqa: N818  (it names the state the ledger is in)
+    """A chain that does not verify, or a step that its rules do not allow."""
+
+    def __init__(self, seq: int, problem: str) -> None:
+        """Name the entry (its position in the chain) and what is wrong with it."""
+        super().__init__(f"ledger entry {seq}: {problem}")
+        self.seq = seq
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What an entry says, before it has a place in a chain.
+
+    Attributes:
+        kind: RESERVE, SPENT, ABORT (of a reserved round) or NOTE (anything else worth keeping).
+        time_iso: RFC 3339 in UTC, by the hospital's clock.
+        study_hash: SHA-256 of the agreement's bytes, hexadecimal.
+        study_id: name of the study, for people.
+        session: session id, hexadecimal.
+        round: round number, >= 0.
+        release: what the round releases; exactly for RESERVE and SPENT.
+        note: a sentence for ABORT and NOTE; never about a patient.
+    """
+
+    kind: EntryKind
+    time_iso: str
+    study_hash: str
+    study_id: str
+    session: str
+    round: int
+    release: Release | None = None
+    note: str = ""
+
+    @property
+    def key(self) -> Key:
+        """What can be charged once: (study_hash, session, round)."""
+        return (self.study_hash, self.session, self.round)
+
+    def to_json(self) -> dict[str, object]:
+        """All fields by name."""
+        body: dict[str, object] = {field.name: getattr(self, field.name) for field in fields(self)}
+        body["release"] = None if self.release is None else self.release.to_json()
+        return body
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, object]) -> Self:
+        """Inverse of `to_json`.
+
+        Raises:
+            ValueError: a key is missing, unknown or of the wrong type.
+        """
+        match body:
+            case {
+                "kind": "RESERVE" | "SPENT" | "ABORT" | "NOTE" as kind,
+                "time_iso": str(time_iso),
+                "study_hash": str(study_hash),
+                "study_id": str(study_id),
+                "session": str(session),
+                "round": int(number),
+                "release": None | dict() as release,
+                "note": str(note),
+                **rest,
+            } if not rest and not isinstance(number, bool):
+                paid = None if release is None else Release.from_json(release)
+                return cls(kind, time_iso, study_hash, study_id, session, number, paid, note)
+        raise ValueError(f"keys or types are not those of a ledger record: {sorted(map(str, body))}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record with its place in the chain.
+
+    Attributes:
+        seq: 1, 2, ...
+        record: what it says.
+        previous_hash: hash of the entry before, zeros for the first.
+        hash: SHA-256 of the canonical JSON of {seq, record, previous_hash}, hexadecimal.
+        signature: Ed25519 by the hospital's identity over those bytes, hexadecimal.
+    """
+
+    seq: int
+    record: Record
+    previous_hash: str
+    hash: str
+    signature: str
+
+    @property
+    def kind(self) -> EntryKind:
+        """The record's kind."""
+        return self.record.kind
+
+    def signed_bytes(self) -> bytes:
+        """What is hashed and signed."""
+        return _signed_bytes(self.seq, self.record, self.previous_hash)
+
+    def to_line(self) -> bytes:
+        """Canonical JSON of the entry, without a line break."""
+        body = {field.name: getattr(self, field.name) for field in fields(self)}
+        return canonical({**body, "record": self.record.to_json()})
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Self:
+        """Inverse of `to_line`; the bytes must be canonical.
+
+        Raises:
+            ValueError: anything else than such a line.
+        """
+        match parse_canonical(line, _MAXIMUM_LINE_BYTES):
+            case {
+                "seq": int(seq),
+                "record": dict(record),
+                "previous_hash": str(previous_hash),
+                "hash": str(own_hash),
+                "signature": str(signature),
+                **rest,
+            } if not rest:
+                return cls(seq, Record.from_json(record), previous_hash, own_hash, signature)
+        raise ValueError("the line is not a ledger entry")
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """A chain whose every step obeyed the rules: a key is reserved once, then spent or aborted once."""
+
+    entries: tuple[Entry, ...] = ()
+
+    def append(self, record: Record, sign: Sign) -> Self:
+        """The ledger with one entry more.
+
+        Args:
+            record: what happened.
+            sign: signature of the hospital's identity under `ENTRY_LABEL`.
+
+        Raises:
+            LedgerBroken: the record does not follow from the entries before it.
+        """
+        seq = len(self.entries) + 1
+        rounds = fold(self.entries)
+        _step(rounds, record, seq)
+        previous = self.entries[-1].hash if self.entries else GENESIS
+        body = _signed_bytes(seq, record, previous)
+        entry = Entry(seq, record, previous, sha256_hex(body), sign(body).hex())
+        return type(self)((*self.entries, entry))
+
+
+@dataclass(frozen=True, slots=True)
+class RoundState:
+    """Where one round stands: reserved, spent or aborted, and what it was charged."""
+
+    kind: EntryKind
+    release: Release
+
+
+def fold(entries: Iterable[Entry]) -> dict[Key, RoundState]:
+    """State of every round that was ever reserved, in the order of reservation.
+
+    Raises:
+        LedgerBroken: an entry does not follow from those before it.
+    """
+    rounds: dict[Key, RoundState] = {}
+    for entry in entries:
+        _step(rounds, entry.record, entry.seq)
+    return rounds
+
+
+def charged(entries: Iterable[Entry]) -> tuple[Release, ...]:
+    """Every release that counts: of each (study, session, round) ever reserved, spent or not, once."""
+    return tuple(state.release for state in fold(entries).values())
+
+
+def cumulative(entries: Iterable[Entry], delta: float) -> Guarantee:
+    """Guarantee of everything charged so far, over all studies, at `delta`."""
+    # Imported here: reading and checking a chain must not wait a second for the accounting library.
+    from privacy.accounting import spent
+
+    return spent(charged(entries), delta, view="everything this hospital ever released")
+
+
+def verify_chain(entries: Sequence[Entry], public_key: bytes) -> None:
+    """Return only if every entry is numbered, chained, signed and allowed.
+
+    Raises:
+        LedgerBroken: the first entry that is not, and why.
+    """
+    previous = GENESIS
+    rounds: dict[Key, RoundState] = {}
+    for position, entry in enumerate(entries, start=1):
+        body = entry.signed_bytes()
+        if entry.seq != position or entry.previous_hash != previous:
+            raise LedgerBroken(
+                position, "does not follow the entry before it: one was removed, added or moved"
+            )
+        if entry.hash != sha256_hex(body):
+            raise LedgerBroken(position, "its hash is not that of its content")
+        _check_signature(public_key, ENTRY_LABEL, body, entry.signature, position)
+        _step(rounds, entry.record, position)
+        previous = entry.hash
+
+
+def export(entries: Sequence[Entry], time_iso: str, sign_seal: Sign) -> bytes:
+    """JSON lines of all entries and, last, the hospital's seal over their number and head.
+
+    Args:
+        entries: the whole chain.
+        time_iso: when the hospital says so.
+        sign_seal: signature of the hospital's identity under `SEAL_LABEL`.
+    """
+    head = entries[-1].hash if entries else GENESIS
+    seal = canonical({"count": len(entries), "head": head, "time_iso": time_iso})
+    last = canonical({"seal": seal.decode(), "signature": sign_seal(seal).hex()})
+    return b"".join(line + b"\n" for line in (*(entry.to_line() for entry in entries), last))
+
+
+def read_export(data: bytes, public_key: bytes) -> tuple[Entry, ...]:
+    """The entries of an export, after everything about it has been verified.
+
+    Args:
+        data: what `export` wrote.
+        public_key: the hospital's identity key, from the roster.
+
+    Raises:
+        LedgerBroken: any byte differs from what the hospital signed.
+    """
+    lines = data.split(b"\n")
+    if len(lines) < 2 or lines[-1]:
+        raise LedgerBroken(0, "the export is cut: it does not end with a sealed line")
+    entries = []
+    for position, line in enumerate(lines[:-2], start=1):
+        try:
+            entries.append(Entry.from_line(line))
+        except (NotCanonicalError, PlanError, ValueError) as error:
+            raise LedgerBroken(position, str(error)) from None
+    verify_chain(entries, public_key)
+    _check_seal(lines[-2], entries, public_key)
+    return tuple(entries)
+
+
+def _check_seal(line: bytes, entries: Sequence[Entry], public_key: bytes) -> None:
+    """The last line: signed, and about these entries."""
+    position = len(entries) + 1
+    try:
+        value = parse_canonical(line, _MAXIMUM_LINE_BYTES)
+    except NotCanonicalError as error:
+        raise LedgerBroken(position, str(error)) from None
+    match value:
+        case {"seal": str(seal), "signature": str(signature), **rest} if not rest:
+            _check_signature(public_key, SEAL_LABEL, seal.encode(), signature, position)
+        case _:
+            raise LedgerBroken(position, "the last line is not a seal")
+    head = entries[-1].hash if entries else GENESIS
+    match parse_canonical(seal.encode(), _MAXIMUM_LINE_BYTES):
+        case {"count": count, "head": str(sealed), "time_iso": str()} if (count, sealed) == (
+            len(entries),
+            head,
+        ):
+            return
+    raise LedgerBroken(position, "the seal is about another chain than the entries above it")
+
+
+def _check_signature(public_key: bytes, tag: bytes, body: bytes, signature: str, position: int) -> None:
+    """Verify a hexadecimal signature in its one spelling."""
+    try:
+        raw = bytes.fromhex(signature)
+        verify(public_key, tag, body, raw, what="ledger")
+    except (ValueError, BadSignature):
+        raise LedgerBroken(position, "is not signed by this hospital") from None
+    if raw.hex() != signature:
+        raise LedgerBroken(position, "spells its signature in another way than the hospital does")
+
+
+def _step(rounds: dict[Key, RoundState], record: Record, seq: int) -> None:
+    """Apply one record to the state of its round.
+
+    Raises:
+        LedgerBroken: the record does not fit the state.
+    """
+    state = rounds.get(record.key)
+    where = f"round {record.round} of study {record.study_id}"
+    match record.kind:
+        case "NOTE":
+            if record.release is not None:
+                raise LedgerBroken(seq, "a note releases nothing")
+        case "RESERVE":
+            if state is not None:
+                raise LedgerBroken(seq, f"{where} is reserved already; a retry is a new round")
+            if record.release is None:
+                raise LedgerBroken(seq, f"{where} reserves no release")
+            rounds[record.key] = RoundState("RESERVE", record.release)
+        case "SPENT":
+            if state is None or state.kind != "RESERVE":
+                raise LedgerBroken(seq, f"{where} is spent without an open reservation")
+            if record.release != state.release:
+                raise LedgerBroken(seq, f"{where} spends another release than it reserved")
+            rounds[record.key] = RoundState("SPENT", state.release)
+        case "ABORT":
+            if state is None or state.kind == "ABORT" or record.release is not None:
+                raise LedgerBroken(seq, f"{where} cannot be aborted: it is not reserved, or aborted already")
+            # An aborted round stays charged: something may have left before the abort.
+            rounds[record.key] = RoundState("ABORT", state.release)
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _signed_bytes(seq: int, record: Record, previous_hash: str) -> bytes:
+    return canonical({"seq": seq, "record": record.to_json(), "previous_hash": previous_hash})

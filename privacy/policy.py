@@ -1,0 +1,342 @@
+"""What a hospital permits, checked before its data is read; a study cannot loosen it."""
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from math import log, log1p
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from privacy.accounting import gdp_mu, renyi_epsilon, spent
+from privacy.guarantee import Guarantee
+from privacy.ledger import Entry, fold
+from privacy.plan import DpPlan, Release
+from privacy.refusals import nearest
+
+Mode = Literal["local", "distributed", "none"]
+EXIT_REFUSED = 1
+EXIT_BUDGET = 4
+ANY = "*"
+
+
+class PolicyFileError(Exception):
+    """A policy file that cannot be used: where, what, and the remedy."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, where: str, problem: str) -> None:
+        """Keep both parts; the message is "where: problem"."""
+        super().__init__(f"{where}: {problem}")
+        self.where = where
+        self.problem = problem
+
+
+class PolicyRefusal(Exception):  # noqa: N818  (a refusal is an answer, not a fault)
+    """The hospital's policy does not permit what a study asks.
+
+    Attributes:
+        rule: the key of policy.toml that decides.
+        asked: what the study asks.
+        limit: what the policy allows.
+        spent: what earlier releases took, or "" where nothing is spent.
+        exit_code: 1 for a rule, 4 for the budget.
+    """
+
+    def __init__(
+        self, rule: str, asked: str, limit: str, spent: str = "", exit_code: int = EXIT_REFUSED
+    ) -> None:
+        """Build the sentence from the parts."""
+        before = f", {spent} is spent" if spent else ""
+        super().__init__(
+            f"policy.toml refuses by {rule}: asked {asked}, limit {limit}{before}; "
+            "change the study, or let the hospital's data protection officer change the policy"
+        )
+        self.rule = rule
+        self.asked = asked
+        self.limit = limit
+        self.spent = spent
+        self.exit_code = exit_code
+
+
+class Policy(BaseModel):
+    """policy.toml.
+
+    Attributes:
+        epsilon_total: budget of one data epoch over all studies, add/remove one patient.
+        delta_total: the one delta at which it is read, in (0, 1).
+        minimum_noise_multiplier: floor for every release, per row's clip.
+        minimum_threshold: floor for t, the hospitals that must survive a round.
+        minimum_cohort: floor for the number of hospitals in a study.
+        colluding_minimum: floor for T, the hospitals assumed to collude with the coordinator.
+        families, stages, purposes, modes: what is permitted; purposes may be ["*"], any stated purpose.
+        allow_mode_none: permit training without noise as well (mode "none" must then be in modes too).
+        aborted_rounds_maximum: a study with more aborted rounds than this goes no further.
+        expires: last day on which this policy permits anything.
+        record_releases: keep a copy of each release in the hospital's own journal.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    epsilon_total: float = Field(gt=0, allow_inf_nan=False)
+    delta_total: float = Field(gt=0, lt=1)
+    minimum_noise_multiplier: float = Field(ge=0, allow_inf_nan=False)
+    minimum_threshold: int = Field(ge=2)
+    minimum_cohort: int = Field(ge=2)
+    colluding_minimum: int = Field(ge=0)
+    families: tuple[str, ...]
+    stages: tuple[str, ...]
+    purposes: tuple[str, ...]
+    modes: tuple[Mode, ...]
+    allow_mode_none: bool = False
+    aborted_rounds_maximum: int = Field(ge=0)
+    expires: date
+    record_releases: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StudyTerms:
+    """What a policy needs to know of a study.
+
+    Attributes:
+        mode, family, stage, purpose: as in the study file.
+        plan: None exactly in mode "none".
+        threshold: t. colluding: T. n: number of hospitals in the study.
+        epsilon, delta: what the study promises; None in mode "none".
+        study_hash: SHA-256 of the agreement, hexadecimal.
+        session: session id, hexadecimal, or "" when it is not known yet.
+    """
+
+    mode: Mode
+    plan: DpPlan | None
+    family: str
+    stage: str
+    purpose: str
+    threshold: int
+    colluding: int
+    n: int
+    epsilon: float | None
+    delta: float | None
+    study_hash: str
+    session: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """A study that may go on, with the account that permitted it.
+
+    Attributes:
+        before: what is charged already, at the policy's delta.
+        after: the same with the rest of the study.
+        filter_epsilon: Renyi epsilon of `after` at `filter_order`, what the filter for adaptive studies compares.
+        filter_order: the one order of this policy's filter.
+    """
+
+    before: Guarantee
+    after: Guarantee
+    filter_epsilon: float
+    filter_order: int
+
+
+def parse_policy(text: str, where: str) -> Policy:
+    """The policy in a TOML text.
+
+    Args:
+        text: contents of policy.toml.
+        where: file name for messages.
+
+    Raises:
+        PolicyFileError: no TOML, an unknown key (with the nearest known one), a missing or wrong value.
+    """
+    try:
+        body = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyFileError(where, f"is not TOML: {error}") from None
+    for key in body:
+        if key not in Policy.model_fields:
+            raise PolicyFileError(where, f"unknown key '{key}'; {nearest(key, Policy.model_fields)}")
+    lists = {key: tuple(value) if isinstance(value, list) else value for key, value in body.items()}
+    try:
+        return Policy.model_validate(lists)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise PolicyFileError(where, f"{key}: {first['msg']}") from None
+
+
+def filter_order(policy: Policy) -> int:
+    """The Renyi order of this policy's filter: the best for one Gaussian that would use the whole budget.
+
+    It depends on nothing but the policy, as the filter's theorem demands.
+    """
+    mu, delta = gdp_mu(policy.epsilon_total, policy.delta_total), policy.delta_total
+
+    def epsilon(order: int) -> float:
+        return order * mu**2 / 2 + log1p(-1 / order) - log(delta * order) / (order - 1)
+
+    return min(range(2, 257), key=epsilon)
+
+
+def check(policy: Policy, terms: StudyTerms, entries: Sequence[Entry], now: datetime) -> Permit:
+    """Permit a whole study, before any data is read.
+
+    A study on untouched data is admitted by its exact composition: its plan was fixed before anything was released.
+    Once something was released, plans may depend on it, and the Renyi filter decides (Feldman & Zrnic 2021); the
+    exact composition is reported beside it. Epsilons are never added.
+
+    Args:
+        policy: the hospital's.
+        terms: the study's.
+        entries: the whole ledger.
+        now: by the hospital's clock.
+
+    Raises:
+        PolicyRefusal: exit code 1 for a rule, 4 for the budget.
+    """
+    _check_rules(policy, terms, now)
+    _check_aborts(policy, terms, entries)
+    earlier = _charged_beside(terms, entries)
+    if terms.plan is not None:
+        _check_plan(policy, terms, terms.plan)
+    planned = () if terms.plan is None else terms.plan.releases
+    return _admit(policy, earlier, planned, adaptive=bool(earlier))
+
+
+def check_round(
+    policy: Policy, terms: StudyTerms, entries: Sequence[Entry], release: Release, now: datetime
+) -> Permit:
+    """Permit one more round, before it is reserved: expiry, aborted rounds, and the budget with this round in it.
+
+    Args:
+        policy: the hospital's.
+        terms: the study's, with its session.
+        entries: the whole ledger; this round is not in it yet.
+        release: what the round would be charged.
+        now: by the hospital's clock.
+
+    Raises:
+        PolicyRefusal: exit code 1 for a rule, 4 for the budget.
+    """
+    if terms.plan is None:
+        raise PolicyRefusal(
+            "modes", f"a release {release.name!r} in mode 'none'", "no release that is not noised"
+        )
+    _check_expiry(policy, now)
+    _check_aborts(policy, terms, entries)
+    planned = terms.plan.release(release.name)
+    _check_planned(planned, release)
+    rounds = fold(entries)
+    own = [state.release for key, state in rounds.items() if _is_own(terms, key)]
+    others = [state.release for key, state in rounds.items() if not _is_own(terms, key)]
+    steps = sum(paid.steps for paid in own if paid.name == release.name) + release.steps
+    # A retried round goes beyond what was fixed beforehand, so it needs the filter like another study.
+    return _admit(policy, (*others, *own), (release,), adaptive=bool(others) or steps > planned.steps)
+
+
+def _admit(policy: Policy, before: Sequence[Release], more: Sequence[Release], *, adaptive: bool) -> Permit:
+    """Compare with the budget by the rule that is valid here."""
+    order = filter_order(policy)
+    total = (*before, *more)
+    past = spent(before, policy.delta_total, view="everything this hospital ever released")
+    after = spent(total, policy.delta_total, view=past.view)
+    renyi = renyi_epsilon(total, policy.delta_total, order)
+    decisive = renyi if adaptive else after.epsilon or 0.0
+    if more and decisive > policy.epsilon_total:
+        rule = "epsilon_total (filter for adaptively chosen studies)" if adaptive else "epsilon_total"
+        raise PolicyRefusal(
+            rule,
+            f"epsilon {decisive:.4g} in all",
+            f"{policy.epsilon_total:g} at delta {policy.delta_total:g}",
+            f"epsilon {past.epsilon:.4g}",
+            EXIT_BUDGET,
+        )
+    return Permit(past, after, renyi, order)
+
+
+def _check_rules(policy: Policy, terms: StudyTerms, now: datetime) -> None:
+    """Everything that a study names and a policy lists."""
+    _check_expiry(policy, now)
+    if (terms.plan is None) != (terms.mode == "none"):
+        raise PolicyRefusal(
+            "modes", f"mode {terms.mode!r} with the plan of another", "one plan unless mode is 'none'"
+        )
+    if terms.mode == "none" and not policy.allow_mode_none:
+        raise PolicyRefusal("allow_mode_none", "training without noise", "false")
+    named = (
+        ("modes", terms.mode, policy.modes),
+        ("families", terms.family, policy.families),
+        ("stages", terms.stage, policy.stages),
+    )
+    for rule, asked, permitted in named:
+        if asked not in permitted:
+            raise PolicyRefusal(rule, repr(asked), _listed(permitted))
+    if not terms.purpose.strip() or not {ANY, terms.purpose} & set(policy.purposes):
+        raise PolicyRefusal("purposes", repr(terms.purpose), _listed(policy.purposes))
+    floors = (
+        ("minimum_threshold", terms.threshold, policy.minimum_threshold),
+        ("minimum_cohort", terms.n, policy.minimum_cohort),
+        ("colluding_minimum", terms.colluding, policy.colluding_minimum),
+    )
+    for rule, number, floor in floors:
+        if number < floor:
+            raise PolicyRefusal(rule, str(number), f"at least {floor}")
+
+
+def _check_plan(policy: Policy, terms: StudyTerms, plan: DpPlan) -> None:
+    """The plan must keep what the study promises, with noise above the floor and delta within the total."""
+    if (terms.epsilon, terms.delta) != (plan.epsilon, plan.delta):
+        raise PolicyRefusal("epsilon_total", f"epsilon {terms.epsilon}", f"the plan's own {plan.epsilon}")
+    if plan.delta > policy.delta_total:
+        raise PolicyRefusal("delta_total", f"{plan.delta:g}", f"{policy.delta_total:g}")
+    for release in plan.releases:
+        if release.noise_multiplier < policy.minimum_noise_multiplier:
+            raise PolicyRefusal(
+                "minimum_noise_multiplier",
+                f"{release.noise_multiplier:g} for {release.name!r}",
+                f"at least {policy.minimum_noise_multiplier:g}",
+            )
+    cost = spent(plan.releases, plan.delta).epsilon or 0.0
+    if cost > plan.epsilon:
+        raise PolicyRefusal(
+            "epsilon_total", f"a plan that costs {cost:.4g}", f"the {plan.epsilon:g} it promises"
+        )
+
+
+def _check_planned(planned: Release, release: Release) -> None:
+    """A round may release a share of what the plan says and nothing else."""
+    if planned.steps % release.steps or planned.split(planned.steps // release.steps) != release:
+        raise PolicyRefusal(
+            "plan", f"a round of {release.name!r} with other noise, clip, rate or rows", "the plan's own"
+        )
+
+
+def _check_expiry(policy: Policy, now: datetime) -> None:
+    if now.date() > policy.expires:
+        raise PolicyRefusal("expires", now.date().isoformat(), f"until {policy.expires.isoformat()}")
+
+
+def _check_aborts(policy: Policy, terms: StudyTerms, entries: Sequence[Entry]) -> None:
+    """Rounds of this study that were reserved and came to nothing, over all its sessions."""
+    aborted = sum(state.kind == "ABORT" for key, state in fold(entries).items() if key[0] == terms.study_hash)
+    if aborted > policy.aborted_rounds_maximum:
+        raise PolicyRefusal(
+            "aborted_rounds_maximum", str(aborted), f"at most {policy.aborted_rounds_maximum}"
+        )
+
+
+def _charged_beside(terms: StudyTerms, entries: Sequence[Entry]) -> tuple[Release, ...]:
+    """What is charged beyond this session's plan: other studies and sessions, and this one's aborted rounds."""
+    return tuple(
+        state.release
+        for key, state in fold(entries).items()
+        if not (_is_own(terms, key) and state.kind != "ABORT")
+    )
+
+
+def _is_own(terms: StudyTerms, key: tuple[str, str, int]) -> bool:
+    return bool(terms.session) and key[:2] == (terms.study_hash, terms.session)
+
+
+def _listed(permitted: Sequence[str]) -> str:
+    return ", ".join(repr(item) for item in permitted) or "nothing"
