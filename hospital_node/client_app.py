@@ -1,0 +1,67 @@
+"""The hospital's tasks as a Flower ClientApp, for whoever knows Flower: arrays in, arrays out.
+
+A message carries one flat float64 array (the model; ignored by the life table) and a config with "task" and "round". The
+reply carries one flat float64 array under the same name, and "num-examples": the declared size, never a row count,
+for training; 1 for the life table, whose mean times the number of hospitals is the sum of counts.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hospital_node.local_study import LocalStudy
+from privacy.grid import FloatArray
+
+if TYPE_CHECKING:
+    from flwr.app import ArrayRecord
+    from flwr.clientapp import ClientApp
+
+
+class TaskError(ValueError):
+    """A message that asks for something this hospital does not do."""
+
+
+def silence_flower() -> None:
+    """Switch off Flower's telemetry and update check; it reads the environment when it is imported."""
+    os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+    os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
+
+
+def make_client_app(study: LocalStudy) -> "ClientApp":
+    """The ClientApp of one hospital in one study.
+
+    Raises (from the app's train function):
+        TaskError: the config names no task of ours, or the message does not hold exactly one array.
+        LayoutError, TrainingMismatchError, PlanError: see `LocalStudy.train`.
+    """
+    silence_flower()
+    from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
+    from flwr.clientapp import ClientApp
+
+    app = ClientApp()
+
+    @app.train()  # type: ignore[untyped-decorator]
+    def train(message: Message, context: Context) -> Message:
+        name, theta = _only_array(message.content["arrays"])
+        config = message.content["config"]
+        match config.get("task"):
+            case "life_table":
+                answer, weight = study.life_table(), 1
+            case "train":
+                answer, weight = study.train(theta, int(str(config["round"]))), study.n_public
+            case _:
+                raise TaskError("the order asks for a task that is neither life_table nor train; refuse it")
+        content = RecordDict(
+            {"arrays": ArrayRecord({name: Array(answer)}), "metrics": MetricRecord({"num-examples": weight})}
+        )
+        return Message(content, reply_to=message)
+
+    return app
+
+
+def _only_array(arrays: "ArrayRecord") -> tuple[str, FloatArray]:
+    if len(arrays) != 1:
+        raise TaskError(f"the order holds {len(arrays)} arrays where a model is one; refuse it")
+    name, array = next(iter(arrays.items()))
+    return name, np.asarray(array.numpy(), dtype=np.float64)

@@ -1,0 +1,94 @@
+"""What one hospital does for a study: two tasks, each one vector in and one vector out."""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+
+from hospital_node.dp_sgd import release_life_table, train_local
+from hospital_node.entropy import Entropy
+from hospital_node.survival.follow_up import CohortLike, FollowUp
+from hospital_node.survival.model import SurvivalModel, build_model
+from privacy.agreement import Agreement
+from privacy.grid import FloatArray
+from privacy.layout import Layout
+from privacy.mechanisms import Sampler
+from privacy.plan import DpPlan
+from privacy.training import Training
+
+
+def layout_of(agreement: Agreement) -> Layout:
+    """The meaning of the model's coordinates in a study."""
+    return Layout(agreement.study.intervals, agreement.columns, agreement.training.hidden)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalStudy:
+    """The hospital's patients, the agreed settings, and its sources of randomness.
+
+    Attributes:
+        model: the survival model.
+        cohort: after the stage, times censored at the horizon; never printed.
+        grid_days: (K + 1,) boundaries of the intervals.
+        training: what the optimizer acts on.
+        plan: what pays for each release; None only in mode "none".
+        n_public: the hospital's declared size.
+        sampler: noise.
+        entropy: Poisson samples.
+    """
+
+    model: SurvivalModel
+    cohort: CohortLike = field(repr=False)
+    grid_days: FloatArray
+    training: Training
+    plan: DpPlan | None
+    n_public: int
+    sampler: Sampler
+    entropy: Entropy
+    patients: FollowUp = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Place the patients on the grid, once for all rounds."""
+        object.__setattr__(self, "patients", FollowUp.of(self.cohort, self.grid_days))
+
+    @classmethod
+    def of(
+        cls, agreement: Agreement, hospital: str, cohort: CohortLike, sampler: Sampler, entropy: Entropy
+    ) -> Self:
+        """The study of an agreement as `hospital` runs it."""
+        return cls(
+            model=build_model(layout_of(agreement)),
+            cohort=cohort,
+            grid_days=np.asarray(agreement.times_days, dtype=np.float64),
+            training=agreement.training,
+            plan=agreement.plan,
+            n_public=agreement.study.about.n_public[hospital],
+            sampler=sampler,
+            entropy=entropy,
+        )
+
+    def life_table(self) -> FloatArray:
+        """Task "life_table": the exit histogram, shape (2K,), noised under a plan."""
+        return release_life_table(self.cohort, self.grid_days, self.plan, self.sampler)
+
+    def train(self, theta: FloatArray, round_number: int) -> FloatArray:
+        """Task "train": the common model after this hospital's local steps, shape (dim,).
+
+        Args:
+            theta: (dim,) the round's common model.
+            round_number: 1 to `training.rounds`.
+
+        Raises:
+            LayoutError, TrainingMismatchError, PlanError: see `train_local`.
+        """
+        return train_local(
+            self.model,
+            theta,
+            self.patients,
+            self.training,
+            self.plan,
+            self.n_public,
+            round_number - 1,
+            self.sampler,
+            self.entropy,
+        )
