@@ -2,81 +2,280 @@
 
 What the round engine may rely on:
 
-- `receive` hands out events in order; `Connected(fresh=True)` means a new hospital process (or the first connection), `fresh=False` the same
+- `receive` hands out events in order. `Connected(fresh=True)` means a new hospital process (or its first connection), `fresh=False` the same
   process after a cut: nothing was lost, nothing comes twice.
-- `send` never blocks. To a hospital that is cut off messages wait (bounded) until the same process is back. What was sent before a
-  `Connected(fresh=True)` was handed out by `receive` is dropped: a new process knows nothing of it, so the engine resends its last request
-  on that event and it arrives exactly once.
+- `send` never blocks. While a hospital is cut off, messages wait (bounded) until the same process is back. What was sent before `receive` handed
+  out a `Connected(fresh=True)` is dropped: the new process knows nothing of it. So the engine sends its last request again on that event, and it
+  arrives exactly once.
+- A hospital is known by its certificate alone. A second connection with the same certificate ends the first.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+import asyncio
+import os
+import threading
+from concurrent.futures import Future
+from typing import Any, Protocol
 
+from coordinator.clock import Clock, SystemClock
+from coordinator.entropy import Entropy, OsEntropy
+from coordinator.sessions import (
+    Connected,
+    Disconnected,
+    LinkEvent,
+    Received,
+    Session,
+    Sessions,
+    StreamReplaced,
+)
+from privacy.certificates import check_valid_at, read_certificate
+from privacy.framing import PROCESS_BYTES, FrameError, Hello, Limits, MessageTooLarge
 from privacy.member_keys import MemberKeys
 from privacy.roster_file import TrustedRoster
+from privacy.transport_rules import (
+    HELLO_DEADLINE_S,
+    METHOD,
+    REPLACED,
+    SERVER_OPTIONS,
+    SERVICE,
+    NotAdmitted,
+    admit,
+    grpc_environment,
+    split_address,
+)
 
+# gRPC reads it when it is first used.
+os.environ.update(grpc_environment(os.environ))
+import grpc
+import grpc.aio
 
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """A hospital's stream is up."""
+__all__ = ["Connected", "Disconnected", "Link", "LinkEvent", "LinkServer", "ListenError", "Received"]
 
-    hospital: str
-    fresh: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """One whole message of a hospital."""
-
-    hospital: str
-    message: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Disconnected:
-    """A hospital's stream ended; `reason` is one sentence."""
-
-    hospital: str
-    reason: str
-
-
-LinkEvent = Connected | Received | Disconnected
+FLUSH_S = 2.0
 
 
 class Link(Protocol):
-    """What the round engine needs of a link; `LinkServer` is the real one."""
+    """What the round engine needs of a link; `LinkServer` is the one over the network."""
 
-    def send(self, hospital: str, message: bytes) -> None: ...
+    def send(self, hospital: str, message: bytes) -> None:
+        """Queue a message."""
 
-    def receive(self, timeout_s: float) -> LinkEvent | None: ...
+    def receive(self, timeout_s: float) -> LinkEvent | None:
+        """The next event, None after the timeout."""
 
-    def connected(self) -> frozenset[str]: ...
+    def connected(self) -> frozenset[str]:
+        """Who can be reached now."""
+
+
+class ListenError(Exception):
+    """The coordinator cannot listen; one sentence with the remedy."""
+
+
+class _Stream:
+    """One connection while it lasts. `wake`, `room` and `ended` belong to the loop; `poke` may come from any thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.wake = asyncio.Event()
+        self.room = asyncio.Event()
+        self.ended: asyncio.Future[str] = self._loop.create_future()
+
+    def poke(self) -> None:
+        self._loop.call_soon_threadsafe(self.wake.set)
+        self._loop.call_soon_threadsafe(self.room.set)
+
+    def end(self, reason: str) -> None:
+        if not self.ended.done():
+            self.ended.set_result(reason)
 
 
 class LinkServer:
     """Listens on `address` ("host:port", port 0 picks a free one) in a background thread."""
 
-    def __init__(self, address: str, keys: MemberKeys, roster: TrustedRoster) -> None:
-        raise NotImplementedError
+    def __init__(
+        self,
+        address: str,
+        keys: MemberKeys,
+        roster: TrustedRoster,
+        *,
+        limits: Limits | None = None,
+        clock: Clock | None = None,
+        entropy: Entropy | None = None,
+    ) -> None:
+        """Nothing listens before `start`.
+
+        Raises:
+            ValueError: the address has no host or port.
+            ListenError: the keys are not the roster's coordinator's.
+        """
+        self._host, self._port = split_address(address)
+        if keys.member() != roster.roster.coordinator:
+            raise ListenError(
+                "The keys on this machine are not the coordinator's in the roster: draft a new roster."
+            )
+        self._keys = keys
+        self._roots = b"".join(roster.certificates.values())
+        self._pins = roster.pins()
+        self._clock = clock or SystemClock()
+        process = (entropy or OsEntropy()).take(PROCESS_BYTES)
+        self._sessions = Sessions(roster.roster.ids, process, limits or Limits())
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
 
     def start(self) -> int:
-        """Listen; returns the port."""
-        raise NotImplementedError
+        """Listen; returns the port.
+
+        Raises:
+            ListenError: the port is taken, or the host is not this machine's.
+            CertificateProblem: the coordinator's certificate expired.
+        """
+        check_valid_at(self._keys.certificate, self._clock.now(), "this coordinator")
+        started: Future[int] = Future()
+        self._thread = threading.Thread(target=self._run, args=(started,), name="coordinator-link")
+        self._thread.start()
+        try:
+            return started.result()
+        except RuntimeError as problem:
+            self._thread.join()
+            self._thread = None
+            raise ListenError(
+                f"Cannot listen on {self._host}:{self._port}: choose another port, or end the process that holds it."
+            ) from problem
 
     def stop(self) -> None:
-        """End all streams; leaves no thread."""
-        raise NotImplementedError
+        """Give queued messages up to two seconds to arrive, end all streams and the thread. May be called twice."""
+        thread, self._thread = self._thread, None
+        if thread is None or self._loop is None or self._stopping is None:
+            return
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        thread.join()
 
     def send(self, hospital: str, message: bytes) -> None:
-        """Queue `message`. Raises QueueFull, MessageTooLarge, KeyError for an id that is not on the roster."""
-        raise NotImplementedError
+        """Queue `message` for a hospital; the top of this module says what is dropped.
+
+        Raises:
+            KeyError: the roster has no such hospital.
+            QueueFull: too much waits for this hospital already.
+            MessageTooLarge: above the limit for one message.
+        """
+        self._sessions.send(hospital, message)
 
     def receive(self, timeout_s: float) -> LinkEvent | None:
         """The next event, None after `timeout_s` seconds without one."""
-        raise NotImplementedError
+        return self._sessions.receive(timeout_s)
 
     def connected(self) -> frozenset[str]:
         """The hospitals whose stream is up and whose Connected event was handed out."""
-        raise NotImplementedError
+        return self._sessions.connected()
+
+    def _run(self, started: Future[int]) -> None:
+        try:
+            asyncio.run(self._serve(started))
+        except RuntimeError as problem:
+            if started.done():
+                raise
+            started.set_exception(problem)
+
+    async def _serve(self, started: Future[int]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        server = grpc.aio.server(options=SERVER_OPTIONS)
+        method = grpc.stream_stream_rpc_method_handler(self._connect)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: method}),))
+        credentials = grpc.ssl_server_credentials(
+            [(self._keys.tls_private.reveal(), self._keys.certificate_pem)],
+            root_certificates=self._roots,
+            require_client_auth=True,
+        )
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        try:
+            port = server.add_secure_port(f"{host}:{self._port}", credentials)
+            await server.start()
+            started.set_result(port)
+            await self._stopping.wait()
+            await self._flush()
+        finally:
+            await server.stop(FLUSH_S)
+
+    async def _flush(self) -> None:
+        end = self._clock.monotonic_s() + FLUSH_S
+        while not self._sessions.flushed() and self._clock.monotonic_s() < end:
+            await asyncio.sleep(0.01)
+        for stream in self._sessions.streams():
+            stream.end("The coordinator stopped.")
+
+    async def _connect(self, _: object, context: Any) -> None:
+        """One stream from greeting to end; `context.abort` raises."""
+        try:
+            hospital, expires_s = self._admit(context)
+            hello = Hello.decode(await self._first_frame(context))
+            stream = _Stream()
+            session, answer = self._sessions.attach(hospital, hello, stream)
+        except NotAdmitted as refusal:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(refusal))
+        except FrameError as problem:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"Refused: {problem}.")
+        reason = "The connection was lost."
+        try:
+            await context.write(answer.encode())
+            reason = await self._carry(context, session, stream, expires_s)
+        finally:
+            self._sessions.detach(session, stream, reason)
+        await context.abort(grpc.StatusCode.ABORTED, reason)
+
+    def _admit(self, context: Any) -> tuple[str, float]:
+        """Who connects, and for how many seconds its certificate is good. Raises NotAdmitted."""
+        facts = context.auth_context()
+        version = facts.get("ssl_tls_version", (b"no TLS",))[0]
+        pem = facts.get("x509_pem_cert", (b"",))[0]
+        now = self._clock.now()
+        hospital = admit(self._pins, "hospital", version, pem, now)
+        return hospital, (read_certificate(pem).not_after - now).total_seconds()
+
+    async def _first_frame(self, context: Any) -> bytes:
+        try:
+            frame = await asyncio.wait_for(context.read(), HELLO_DEADLINE_S)
+        except TimeoutError:
+            raise FrameError(f"no greeting came within {HELLO_DEADLINE_S:.0f} s") from None
+        return b"" if frame is grpc.aio.EOF else bytes(frame)
+
+    async def _carry(self, context: Any, session: Session, stream: _Stream, expires_s: float) -> str:
+        """Read and write until the stream ends; returns the reason."""
+        reader = asyncio.create_task(self._read(context, session, stream))
+        writer = asyncio.create_task(self._write(context, session, stream))
+        parts: set[asyncio.Future[str]] = {reader, writer, stream.ended}
+        try:
+            done, _ = await asyncio.wait(parts, timeout=expires_s, return_when=asyncio.FIRST_COMPLETED)
+            return done.pop().result() if done else "The hospital's certificate expired."
+        except StreamReplaced:
+            return REPLACED
+        except (FrameError, MessageTooLarge) as problem:
+            self._sessions.forget(session)
+            return f"Refused: {problem}"
+        finally:
+            reader.cancel()
+            writer.cancel()
+            await asyncio.gather(reader, writer, return_exceptions=True)
+
+    async def _read(self, context: Any, session: Session, stream: _Stream) -> str:
+        while True:
+            stream.room.clear()
+            if not self._sessions.has_room(session):
+                await stream.room.wait()
+                continue
+            frame = await context.read()
+            if frame is grpc.aio.EOF:
+                return "The hospital closed the connection."
+            self._sessions.take(session, stream, frame)
+            stream.wake.set()
+
+    async def _write(self, context: Any, session: Session, stream: _Stream) -> str:
+        while True:
+            stream.wake.clear()
+            frame = self._sessions.next_frame(session, stream)
+            if frame is None:
+                await stream.wake.wait()
+            else:
+                await context.write(frame)

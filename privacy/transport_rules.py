@@ -20,11 +20,8 @@ SERVICE = "wardround.Link"
 METHOD = "Connect"
 TLS_VERSION = b"TLSv1.3"
 
-# In the environment before grpc is imported. Without the second line grpc's core writes to the terminal what the link reports in a sentence.
-GRPC_ENVIRONMENT: Mapping[str, str] = {
-    "GRPC_SSL_CIPHER_SUITES": "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384",
-    "GRPC_VERBOSITY": "NONE",
-}
+CIPHER_SUITES = "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384"
+REPLACED = "Replaced: a newer connection with the same certificate took over."
 
 HELLO_DEADLINE_S = 10.0
 KEEPALIVE_S = 10.0
@@ -56,6 +53,17 @@ CLIENT_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.enable_retries", 0),
     ("grpc.service_config_disable_resolution", 1),
 )
+
+
+def grpc_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What must stand in the environment before grpc is imported.
+
+    gRPC's core would write to the terminal what the link says in a sentence, so it is silent unless the operator wants it otherwise.
+    """
+    return {
+        "GRPC_SSL_CIPHER_SUITES": CIPHER_SUITES,
+        "GRPC_VERBOSITY": environment.get("GRPC_VERBOSITY", "NONE"),
+    }
 
 
 @dataclass(frozen=True, slots=True)
