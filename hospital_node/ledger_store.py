@@ -15,17 +15,16 @@ from typing import Self
 from hospital_node.clock import Clock, iso_time
 from privacy.ledger import (
     ENTRY_LABEL,
-    SEAL_LABEL,
     Entry,
     EntryKind,
     Key,
     Ledger,
     LedgerBroken,
     Record,
-    export,
     fold,
     verify_chain,
 )
+from privacy.ledger_export import SEAL_LABEL, export
 from privacy.plan import Release
 from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal, Self, assert_never
 
-from privacy.canonical import NotCanonicalError, canonical, parse_canonical, sha256_hex
+from privacy.canonical import canonical, parse_canonical, sha256_hex
 from privacy.guarantee import Guarantee
-from privacy.plan import PlanError, Release
+from privacy.plan import Release
 from secagg.context import label
 from secagg.errors import BadSignature
 from secagg.identity import verify
@@ -21,8 +21,7 @@ Key = tuple[str, str, int]
 
 GENESIS = "0" * 64
 ENTRY_LABEL = label(None, "ledger entry")
-SEAL_LABEL = label(None, "ledger seal")
-_MAXIMUM_LINE_BYTES = 1 << 16
+MAXIMUM_LINE_BYTES = 1 << 16
 
 
 class LedgerBroken(Exception):  # noqa: N818  (it names the state the ledger is in)
@@ -133,7 +132,7 @@ class Entry:
         Raises:
             ValueError: anything else than such a line.
         """
-        match parse_canonical(line, _MAXIMUM_LINE_BYTES):
+        match parse_canonical(line, MAXIMUM_LINE_BYTES):
             case {
                 "seq": int(seq),
                 "record": dict(record),
@@ -220,72 +219,12 @@ def verify_chain(entries: Sequence[Entry], public_key: bytes) -> None:
             )
         if entry.hash != sha256_hex(body):
             raise LedgerBroken(position, "its hash is not that of its content")
-        _check_signature(public_key, ENTRY_LABEL, body, entry.signature, position)
+        check_signature(public_key, ENTRY_LABEL, body, entry.signature, position)
         _step(rounds, entry.record, position)
         previous = entry.hash
 
 
-def export(entries: Sequence[Entry], time_iso: str, sign_seal: Sign) -> bytes:
-    """JSON lines of all entries and, last, the hospital's seal over their number and head.
-
-    Args:
-        entries: the whole chain.
-        time_iso: when the hospital says so.
-        sign_seal: signature of the hospital's identity under `SEAL_LABEL`.
-    """
-    head = entries[-1].hash if entries else GENESIS
-    seal = canonical({"count": len(entries), "head": head, "time_iso": time_iso})
-    last = canonical({"seal": seal.decode(), "signature": sign_seal(seal).hex()})
-    return b"".join(line + b"\n" for line in (*(entry.to_line() for entry in entries), last))
-
-
-def read_export(data: bytes, public_key: bytes) -> tuple[Entry, ...]:
-    """The entries of an export, after everything about it has been verified.
-
-    Args:
-        data: what `export` wrote.
-        public_key: the hospital's identity key, from the roster.
-
-    Raises:
-        LedgerBroken: any byte differs from what the hospital signed.
-    """
-    lines = data.split(b"\n")
-    if len(lines) < 2 or lines[-1]:
-        raise LedgerBroken(0, "the export is cut: it does not end with a sealed line")
-    entries = []
-    for position, line in enumerate(lines[:-2], start=1):
-        try:
-            entries.append(Entry.from_line(line))
-        except (NotCanonicalError, PlanError, ValueError) as error:
-            raise LedgerBroken(position, str(error)) from None
-    verify_chain(entries, public_key)
-    _check_seal(lines[-2], entries, public_key)
-    return tuple(entries)
-
-
-def _check_seal(line: bytes, entries: Sequence[Entry], public_key: bytes) -> None:
-    """The last line: signed, and about these entries."""
-    position = len(entries) + 1
-    try:
-        value = parse_canonical(line, _MAXIMUM_LINE_BYTES)
-    except NotCanonicalError as error:
-        raise LedgerBroken(position, str(error)) from None
-    match value:
-        case {"seal": str(seal), "signature": str(signature), **rest} if not rest:
-            _check_signature(public_key, SEAL_LABEL, seal.encode(), signature, position)
-        case _:
-            raise LedgerBroken(position, "the last line is not a seal")
-    head = entries[-1].hash if entries else GENESIS
-    match parse_canonical(seal.encode(), _MAXIMUM_LINE_BYTES):
-        case {"count": count, "head": str(sealed), "time_iso": str()} if (count, sealed) == (
-            len(entries),
-            head,
-        ):
-            return
-    raise LedgerBroken(position, "the seal is about another chain than the entries above it")
-
-
-def _check_signature(public_key: bytes, tag: bytes, body: bytes, signature: str, position: int) -> None:
+def check_signature(public_key: bytes, tag: bytes, body: bytes, signature: str, position: int) -> None:
     """Verify a hexadecimal signature in its one spelling."""
     try:
         raw = bytes.fromhex(signature)

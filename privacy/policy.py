@@ -1,36 +1,20 @@
-"""What a hospital permits, checked before its data is read; a study cannot loosen it."""
+"""What a hospital permits (policy.toml), checked before its data is read; a study cannot loosen it."""
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from math import log, log1p
-from typing import ClassVar, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from privacy.accounting import gdp_mu, renyi_epsilon, spent
 from privacy.guarantee import Guarantee
 from privacy.ledger import Entry, fold
 from privacy.plan import DpPlan, Release
-from privacy.refusals import nearest
+from privacy.policy_file import Mode
+from privacy.policy_file import Policy as Policy
 
-Mode = Literal["local", "distributed", "none"]
 EXIT_REFUSED = 1
 EXIT_BUDGET = 4
 ANY = "*"
-
-
-class PolicyFileError(Exception):
-    """A policy file that cannot be used: where, what, and the remedy."""
-
-    exit_code: ClassVar[int] = 2
-
-    def __init__(self, where: str, problem: str) -> None:
-        """Keep both parts; the message is "where: problem"."""
-        super().__init__(f"{where}: {problem}")
-        self.where = where
-        self.problem = problem
 
 
 class PolicyRefusal(Exception):  # noqa: N818  (a refusal is an answer, not a fault)
@@ -58,41 +42,6 @@ class PolicyRefusal(Exception):  # noqa: N818  (a refusal is an answer, not a fa
         self.limit = limit
         self.spent = spent
         self.exit_code = exit_code
-
-
-class Policy(BaseModel):
-    """policy.toml.
-
-    Attributes:
-        epsilon_total: budget of one data epoch over all studies, add/remove one patient.
-        delta_total: the one delta at which it is read, in (0, 1).
-        minimum_noise_multiplier: floor for every release, per row's clip.
-        minimum_threshold: floor for t, the hospitals that must survive a round.
-        minimum_cohort: floor for the number of hospitals in a study.
-        colluding_minimum: floor for T, the hospitals assumed to collude with the coordinator.
-        families, stages, purposes, modes: what is permitted; purposes may be ["*"], any stated purpose.
-        allow_mode_none: permit training without noise as well (mode "none" must then be in modes too).
-        aborted_rounds_maximum: a study with more aborted rounds than this goes no further.
-        expires: last day on which this policy permits anything.
-        record_releases: keep a copy of each release in the hospital's own journal.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    epsilon_total: float = Field(gt=0, allow_inf_nan=False)
-    delta_total: float = Field(gt=0, lt=1)
-    minimum_noise_multiplier: float = Field(ge=0, allow_inf_nan=False)
-    minimum_threshold: int = Field(ge=2)
-    minimum_cohort: int = Field(ge=2)
-    colluding_minimum: int = Field(ge=0)
-    families: tuple[str, ...]
-    stages: tuple[str, ...]
-    purposes: tuple[str, ...]
-    modes: tuple[Mode, ...]
-    allow_mode_none: bool = False
-    aborted_rounds_maximum: int = Field(ge=0)
-    expires: date
-    record_releases: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,32 +88,6 @@ class Permit:
     filter_order: int
 
 
-def parse_policy(text: str, where: str) -> Policy:
-    """The policy in a TOML text.
-
-    Args:
-        text: contents of policy.toml.
-        where: file name for messages.
-
-    Raises:
-        PolicyFileError: no TOML, an unknown key (with the nearest known one), a missing or wrong value.
-    """
-    try:
-        body = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise PolicyFileError(where, f"is not TOML: {error}") from None
-    for key in body:
-        if key not in Policy.model_fields:
-            raise PolicyFileError(where, f"unknown key '{key}'; {nearest(key, Policy.model_fields)}")
-    lists = {key: tuple(value) if isinstance(value, list) else value for key, value in body.items()}
-    try:
-        return Policy.model_validate(lists)
-    except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise PolicyFileError(where, f"{key}: {first['msg']}") from None
-
-
 def filter_order(policy: Policy) -> int:
     """The Renyi order of this policy's filter: the best for one Gaussian that would use the whole budget.
 
@@ -200,12 +123,19 @@ def check(policy: Policy, terms: StudyTerms, entries: Sequence[Entry], now: date
     if terms.plan is not None:
         _check_plan(policy, terms, terms.plan)
     planned = () if terms.plan is None else terms.plan.releases
-    return _admit(policy, earlier, planned, adaptive=bool(earlier))
+    order = filter_order(policy)
+    before = spent(earlier, policy.delta_total, view="everything this hospital ever released")
+    after = spent((*earlier, *planned), policy.delta_total, view=before.view)
+    renyi = renyi_epsilon((*earlier, *planned), policy.delta_total, order)
+    decisive = renyi if earlier else after.epsilon or 0.0
+    if planned and decisive > policy.epsilon_total:
+        raise _over_budget(policy, decisive, earlier)
+    return Permit(before, after, renyi, order)
 
 
 def check_round(
     policy: Policy, terms: StudyTerms, entries: Sequence[Entry], release: Release, now: datetime
-) -> Permit:
+) -> None:
     """Permit one more round, before it is reserved: expiry, aborted rounds, and the budget with this round in it.
 
     Args:
@@ -227,31 +157,32 @@ def check_round(
     planned = terms.plan.release(release.name)
     _check_planned(planned, release)
     rounds = fold(entries)
-    own = [state.release for key, state in rounds.items() if _is_own(terms, key)]
-    others = [state.release for key, state in rounds.items() if not _is_own(terms, key)]
-    steps = sum(paid.steps for paid in own if paid.name == release.name) + release.steps
-    # A retried round goes beyond what was fixed beforehand, so it needs the filter like another study.
-    return _admit(policy, (*others, *own), (release,), adaptive=bool(others) or steps > planned.steps)
+    before = tuple(state.release for state in rounds.values())
+    steps = sum(
+        state.release.steps
+        for key, state in rounds.items()
+        if _is_own(terms, key) and state.release.name == release.name
+    )
+    untouched = all(_is_own(terms, key) for key in rounds)
+    if untouched and steps + release.steps <= planned.steps:
+        # Part of the plan that was fixed beforehand, and cheaper than the whole of it.
+        decisive = spent(terms.plan.releases, policy.delta_total).epsilon or 0.0
+    else:
+        # Other studies, or a retried round beyond the plan: chosen after something was released.
+        decisive = renyi_epsilon((*before, release), policy.delta_total, filter_order(policy))
+    if decisive > policy.epsilon_total:
+        raise _over_budget(policy, decisive, before)
 
 
-def _admit(policy: Policy, before: Sequence[Release], more: Sequence[Release], *, adaptive: bool) -> Permit:
-    """Compare with the budget by the rule that is valid here."""
-    order = filter_order(policy)
-    total = (*before, *more)
-    past = spent(before, policy.delta_total, view="everything this hospital ever released")
-    after = spent(total, policy.delta_total, view=past.view)
-    renyi = renyi_epsilon(total, policy.delta_total, order)
-    decisive = renyi if adaptive else after.epsilon or 0.0
-    if more and decisive > policy.epsilon_total:
-        rule = "epsilon_total (filter for adaptively chosen studies)" if adaptive else "epsilon_total"
-        raise PolicyRefusal(
-            rule,
-            f"epsilon {decisive:.4g} in all",
-            f"{policy.epsilon_total:g} at delta {policy.delta_total:g}",
-            f"epsilon {past.epsilon:.4g}",
-            EXIT_BUDGET,
-        )
-    return Permit(past, after, renyi, order)
+def _over_budget(policy: Policy, asked: float, before: Sequence[Release]) -> PolicyRefusal:
+    past = spent(before, policy.delta_total).epsilon or 0.0
+    return PolicyRefusal(
+        "epsilon_total",
+        f"epsilon {asked:.4g} in all",
+        f"{policy.epsilon_total:g} at delta {policy.delta_total:g}",
+        f"epsilon {past:.4g}",
+        EXIT_BUDGET,
+    )
 
 
 def _check_rules(policy: Policy, terms: StudyTerms, now: datetime) -> None:

@@ -1,0 +1,84 @@
+"""policy.toml: a hospital's limits, parsed strictly."""
+
+import tomllib
+from datetime import date
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from privacy.refusals import nearest
+
+Mode = Literal["local", "distributed", "none"]
+
+
+class PolicyFileError(Exception):
+    """A policy file that cannot be used: where, what, and the remedy."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, where: str, problem: str) -> None:
+        """Keep both parts; the message is "where: problem"."""
+        super().__init__(f"{where}: {problem}")
+        self.where = where
+        self.problem = problem
+
+
+class Policy(BaseModel):
+    """policy.toml.
+
+    Attributes:
+        epsilon_total: budget of one data epoch over all studies, add/remove one patient.
+        delta_total: the one delta at which it is read, in (0, 1).
+        minimum_noise_multiplier: floor for every release, per row's clip.
+        minimum_threshold: floor for t, the hospitals that must survive a round.
+        minimum_cohort: floor for the number of hospitals in a study.
+        colluding_minimum: floor for T, the hospitals assumed to collude with the coordinator.
+        families, stages, purposes, modes: what is permitted; purposes may be ["*"], any stated purpose.
+        allow_mode_none: permit training without noise as well (mode "none" must then be in modes too).
+        aborted_rounds_maximum: a study with more aborted rounds than this goes no further.
+        expires: last day on which this policy permits anything.
+        record_releases: keep a copy of each release in the hospital's own journal.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    epsilon_total: float = Field(gt=0, allow_inf_nan=False)
+    delta_total: float = Field(gt=0, lt=1)
+    minimum_noise_multiplier: float = Field(ge=0, allow_inf_nan=False)
+    minimum_threshold: int = Field(ge=2)
+    minimum_cohort: int = Field(ge=2)
+    colluding_minimum: int = Field(ge=0)
+    families: tuple[str, ...]
+    stages: tuple[str, ...]
+    purposes: tuple[str, ...]
+    modes: tuple[Mode, ...]
+    allow_mode_none: bool = False
+    aborted_rounds_maximum: int = Field(ge=0)
+    expires: date
+    record_releases: bool = False
+
+
+def parse_policy(text: str, where: str) -> Policy:
+    """The policy in a TOML text.
+
+    Args:
+        text: contents of policy.toml.
+        where: file name for messages.
+
+    Raises:
+        PolicyFileError: no TOML, an unknown key (with the nearest known one), a missing or wrong value.
+    """
+    try:
+        body = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyFileError(where, f"is not TOML: {error}") from None
+    for key in body:
+        if key not in Policy.model_fields:
+            raise PolicyFileError(where, f"unknown key '{key}'; {nearest(key, Policy.model_fields)}")
+    lists = {key: tuple(value) if isinstance(value, list) else value for key, value in body.items()}
+    try:
+        return Policy.model_validate(lists)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise PolicyFileError(where, f"{key}: {first['msg']}") from None
