@@ -1,0 +1,98 @@
+"""The patients as arrays: what a model's training loop sees, and nothing else."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from privacy.dictionary import Dictionary
+from privacy.field import Field
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """n patients.
+
+    Attributes:
+        x: (n, d) design matrix, every value in [-1, 1].
+        time: (n,) days of follow-up, in (0, horizon].
+        event: (n,) 1 where the event happened at `time`, 0 where censored.
+        entry: (n,) days at which observation began, in [0, time); None without left truncation. A patient who
+            entered after the horizon has exposure 0 throughout.
+    """
+
+    x: Floats
+    time: Floats
+    event: NDArray[np.int64]
+    entry: Floats | None = None
+
+    def __len__(self) -> int:
+        """Number of patients; stays at the hospital."""
+        return len(self.time)
+
+    def select(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
+        """The cohort of the chosen patients, in their order."""
+        entry = None if self.entry is None else self.entry[chosen]
+        return type(self)(self.x[chosen], self.time[chosen], self.event[chosen], entry)
+
+    def exposure(self, times_days: Floats) -> Floats:
+        """Share of each interval (t_k-1, t_k] that each patient was at risk, (n, K), in [0, 1].
+
+        Args:
+            times_days: (K + 1,) ascending from 0.
+        """
+        start, end = times_days[:-1], times_days[1:]
+        entry = np.zeros(len(self)) if self.entry is None else self.entry
+        days = np.minimum(self.time[:, None], end) - np.maximum(entry[:, None], start)
+        return np.clip(days / (end - start), 0.0, 1.0)
+
+    def exit_interval(self, times_days: Floats) -> NDArray[np.int64]:
+        """Index k in [0, K) of the interval (t_k, t_k+1] in which follow-up ends, (n,)."""
+        inner = np.searchsorted(times_days, self.time, side="left") - 1
+        return np.clip(inner, 0, len(times_days) - 2).astype(np.int64)
+
+    def events(self, times_days: Floats) -> Floats:
+        """1 in the interval of the event, 0 elsewhere, (n, K)."""
+        y = np.zeros((len(self), len(times_days) - 1))
+        y[np.arange(len(self)), self.exit_interval(times_days)] = self.event
+        return y
+
+
+def build_cohort(frame: pd.DataFrame, dictionary: Dictionary, horizon_days: float) -> Cohort:
+    """Arrays of a table that `read_table` checked, after the stage.
+
+    Follow-up beyond the horizon is censored there (administrative censoring); an event after it does not count.
+    """
+    time = days(frame, dictionary.time)
+    event = frame[dictionary.event.name].astype(np.float64).to_numpy() == 1.0
+    entry = None if dictionary.entry is None else days(frame, dictionary.entry)
+    censored = np.minimum(time, horizon_days)
+    return Cohort(
+        x=design_matrix(frame, dictionary),
+        time=censored,
+        event=(event & (time <= horizon_days)).astype(np.int64),
+        entry=None if entry is None else np.minimum(entry, censored),
+    )
+
+
+def days(frame: pd.DataFrame, field: Field) -> Floats:
+    """A time in days, whatever its unit."""
+    return np.asarray(frame[field.name], dtype=np.float64) * field.days_per_unit
+
+
+def design_matrix(frame: pd.DataFrame, dictionary: Dictionary) -> Floats:
+    """(n, d) from a table with the covariates of `read_table` or `read_covariates`."""
+    return dictionary.encode({field.name: cells(frame, field) for field in dictionary.covariates})
+
+
+def cells(frame: pd.DataFrame, field: Field) -> Floats:
+    """One covariate as numbers, (n,): values, 0/1, or category indices; NaN where missing."""
+    column = frame[field.name]
+    if field.type != "category":
+        return np.asarray(column, dtype=np.float64)
+    codes = np.asarray(column.cat.codes, dtype=np.float64)
+    return np.where(codes < 0, np.nan, codes)

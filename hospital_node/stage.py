@@ -1,0 +1,127 @@
+"""What happens to the rows between the table and the training, and what the hospital's own report says about it.
+
+`generalize` replaces each quasi-identifier by the public value that stands for its interval or group, so that the
+model never sees the exact one. `drop` does that and leaves out the classes below k; then one patient can add or
+remove up to k rows, which the plan pays for (sensitivity k). Both use public cuts only.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hospital_node.cohort import build_cohort, cells
+from privacy.agreement import time_grid_days
+from privacy.anonymity import (
+    Codes,
+    Measures,
+    drop_small,
+    generalize,
+    interval_codes,
+    measure,
+    representatives,
+)
+from privacy.field import Field
+from privacy.study import Study
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """For the hospital's data manager only: exact counts, never sent and never in the assessment.
+
+    Attributes:
+        kind: the study's stage.
+        quasi_identifiers: names of the fields that make a class.
+        k_required: the study's k, None where it states none.
+        before: measures of the generalized table before classes were dropped.
+        after: measures of the rows that training sees.
+        rows_before: patients in the table.
+        rows_after: patients that training sees.
+    """
+
+    kind: str
+    quasi_identifiers: tuple[str, ...]
+    k_required: int | None
+    before: Measures
+    after: Measures
+    rows_before: int
+    rows_after: int
+
+    def to_json(self) -> dict[str, object]:
+        """Plain JSON value for the hospital's report."""
+        return asdict(self)
+
+
+def apply_stage(frame: pd.DataFrame, study: Study) -> tuple[pd.DataFrame, StageReport]:
+    """The rows that training sees, and the report.
+
+    Args:
+        frame: as `read_table` returns it.
+        study: its stage, quasi-identifiers and cuts; stage `none` changes nothing and still measures, by the cuts
+            where there are any and by the exact values of numbers without them.
+    """
+    quasi = study.dictionary.quasi_identifiers
+    codes = [_codes(frame, field) for field in quasi]
+    sizes = [int(code.max(initial=0)) + 1 for code in codes]
+    classes = generalize(codes, sizes) if quasi else np.zeros(len(frame), dtype=np.int64)
+    keep = np.ones(len(frame), dtype=bool)
+    if study.stage.kind == "drop" and study.stage.k is not None:
+        keep = drop_small(classes, study.stage.k)
+    if study.stage.kind in ("generalize", "drop"):
+        frame = frame.assign(**{field.name: _generalized(frame, field) for field in quasi})
+    kept = frame.loc[keep].reset_index(drop=True)
+    report = StageReport(
+        kind=study.stage.kind,
+        quasi_identifiers=tuple(field.name for field in quasi),
+        k_required=study.stage.k,
+        before=_measured(frame, classes, study),
+        after=_measured(kept, generalize([classes[keep]], [len(frame) + 1]), study),
+        rows_before=len(frame),
+        rows_after=len(kept),
+    )
+    return kept, report
+
+
+def _codes(frame: pd.DataFrame, field: Field) -> Codes:
+    """Interval, group or value of one quasi-identifier; missing cells are a class of their own."""
+    values = cells(frame, field)
+    if field.type == "category":
+        group = np.array([*field.group_of_category, len(field.categories)], dtype=np.int64)
+        index = np.where(np.isnan(values), len(field.categories), values).astype(np.int64)
+        return group[index]
+    if field.is_number and not field.cuts:
+        _, codes = np.unique(values, return_inverse=True)
+        return codes.astype(np.int64)
+    return interval_codes(values, field.cut_points if field.is_number else (0.5,))
+
+
+def _generalized(frame: pd.DataFrame, field: Field) -> pd.Series:
+    """The public value that stands for each patient's interval or group; missing stays missing."""
+    if field.type == "bool":
+        return frame[field.name]
+    codes = _codes(frame, field)
+    missing = np.isnan(cells(frame, field))
+    if field.type == "category":
+        group = np.array(field.group_of_category, dtype=np.int64)
+        # The first category of a group stands for all of it.
+        first = np.array(
+            [int(np.flatnonzero(group == g)[0]) for g in range(int(group.max()) + 1)], dtype=np.int64
+        )
+        chosen = np.where(missing, -1, first[np.where(missing, 0, codes)])
+        labels = pd.Categorical.from_codes(chosen.tolist(), categories=list(field.categories))
+        return pd.Series(labels, index=frame.index)
+    public: NDArray[np.float64] = np.append(representatives(field), np.nan)
+    return pd.Series(public[codes], index=frame.index)
+
+
+def _measured(frame: pd.DataFrame, classes: Codes, study: Study) -> Measures:
+    """k, l and t of the outcome and the sensitive fields, in the study's own time intervals."""
+    cohort = build_cohort(frame, study.dictionary, study.horizon_days)
+    grid = np.array(time_grid_days(study.horizon_days, study.intervals))
+    bins = cohort.exit_interval(grid)
+    sensitive = [2 * bins + cohort.event]
+    for field in study.dictionary.sensitive:
+        _, codes = np.unique(cells(frame, field), return_inverse=True)
+        sensitive.append(codes.astype(np.int64))
+    return measure(classes, sensitive, bins, cohort.event, study.intervals)
