@@ -130,7 +130,7 @@ class BothShareKinds(SetGrew):
 class BadShare(ProtocolError):
     """A share that does not open, or not to its commitment."""
 
-    def __init__(self, dealer: str, holder: str, culprit: str) -> None:
+    def __init__(self, dealer: str, holder: str, culprit: str | None = None) -> None:
         self.dealer = dealer
         self.holder = holder
         super().__init__(f"the share dealt by {dealer} to {holder} does not match its commitment", culprit)

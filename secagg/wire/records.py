@@ -283,6 +283,7 @@ class ReceiptBody:
     sum_sha256: Digest
     previous_round: RoundNumber
     previous_receipt: OptionalDigest
+    session_id: Annotated[bytes, Length(16, 16)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -277,7 +277,7 @@ class MissingHospital(_message.Message):
     def __init__(self, hospital: _Optional[str] = ..., step: _Optional[str] = ...) -> None: ...
 
 class ReceiptBody(_message.Message):
-    __slots__ = ("round", "order_hash", "key_list_hash", "agreed_set", "signatures", "missing", "sum_sha256", "previous_round", "previous_receipt")
+    __slots__ = ("round", "order_hash", "key_list_hash", "agreed_set", "signatures", "missing", "sum_sha256", "previous_round", "previous_receipt", "session_id")
     ROUND_FIELD_NUMBER: _ClassVar[int]
     ORDER_HASH_FIELD_NUMBER: _ClassVar[int]
     KEY_LIST_HASH_FIELD_NUMBER: _ClassVar[int]
@@ -287,6 +287,7 @@ class ReceiptBody(_message.Message):
     SUM_SHA256_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_ROUND_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     round: int
     order_hash: bytes
     key_list_hash: bytes
@@ -296,7 +297,8 @@ class ReceiptBody(_message.Message):
     sum_sha256: bytes
     previous_round: int
     previous_receipt: bytes
-    def __init__(self, round: _Optional[int] = ..., order_hash: _Optional[bytes] = ..., key_list_hash: _Optional[bytes] = ..., agreed_set: _Optional[bytes] = ..., signatures: _Optional[_Iterable[_Union[MemberSignature, _Mapping]]] = ..., missing: _Optional[_Iterable[_Union[MissingHospital, _Mapping]]] = ..., sum_sha256: _Optional[bytes] = ..., previous_round: _Optional[int] = ..., previous_receipt: _Optional[bytes] = ...) -> None: ...
+    session_id: bytes
+    def __init__(self, round: _Optional[int] = ..., order_hash: _Optional[bytes] = ..., key_list_hash: _Optional[bytes] = ..., agreed_set: _Optional[bytes] = ..., signatures: _Optional[_Iterable[_Union[MemberSignature, _Mapping]]] = ..., missing: _Optional[_Iterable[_Union[MissingHospital, _Mapping]]] = ..., sum_sha256: _Optional[bytes] = ..., previous_round: _Optional[int] = ..., previous_receipt: _Optional[bytes] = ..., session_id: _Optional[bytes] = ...) -> None: ...
 
 class Receipt(_message.Message):
     __slots__ = ("signed", "sum")

@@ -1,0 +1,168 @@
+"""A consortium in memory: real machines on both sides, every message as bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from secagg import coordinator as co
+from secagg import hospital as ho
+from secagg import identity
+from secagg.context import Context
+from secagg.masks import Ring
+from secagg.params import SecAggParams, default_threshold
+from secagg.receipt import VerifiedReceipt
+from secagg.roster import Member, Roster
+from secagg.secret import SecretBytes
+
+STUDY = hashlib.sha256(b"study").digest()
+
+
+def entropy(*parts: object) -> bytes:
+    return hashlib.sha256(repr(parts).encode()).digest()
+
+
+def key_of(name: str) -> SecretBytes:
+    return SecretBytes(entropy("identity", name))
+
+
+def make_roster(names: Collection[str]) -> Roster:
+    def member(name: str, role: str) -> Member:
+        return Member(name, role, identity.public_key(key_of(name)), entropy("certificate", name))  # type: ignore[arg-type]
+
+    return Roster(1, tuple(member(name, "hospital") for name in sorted(names)), member("coordinator", "coordinator"))
+
+
+def names(n: int) -> tuple[str, ...]:
+    return tuple(f"h{i:03d}" for i in range(n))
+
+
+def vector_of(name: str, round_number: int, params: SecAggParams) -> Ring:
+    raw = np.random.default_rng(int.from_bytes(entropy("vector", name, round_number)[:8], "big"))
+    return raw.integers(0, 1 << params.modulus_bits, params.dim, dtype=np.uint64).astype(params.ring)
+
+
+def exact_sum(params: SecAggParams, vectors: Collection[Ring]) -> Ring:
+    total = np.zeros(params.dim, dtype=params.ring)
+    for vector in vectors:
+        total += vector
+    return total
+
+
+@dataclass
+class Consortium:
+    """Hospitals and a coordinator after session set-up; `lost` hospitals never advertise."""
+
+    params: SecAggParams
+    lost: Collection[str] = ()
+    session_number: int = 0
+    first_round: int = 1
+    hospitals: dict[str, ho.HospitalState] = field(default_factory=dict)
+    uploads: dict[str, ho.UploadMessages] = field(default_factory=dict)
+    vectors: dict[str, Ring] = field(default_factory=dict)
+    messages: list[bytes] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.roster = make_roster(names(self.params.n))
+        self.context = Context(1, STUDY, self.roster.hash, entropy("session", self.session_number)[:16])
+        collecting = co.collect_adverts(
+            key_of("coordinator"), self.params, self.roster, self.context, first_round=self.first_round
+        )
+        for name in self.roster.ids:
+            if name in self.lost:
+                continue
+            self.hospitals[name], advert = self.advertise(name)
+            collecting = co.add_advert(collecting, name, advert)
+        self.session, self.key_list = co.close_adverts(collecting)
+        for name, state in self.hospitals.items():
+            assert isinstance(state, ho.Advertised)
+            self.hospitals[name] = ho.accept_key_list(state, self.key_list)
+
+    def advertise(self, name: str) -> tuple[ho.Advertised, bytes]:
+        seed = entropy("session key", name, self.session_number)
+        return ho.advertise(key_of(name), self.params, self.roster, self.context, name, seed)
+
+    def order(self, round_number: int, hospitals: Collection[str], model: bytes = b"m", previous: bytes = b"") -> co.Uploading:
+        uploading, message = co.start_round(self.session, round_number, "train", model, b"settings", previous)
+        self.messages.append(message)
+        for name in hospitals:
+            self.hospitals[name], _ = ho.accept_order(self.hospitals[name], message)  # type: ignore[arg-type]
+        return uploading
+
+    def make_upload(self, name: str) -> ho.UploadMessages:
+        state = self.hospitals[name]
+        assert isinstance(state, ho.Ordered)
+        self.vectors[name] = vector_of(name, state.frame.round, self.params)
+        self.hospitals[name], messages = ho.upload(state, self.vectors[name], entropy("upload", name, state.frame.round))
+        self.uploads[name] = messages
+        self.messages += [messages.header, messages.seals]
+        return messages
+
+    def deliver_upload(self, uploading: co.Uploading, name: str) -> co.Uploading:
+        sent = self.uploads[name]
+        return co.add_upload(uploading, name, sent.header, sent.seals, hashlib.sha256(sent.vector).digest())
+
+    def upload_all(self, uploading: co.Uploading, hospitals: Collection[str]) -> co.Uploading:
+        for name in hospitals:
+            self.make_upload(name)
+            uploading = self.deliver_upload(uploading, name)
+        return uploading
+
+    def agree(self, name: str, request: bytes) -> bytes:
+        self.hospitals[name], answer = ho.agree(self.hospitals[name], request)  # type: ignore[arg-type]
+        self.messages += [request, answer]
+        return answer
+
+    def agree_all(self, agreeing: co.Agreeing, requests: Mapping[str, bytes], silent: Collection[str] = ()) -> co.Agreeing:
+        for name, request in requests.items():
+            if name not in silent:
+                agreeing = co.add_agreement(agreeing, name, self.agree(name, request))
+        return agreeing
+
+    def open_all(self, opening: co.Opening, requests: Mapping[str, bytes], silent: Collection[str] = ()) -> co.Opening:
+        for name, request in requests.items():
+            if name not in silent:
+                self.hospitals[name], shares = ho.open_shares(self.hospitals[name], request)  # type: ignore[arg-type]
+                self.messages += [request, shares]
+                opening = co.add_shares(opening, name, shares)
+        return opening
+
+    def masked(self, members: Collection[str]) -> dict[str, Ring]:
+        return {name: np.frombuffer(self.uploads[name].vector, dtype=self.params.ring) for name in members}
+
+    def run(
+        self,
+        round_number: int = 1,
+        *,
+        no_upload: Collection[str] = (),
+        no_agree: Collection[str] = (),
+        no_open: Collection[str] = (),
+        previous: bytes = b"",
+    ) -> tuple[co.Opening, Ring, bytes]:
+        """A whole round; the hospitals named are silent from that step on, but get the receipt."""
+        present = [name for name in self.hospitals if name not in no_upload]
+        uploading = self.order(round_number, self.hospitals, previous=previous)
+        uploading = self.upload_all(uploading, present)
+        agreeing, requests = co.propose(uploading)
+        agreeing = self.agree_all(agreeing, requests, no_agree)
+        if no_agree:
+            agreeing, requests = co.shrink(agreeing, co.missing_agreements(agreeing))
+            agreeing = self.agree_all(agreeing, requests)
+        opening, asked = co.request_open(agreeing)
+        opening = self.open_all(opening, asked, no_open)
+        total = co.unmask(opening, self.masked(opening.members))
+        return opening, total, co.make_receipt(opening, total)
+
+    def deliver_receipt(self, message: bytes) -> dict[str, VerifiedReceipt]:
+        verified = {}
+        for name, state in self.hospitals.items():
+            self.hospitals[name], verified[name] = ho.accept_receipt(state, message)  # type: ignore[arg-type]
+        return verified
+
+
+def consortium(n: int = 4, colluding: int = 1, dim: int = 50, modulus_bits: int = 32, **kwargs: object) -> Consortium:
+    params = SecAggParams(n, colluding, default_threshold(n, colluding), modulus_bits, dim)
+    return Consortium(params, **kwargs)  # type: ignore[arg-type]
