@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hospital_node.cohort import build_cohort, cells
-from privacy.agreement import time_grid_days
 from privacy.anonymity import (
     Codes,
     Measures,
@@ -23,6 +22,7 @@ from privacy.anonymity import (
     representatives,
 )
 from privacy.field import Field
+from privacy.grid import time_grid
 from privacy.study import Study
 
 
@@ -118,8 +118,7 @@ def _generalized(frame: pd.DataFrame, field: Field) -> pd.Series:
 def _measured(frame: pd.DataFrame, classes: Codes, study: Study) -> Measures:
     """k, l and t of the outcome and the sensitive fields, in the study's own time intervals."""
     cohort = build_cohort(frame, study.dictionary, study.horizon_days)
-    grid = np.array(time_grid_days(study.horizon_days, study.intervals))
-    bins = cohort.exit_interval(grid)
+    bins = cohort.exit_interval(time_grid(study.horizon_days, study.intervals))
     sensitive = [2 * bins + cohort.event]
     for field in study.dictionary.sensitive:
         _, codes = np.unique(cells(frame, field), return_inverse=True)

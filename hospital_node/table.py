@@ -24,6 +24,9 @@ ALWAYS_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 TRUE_TEXTS = frozenset({"1", "true", "yes", "t", "y"})
 FALSE_TEXTS = frozenset({"0", "false", "no", "f", "n"})
 
+# Outliers are a few; a wrong unit moves most of a column.
+CLIP_SHARE = 0.05
+
 _DECIMAL_COMMA = re.compile(r"^[+-]?\d{1,15}(\.\d{3})*,\d+$")
 _DATE = re.compile(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?$")
 
@@ -49,7 +52,7 @@ class DataError(Exception):
 
 
 def read_table(
-    path: Path, dictionary: Dictionary, *, drop_undeclared: bool = False, clip_share: float = 0.0
+    path: Path, dictionary: Dictionary, *, drop_undeclared: bool = False, clip_share: float = CLIP_SHARE
 ) -> pd.DataFrame:
     """The patients of one hospital, one row each, columns in the dictionary's order.
 
@@ -57,8 +60,8 @@ def read_table(
         path: `.csv` (UTF-8, comma, decimal point, names in the first line) or `.parquet`.
         dictionary: what is allowed.
         drop_undeclared: leave columns out that the dictionary does not name, instead of refusing the table.
-        clip_share: share of a column's rows that may lie outside its bounds and are moved to the bound; more looks
-            like a mistaken unit and is refused. 0 refuses the first.
+        clip_share: share of a column's rows that may lie outside its bounds and count as the bound (a public clip,
+            which costs no privacy); more looks like a mistaken unit and is refused. 0 refuses the first.
 
     Returns:
         numbers and bools as float64 (NaN where missing), categories as pandas categoricals, the id as text.

@@ -15,13 +15,17 @@ from pydantic import ValidationError
 from privacy.accounting import spent
 from privacy.calibration import calibrate_local
 from privacy.canonical import NotCanonicalError, canonical, parse_canonical, sha256_hex
+from privacy.grid import time_grid
+from privacy.layout import Layout
 from privacy.plan import DpPlan, PlanError, Release
 from privacy.study import Study, study_from_json
-from privacy.training import LIFE_TABLE_SHARE, Training, parameter_count, resolve_training
+from privacy.training import LIFE_TABLE_SHARE, Training, resolve_training
 
 AGREEMENT_VERSION = 1
 MODULUS_BITS = 64
 MAXIMUM_FRACTION_BITS = 32
+# Behind the longest payload every hospital adds its declared size, so that the sum shows who is in it.
+WEIGHT_COORDINATES = 1
 MAX_AGREEMENT_BYTES = 8 << 20
 
 
@@ -55,8 +59,8 @@ class Agreement:
         colluding: T.
         threshold: t.
         modulus_bits: ring of one coordinate.
-        dim: coordinates of one vector without secagg's check coordinate: as many as the longest task needs.
-        parameters: length of the model's flat vector, <= dim.
+        dim: coordinates of one vector without secagg's check coordinate: the longest task's payload and the weight.
+        parameters: length of the model's flat vector, < dim.
         fraction_bits: fixed point has 2**fraction_bits units per 1.0.
         coordinate_clip: no coordinate before fixed point may exceed it; n of them fit the ring.
         columns: names of the design matrix's columns.
@@ -110,11 +114,6 @@ class Agreement:
         return self.data or canonical(self.to_json())
 
 
-def time_grid_days(horizon_days: float, intervals: int) -> tuple[float, ...]:
-    """Ends of the intervals, t_k = horizon (k / K)^2 for k = 0..K; public, finer where events are early."""
-    return tuple(horizon_days * (k / intervals) * (k / intervals) for k in range(intervals + 1))
-
-
 def build(study: Study) -> Agreement:
     """The agreement of a study; calibrates its noise, which takes seconds.
 
@@ -139,7 +138,9 @@ def build(study: Study) -> Agreement:
 
 def _derive(study: Study, plan: DpPlan | None) -> Agreement:
     training = resolve_training(study)
-    parameters = parameter_count(training, study.dictionary.n_columns, study.intervals)
+    columns = study.dictionary.columns()
+    parameters = Layout(study.intervals, columns, training.hidden).dim
+    payload = max(parameters, 2 * study.intervals if training.life_table else 0)
     fraction_bits, clip = fixed_point(study, training)
     made = Agreement(
         study=study,
@@ -149,12 +150,12 @@ def _derive(study: Study, plan: DpPlan | None) -> Agreement:
         colluding=study.colluding,
         threshold=study.threshold,
         modulus_bits=MODULUS_BITS,
-        dim=max(parameters, 2 * study.intervals if training.life_table else 0),
+        dim=payload + WEIGHT_COORDINATES,
         parameters=parameters,
         fraction_bits=fraction_bits,
         coordinate_clip=clip,
-        columns=study.dictionary.columns(),
-        times_days=time_grid_days(study.horizon_days, study.intervals),
+        columns=columns,
+        times_days=tuple(time_grid(study.horizon_days, study.intervals).tolist()),
     )
     return replace(made, data=canonical(made.to_json()))
 

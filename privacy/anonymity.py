@@ -37,15 +37,15 @@ def representatives(field: Field) -> NDArray[np.float64]:
     """For each interval of a number's cuts the public value that stands for it, (intervals,).
 
     The middle of the interval, on the log1p scale where the dictionary says so. The two outer intervals reach to the
-    bounds, where hardly anybody is: there, an interval counts as no wider than its inner neighbor.
+    bounds, where hardly anybody is: they count as no wider than their neighbor.
     """
     low, high = field.bounds
     edges = np.array([low, *field.cut_points, high], dtype=np.float64)
     if field.log1p:
         edges = np.log1p(edges)
-    if len(edges) > 3:
-        edges[0] = max(edges[0], 2 * edges[1] - edges[2])
-        edges[-1] = min(edges[-1], 2 * edges[-2] - edges[-3])
+    if field.cut_points:
+        least, most = 2 * edges[1] - edges[2], 2 * edges[-2] - edges[-3]
+        edges[0], edges[-1] = max(edges[0], least), min(edges[-1], most)
     middle = (edges[:-1] + edges[1:]) / 2
     return np.asarray(np.expm1(middle) if field.log1p else middle, dtype=np.float64)
 
