@@ -1,42 +1,38 @@
-"""What the assessment claims, and how far the evidence carries each claim."""
+"""What the assessment claims, and how far the evidence carries each claim.
+
+A claim is a sentence with a status. The status is a function of the evidence and of what `privacy.recompute` finds in
+it, of nothing else: no setting, no clock and nobody's word can make a claim better. What only a hospital can know is
+ATTESTED at best. A missing file makes a GAP, a contradiction makes FAILED.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterator
 
+from privacy import claims_code, claims_dp, claims_rounds
 from privacy.evidence import Evidence
-
-
-class Status(StrEnum):
-    """How a claim is known, from best to worst in `rank`."""
-
-    NOT_APPLICABLE = "NOT_APPLICABLE"
-    VERIFIED = "VERIFIED"
-    ATTESTED = "ATTESTED"
-    STATED = "STATED"
-    NOT_TESTED = "NOT_TESTED"
-    STALE = "STALE"
-    UNDEFINED = "UNDEFINED"
-    GAP = "GAP"
-    FAILED = "FAILED"
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One statement of the assessment with its status, the evidence behind it and its limits."""
-
-    id: str
-    section: str
-    text: str
-    status: Status
-    basis: str
-    evidence: tuple[str, ...]
-    limits: str
-    recheck: str = ""
-    threats: tuple[str, ...] = ()
+from privacy.pia_schema import Claim as Claim
+from privacy.pia_schema import Status as Status
+from privacy.recompute import Facts, recompute
 
 
 def evaluate(evidence: Evidence) -> tuple[Claim, ...]:
-    """Every claim of the assessment; each status is a function of the evidence and of nothing else."""
-    raise NotImplementedError
+    """Every claim of the assessment, in the order of its chapters."""
+    return claims_of(evidence, recompute(evidence))
+
+
+def claims_of(evidence: Evidence, facts: Facts) -> tuple[Claim, ...]:
+    """As `evaluate`, with the facts computed already."""
+    return tuple(_all(evidence, facts))
+
+
+def _all(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
+    yield from claims_code.parties(evidence, facts)
+    yield from claims_code.description(evidence)
+    yield from claims_code.necessity(evidence)
+    yield from claims_dp.guarantee(evidence, facts)
+    yield from claims_dp.ledgers(evidence, facts)
+    yield from claims_dp.stage(evidence)
+    yield from claims_rounds.rounds(evidence, facts)
+    yield from claims_code.audits()
+    yield from claims_code.threats(evidence)

@@ -5,7 +5,8 @@ A bundle is a folder (or zip) written by the coordinator::
     pia.json  pia.html  manifest.json
     evidence/agreement.json  evidence/roster.json  evidence/rounds.jsonl  evidence/receipts/<round>.bin
     evidence/ledger/<hospital>.jsonl  evidence/result.json  evidence/threats.json  evidence/human.json
-    evidence/packages.json  evidence/tests.json (optional)  evidence/simulation.json (simulation and demo only)
+    evidence/packages.json  evidence/tests.json (optional)  evidence/budgets.json (optional)
+    evidence/simulation.json (simulation and demo only)
 
 A file that is absent stays ``None`` or an empty mapping, a file that does not parse becomes a ``Problem``: both are
 findings about the run and end up on page 1 of the assessment, so neither raises.
@@ -13,11 +14,19 @@ findings about the run and end up on page 1 of the assessment, so neither raises
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from privacy.agreement import Agreement, AgreementError, from_bytes
+from privacy.canonical import NotCanonicalError, parse_canonical
+from privacy.refusals import StudyError
+from privacy.threat_schema import Register
+from secagg.errors import SecAggError
+from secagg.roster import SignedRoster, parse_signed_roster
 
 AGREEMENT = "evidence/agreement.json"
 ROSTER = "evidence/roster.json"
@@ -29,11 +38,18 @@ THREATS = "evidence/threats.json"
 TESTS = "evidence/tests.json"
 PACKAGES = "evidence/packages.json"
 HUMAN = "evidence/human.json"
+BUDGETS = "evidence/budgets.json"
 SIMULATION = "evidence/simulation.json"
+
+#: Files without which an assessment is incomplete.
+REQUIRED = (AGREEMENT, ROSTER, ROUNDS, RESULT, THREATS, PACKAGES, HUMAN)
+
+Hex32 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+T = TypeVar("T")
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Missing(_Record):
@@ -44,18 +60,22 @@ class Missing(_Record):
 
 
 class RoundRecord(_Record):
-    """One line of ``rounds.jsonl``, written by the coordinator when the round is over."""
+    """One line of ``rounds.jsonl``, written by the coordinator when the round is over.
+
+    ``answered`` are the hospitals in the sum, none for an aborted round; ``session`` is the 16-byte session id in
+    hexadecimal, which the receipt's signatures are bound to.
+    """
 
     round: int = Field(ge=0)
+    session: str = Field(pattern="^[0-9a-f]{32}$")
     task: str
     status: Literal["done", "aborted"]
     reason: str = ""
-    order_hash: str = Field(pattern="^[0-9a-f]{64}$")
-    answered: tuple[str, ...]
+    order_hash: Hex32
+    answered: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
     threshold: int = Field(ge=1)
     seconds: float = Field(ge=0)
-    finished_at: str | None = None
 
 
 class CodeIdentity(_Record):
@@ -108,6 +128,68 @@ class HumanQuestion(_Record):
     at: str | None = None
 
 
+class Budget(_Record):
+    """What a hospital's policy file allows on the same patients over all studies, as told by that hospital."""
+
+    epsilon_total: float = Field(gt=0)
+    delta_total: float = Field(gt=0, lt=1)
+
+
+class Figure(_Record):
+    """One measured figure of a simulation."""
+
+    name: str
+    value: float
+    note: str = ""
+
+
+class Simulation(_Record):
+    """``simulation.json``: figures measured on data that one machine could see. Never present in a real study.
+
+    ``in_one_process`` says that no network was between the parties, so that network controls were off.
+    """
+
+    label: Literal["simulation only"] = "simulation only"
+    in_one_process: bool
+    figures: tuple[Figure, ...]
+
+
+class StatedGuarantee(BaseModel):
+    """The guarantee as the result file prints it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["dp", "none"]
+    epsilon: float | None = None
+    delta: float | None = None
+    unit: str | None = None
+    adjacency: str | None = None
+    reason: str = ""
+
+
+class StatedHospital(BaseModel):
+    """What the result file prints about one hospital."""
+
+    model_config = ConfigDict(frozen=True)
+
+    epsilon: float | None = None
+    n_public: int | None = None
+
+
+class Result(BaseModel):
+    """The parts of ``result.json`` that the assessment checks; other keys are the users' and are not read."""
+
+    model_config = ConfigDict(frozen=True)
+
+    study: str
+    mode: str
+    hospitals: tuple[str, ...]
+    rounds: int
+    guarantee: StatedGuarantee
+    cohort: dict[str, Any]
+    per_hospital: dict[str, StatedHospital]
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A file of the bundle that could not be read as what it should be."""
@@ -121,22 +203,88 @@ class Evidence:
     """Everything a bundle's evidence folder says, parsed; the raw bytes stay for hashes and signatures."""
 
     files: Mapping[str, bytes] = field(repr=False)
-    rounds: tuple[RoundRecord, ...]
-    result: Mapping[str, Any] | None
-    simulation: Mapping[str, Any] | None
+    agreement: Agreement | None
+    roster: SignedRoster | None
+    rounds: tuple[RoundRecord, ...] | None
+    result: Result | None
+    register: Register | None
     packages: Packages | None
     tests: TestEvidence | None
-    human: tuple[HumanQuestion, ...]
+    human: tuple[HumanQuestion, ...] | None
+    budgets: Mapping[str, Budget]
+    simulation: Simulation | None
     problems: tuple[Problem, ...]
+
+    def receipt(self, round_number: int) -> bytes | None:
+        """The receipt of a round as received, None where the bundle has none."""
+        return self.files.get(f"{RECEIPTS}{round_number}.bin")
+
+    def ledger(self, hospital: str) -> bytes | None:
+        """A hospital's ledger export as received, None where the bundle has none."""
+        return self.files.get(f"{LEDGERS}{hospital}.jsonl")
 
 
 def load(files: Mapping[str, bytes]) -> Evidence:
     """Read the evidence of a bundle.
 
     Args:
-        files: path inside the bundle (forward slashes) to content.
+        files: path inside the bundle (forward slashes) to content; only what lies under ``evidence/`` is read.
 
     Returns:
         The parsed evidence; what is absent is None or empty, what does not parse is listed in ``problems``.
     """
-    raise NotImplementedError
+    kept = {path: data for path, data in files.items() if path.startswith("evidence/")}
+    problems: list[Problem] = []
+
+    def read(path: str, parse: Callable[[bytes], T]) -> T | None:
+        if path not in kept:
+            return None
+        try:
+            return parse(kept[path])
+        except (
+            AgreementError,
+            StudyError,
+            SecAggError,
+            NotCanonicalError,
+            ValidationError,
+            UnicodeDecodeError,
+            json.JSONDecodeError,
+        ) as error:
+            problems.append(Problem(path, _first_line(error)))
+            return None
+
+    return Evidence(
+        files=kept,
+        agreement=read(AGREEMENT, from_bytes),
+        roster=read(ROSTER, parse_signed_roster),
+        rounds=read(ROUNDS, _rounds),
+        result=read(RESULT, Result.model_validate_json),
+        register=read(THREATS, Register.model_validate_json),
+        packages=read(PACKAGES, Packages.model_validate_json),
+        tests=read(TESTS, TestEvidence.model_validate_json),
+        human=read(HUMAN, TypeAdapter(tuple[HumanQuestion, ...]).validate_json),
+        budgets=read(BUDGETS, TypeAdapter(dict[str, Budget]).validate_json) or {},
+        simulation=read(SIMULATION, Simulation.model_validate_json),
+        problems=tuple(problems),
+    )
+
+
+def _rounds(data: bytes) -> tuple[RoundRecord, ...]:
+    """The lines of ``rounds.jsonl``, each canonical; rounds must rise, so that none can hide behind another."""
+    lines = data.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    records = tuple(RoundRecord.model_validate(parse_canonical(line)) for line in lines)
+    numbers = [record.round for record in records]
+    if numbers != sorted(set(numbers)):
+        raise NotCanonicalError("the rounds do not rise line by line")
+    return records
+
+
+def _first_line(error: Exception) -> str:
+    """One line about what is wrong; pydantic's message without the input that it quotes."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return f"{place}: {first['msg']}" if place else first["msg"]
+    return str(error).splitlines()[0]

@@ -1,9 +1,22 @@
-"""Check a bundle offline: every hash, signature, chain and number is computed again from the evidence."""
+"""Check a bundle offline: every hash, signature, chain and number is computed again from the evidence.
+
+Works with privacy and secagg alone. A bundle that is missing something can verify (its page says what is missing);
+a bundle in which anything was changed, or contradicts itself, cannot.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from privacy.canonical import NotCanonicalError, parse_canonical
+from privacy.evidence import Evidence, load
+from privacy.manifest import HTML, JSON, MANIFEST, ManifestError, read_manifest, verify_manifest
+from privacy.pia_document import document, document_bytes
+from privacy.pia_schema import Claim, Pia, Status
+from privacy.wording import lint_html
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,16 +30,90 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome of `verify_bundle`."""
+    """The outcome of `verify_bundle`: checks of the bundle, then the claims as regenerated from its evidence."""
 
     checks: tuple[Check, ...]
+    claims: tuple[Claim, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """True when every check passed."""
+        """True when every check passed; failed claims are a failed check."""
         return bool(self.checks) and all(check.ok for check in self.checks)
 
 
 def verify_bundle(files: Mapping[str, bytes]) -> Report:
-    """Verify a bundle given as path to content."""
-    raise NotImplementedError
+    """Verify a bundle given as path inside the bundle to content.
+
+    Returns:
+        A report; it does not raise on any input.
+    """
+    evidence = load(files)
+    checks = list(_manifest(files, evidence))
+    expected = document(evidence)
+    checks += _document(files, expected)
+    checks += _wording(files)
+    checks.append(_claims(expected.claims))
+    return Report(tuple(checks), expected.claims)
+
+
+def _manifest(files: Mapping[str, bytes], evidence: Evidence) -> Iterator[Check]:
+    """Every file of the bundle is listed with its hash, nothing else is there, and the coordinator signed the list."""
+    if MANIFEST not in files:
+        yield Check("manifest", False, "manifest.json is missing.")
+        return
+    try:
+        manifest = read_manifest(files[MANIFEST])
+    except ManifestError as error:
+        yield Check("manifest", False, f"manifest.json: {error}.")
+        return
+    changed = manifest.differences(files)
+    for path, what in changed:
+        yield Check(f"file {path}", False, f"{path} {what}.")
+    if not changed:
+        yield Check("files", True, f"{len(manifest.files)} files have the hashes that the manifest lists.")
+    if evidence.roster is None:
+        yield Check(
+            "manifest signature", False, "Without a roster nobody's signature on the manifest can be checked."
+        )
+        return
+    try:
+        verify_manifest(manifest, evidence.roster.roster.coordinator.identity_key)
+    except ManifestError as error:
+        yield Check("manifest signature", False, f"manifest.json: {error}.")
+        return
+    yield Check("manifest signature", True, "The coordinator on the roster signed the manifest.")
+
+
+def _document(files: Mapping[str, bytes], expected: Pia) -> Iterator[Check]:
+    """pia.json follows the schema and is what the evidence gives."""
+    if JSON not in files or HTML not in files:
+        yield Check("document", False, "pia.json or pia.html is missing.")
+        return
+    try:
+        Pia.model_validate(parse_canonical(files[JSON]))
+    except (NotCanonicalError, ValidationError) as error:
+        yield Check("schema", False, f"pia.json does not follow the schema: {str(error).splitlines()[0]}.")
+        return
+    yield Check("schema", True, "pia.json follows the schema.")
+    same = document_bytes(expected) == files[JSON]
+    found = "equals the document that" if same else "differs from the document that"
+    yield Check("document", same, f"pia.json {found} the evidence gives, every number recomputed.")
+
+
+def _wording(files: Mapping[str, bytes]) -> Iterator[Check]:
+    try:
+        findings = lint_html(files.get(HTML, b"").decode("utf-8"))
+    except UnicodeDecodeError:
+        yield Check("wording", False, "pia.html is not UTF-8.")
+        return
+    if findings:
+        yield Check("wording", False, f"pia.html says {findings[0].passage!r}: {findings[0].why}.")
+    else:
+        yield Check("wording", True, "pia.html promises nothing that the evidence cannot carry.")
+
+
+def _claims(claims: tuple[Claim, ...]) -> Check:
+    failed = [claim.id for claim in claims if claim.status is Status.FAILED]
+    if failed:
+        return Check("claims", False, f"The evidence contradicts {', '.join(failed)}.")
+    return Check("claims", True, f"None of {len(claims)} claims is contradicted by the evidence.")

@@ -46,7 +46,7 @@ def installed_packages(root: Path) -> Packages:
 def _git(root: Path, *arguments: str) -> str | None:
     """Output of a git command without the final newline, None when git or the repository is not there."""
     try:
-        done = subprocess.run(  # noqa: S603 - fixed program, arguments from this module
+        done = subprocess.run(
             ["git", "-C", str(root), *arguments],  # noqa: S607 - whichever git the machine has
             capture_output=True,
             text=True,

@@ -1,0 +1,222 @@
+"""Claims about rounds: receipts, cohorts, who was missing, what was aborted, and whether ledgers and rounds agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from privacy.evidence import LEDGERS, RECEIPTS, RESULT, ROUNDS, Evidence
+from privacy.pia_schema import Claim
+from privacy.recompute import Facts, RoundFacts
+from privacy.statements import attested, failed, gap, not_applicable, undefined, verified
+
+SECTION = "evidence"
+
+
+def rounds(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
+    """Claims on secure aggregation; one gap when there is no record of rounds at all."""
+    if evidence.rounds is None:
+        yield gap("E-ROUNDS", SECTION, "There is no readable record of rounds.", threats=("FL-03", "FL-35"))
+        return
+    done = [item for item in facts.rounds if item.record.status == "done"]
+    yield _receipts(done, facts)
+    yield from _threshold(evidence, done)
+    yield _missing(done)
+    yield _aborted(facts)
+    yield from _ledgers_follow(evidence, facts)
+    yield _isolable(evidence, facts)
+    yield _result_cohort(evidence, done)
+
+
+def _receipts(done: list[RoundFacts], facts: Facts) -> Claim:
+    """Signatures, chain, and agreement between receipts and records."""
+    absent = [str(item.record.round) for item in done if item.problem == "missing"]
+    wrong = [
+        f"round {item.record.round}: {item.problem}"
+        for item in facts.rounds
+        if item.problem not in ("", "missing")
+    ]
+    wrong += [f"{path} belongs to no recorded round" for path in facts.stray_receipts]
+    paths = tuple(f"{RECEIPTS}{item.record.round}.bin" for item in done if item.problem != "missing")
+    threats = ("FL-03", "FL-07", "FL-09", "FL-35")
+    if wrong:
+        text = f"Receipts and the record of rounds do not agree: {'; '.join(wrong)}."
+        return failed("E-RECEIPTS", SECTION, text, (ROUNDS, *paths), threats)
+    if absent or not done:
+        text = (
+            f"No receipt for round {', '.join(absent)}."
+            if absent
+            else "No round was finished: there is no sum and no receipt."
+        )
+        return gap("E-RECEIPTS", SECTION, text, threats=threats)
+    return verified(
+        "E-RECEIPTS",
+        SECTION,
+        f"All {len(done)} finished rounds have a receipt signed by the coordinator, chained to the one before; in each the "
+        "list of hospitals in the sum is signed by at least the threshold of the hospitals on it.",
+        (ROUNDS, *paths),
+        "It shows who was summed and under which order, not that each hospital uploaded what it should have.",
+        threats,
+    )
+
+
+def _threshold(evidence: Evidence, done: list[RoundFacts]) -> Iterator[Claim]:
+    if evidence.agreement is None or not done:
+        return
+    agreed = evidence.agreement.threshold
+    small = [
+        str(item.record.round)
+        for item in done
+        if len(item.receipt.members if item.receipt else item.record.answered) < agreed
+    ]
+    paths = (ROUNDS, *(f"{RECEIPTS}{item.record.round}.bin" for item in done if item.receipt))
+    if small:
+        text = f"The sum of round {', '.join(small)} is over fewer hospitals than the agreed threshold of {agreed}."
+        yield failed("E-COHORT", SECTION, text, paths, ("FL-03",))
+    elif all(item.receipt for item in done):
+        smallest = min(len(item.receipt.members) for item in done if item.receipt)
+        yield verified(
+            "E-COHORT",
+            SECTION,
+            f"No sum is over fewer hospitals than the threshold of {agreed}; the smallest is over {smallest}.",
+            paths,
+            "What holds for a sum over few hospitals nearly holds for each of them.",
+            ("FL-03", "FL-05"),
+        )
+
+
+def _missing(done: list[RoundFacts]) -> Claim:
+    """Who was not in a sum, by name; a receipt signs it, the record is compared with the receipt."""
+    gone = [
+        f"{missing.hospital} in round {item.record.round} (at {missing.step})"
+        for item in done
+        for missing in item.record.missing
+    ]
+    text = (
+        f"Missing from a sum: {'; '.join(gone)}. The sums are over the others alone."
+        if gone
+        else "Every hospital is in every sum."
+    )
+    return attested(
+        "E-MISSING",
+        SECTION,
+        text,
+        (ROUNDS,),
+        "Why a hospital fell silent is not known to the coordinator; a step is where it last answered.",
+        ("FL-04",),
+    )
+
+
+def _aborted(facts: Facts) -> Claim:
+    aborted = [item.record for item in facts.rounds if item.record.status == "aborted"]
+    if not aborted:
+        text = "No round was aborted."
+    else:
+        listed = "; ".join(f"round {record.round} ({record.task})" for record in aborted)
+        text = (
+            f"Aborted, nothing opened: {listed}. What hospitals had reserved or sent for them stays charged."
+        )
+    return attested(
+        "E-ABORTED",
+        SECTION,
+        text,
+        (ROUNDS,),
+        "Told by the coordinator and compared with the ledgers.",
+        ("FL-15",),
+    )
+
+
+def _ledgers_follow(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
+    """Every sum was paid for by each hospital in it, and no ledger knows a round that the record hides."""
+    if evidence.agreement is None or evidence.agreement.plan is None:
+        return
+    listed = {item.record.round for item in facts.rounds}
+    wrong: list[str] = []
+    for ledger in facts.ledgers:
+        if ledger.problem:
+            continue
+        unpaid = sorted(
+            item.record.round
+            for item in facts.rounds
+            if item.record.status == "done"
+            and ledger.hospital in item.record.answered
+            and item.record.round not in ledger.paid_rounds
+        )
+        hidden = sorted(ledger.named_rounds - listed)
+        if unpaid:
+            wrong.append(f"{ledger.hospital} is in the sum of round {_join(unpaid)} without having paid")
+        if hidden:
+            wrong.append(
+                f"{ledger.hospital} was charged for round {_join(hidden)}, which the record leaves out"
+            )
+    readable = tuple(f"{LEDGERS}{ledger.hospital}.jsonl" for ledger in facts.ledgers if not ledger.problem)
+    if wrong:
+        text = f"Ledgers and rounds do not agree: {'; '.join(wrong)}."
+        yield failed("E-PAID", SECTION, text, (ROUNDS, *readable), ("FL-15", "FL-31"))
+    elif readable:
+        yield verified(
+            "E-PAID",
+            SECTION,
+            "Every hospital in a sum had written the charge for that round, and the ledgers know no round that the record leaves out.",
+            (ROUNDS, *readable),
+            "Covers the ledgers that are in the bundle.",
+            ("FL-15", "FL-31"),
+        )
+
+
+def _join(numbers: list[int]) -> str:
+    return ", ".join(str(number) for number in numbers)
+
+
+def _isolable(evidence: Evidence, facts: Facts) -> Claim:
+    """Whether sums over different cohorts can be subtracted until one hospital is left."""
+    dp = evidence.agreement is not None and evidence.agreement.plan is not None
+    if not facts.isolable:
+        return verified(
+            "E-RANK",
+            SECTION,
+            f"No hospital can be isolated by combining sums (rank of the participation matrix: {facts.participation_rank}).",
+            (ROUNDS,),
+            "Linear combinations only, with a model that stands still; a bound, not a simulation of an attack.",
+            ("FL-04",),
+        )
+    names = ", ".join(facts.isolable)
+    if dp:
+        return verified(
+            "E-RANK",
+            SECTION,
+            f"Cohorts differ between rounds, so sums can be combined towards {names} alone. Each of its updates carries its own "
+            "noise, and the printed number counts the updates one by one.",
+            (ROUNDS,),
+            "Secrecy among hospitals is weaker for those named; the bound for patients does not change.",
+            ("FL-04",),
+        )
+    text = f"Without noise, the sums of rounds with different cohorts can be subtracted until {names} is left alone."
+    return undefined("E-RANK", SECTION, text, (ROUNDS,), ("FL-04",))
+
+
+def _result_cohort(evidence: Evidence, done: list[RoundFacts]) -> Claim:
+    """The result names as answering and missing whom the receipts name."""
+    result = evidence.result
+    if result is None:
+        return gap("E-NAMED", SECTION, "No readable result file: whom it names cannot be compared.")
+    if not done:
+        return not_applicable("E-NAMED", SECTION, "No round was finished, so no result names a cohort.", "-")
+    answered = set(done[-1].record.answered)
+    missing = {gone.hospital for item in done for gone in item.record.missing}
+    said = {_name(entry) for entry in result.cohort.get("answered", ())}
+    said_missing = {_name(entry) for entry in result.cohort.get("missing", ())}
+    if said != answered or not missing - answered <= said_missing:
+        text = "The result names other hospitals as answering or missing than the record of rounds."
+        return failed("E-NAMED", SECTION, text, (RESULT, ROUNDS), ("FL-36",))
+    return verified(
+        "E-NAMED",
+        SECTION,
+        "The result names the hospitals of the last sum, and everyone who was missing at the end.",
+        (RESULT, ROUNDS),
+        "A hospital that missed a round and came back is named under its round.",
+        ("FL-36",),
+    )
+
+
+def _name(entry: object) -> str:
+    return str(entry["hospital"]) if isinstance(entry, dict) and "hospital" in entry else str(entry)

@@ -1,0 +1,322 @@
+"""The assessment as one document: evidence and recomputed facts in, ``pia.json`` out, deterministic to the byte."""
+
+from __future__ import annotations
+
+from privacy.accounting import curve, spent, tradeoff
+from privacy.agreement import Agreement
+from privacy.canonical import canonical, sha256_hex
+from privacy.claims import claims_of
+from privacy.claims_dp import bound, void_reason
+from privacy.evidence import (
+    AGREEMENT,
+    BUDGETS,
+    HUMAN,
+    LEDGERS,
+    PACKAGES,
+    RECEIPTS,
+    RESULT,
+    ROSTER,
+    ROUNDS,
+    SIMULATION,
+    TESTS,
+    THREATS,
+    Evidence,
+)
+from privacy.field import Field
+from privacy.human_questions import SECTIONS
+from privacy.pia_findings import alerts, gaps
+from privacy.pia_schema import (
+    Claim,
+    CumulativePoint,
+    CurvePoint,
+    DataItem,
+    Dp,
+    EvidenceFile,
+    HospitalPrivacy,
+    Measure,
+    Party,
+    Pia,
+    SecAgg,
+    Section,
+    Status,
+    Study,
+    TradeoffPoint,
+    View,
+    worst,
+)
+from privacy.recompute import Facts, LedgerFacts, recompute
+from privacy.threat_states import threat_states
+
+_PRODUCERS = (
+    (LEDGERS, "hospital, signed"),
+    (RECEIPTS, "coordinator and hospitals, signed"),
+    (ROSTER, "all hospitals, signed"),
+    (AGREEMENT, "coordinator, derived again by every hospital"),
+    (ROUNDS, "coordinator"),
+    (RESULT, "coordinator"),
+    (THREATS, "wardround"),
+    (TESTS, "test run"),
+    (PACKAGES, "coordinator"),
+    (HUMAN, "people"),
+    (BUDGETS, "hospitals"),
+    (SIMULATION, "simulation"),
+)
+
+
+def document(evidence: Evidence) -> Pia:
+    """The assessment that this evidence carries."""
+    facts = recompute(evidence)
+    claims = claims_of(evidence, facts)
+    states = threat_states(evidence)
+    open_gaps = gaps(evidence, facts, claims, states)
+    failing = any(claim.status is Status.FAILED for claim in claims)
+    incomplete = failing or bool(evidence.problems) or any(gap.blocks_approval for gap in open_gaps)
+    index = tuple(
+        EvidenceFile(path=path, sha256=sha256_hex(data), producer=_producer(path))
+        for path, data in sorted(evidence.files.items())
+    )
+    return Pia(
+        schema_version="1.0",
+        pia_id=sha256_hex(canonical([[file.path, file.sha256] for file in index]))[:16],
+        generator_status="INCOMPLETE" if incomplete else "READY_FOR_REVIEW",
+        headline=headline(evidence, facts),
+        alerts=alerts(evidence, facts, claims),
+        gaps=open_gaps,
+        study=_study(evidence.agreement) if evidence.agreement else None,
+        code=evidence.packages.code if evidence.packages else None,
+        finished_at=max(
+            (entry.record.time_iso for item in facts.ledgers for entry in item.entries), default=None
+        ),
+        parties=_parties(evidence),
+        sections=_sections(evidence, claims),
+        claims=claims,
+        human_inputs=evidence.human or (),
+        dp=_dp(evidence, facts),
+        secagg=_secagg(evidence, facts),
+        results=_results(evidence),
+        threats=states,
+        assumptions=tuple(
+            {"id": item.id, "text": item.text, "if_false": item.if_false}
+            for item in (evidence.register.assumptions if evidence.register else ())
+        ),
+        evidence=index,
+    )
+
+
+def document_bytes(pia: Pia) -> bytes:
+    """``pia.json``: RFC 8785."""
+    return canonical(pia.model_dump(mode="json"))
+
+
+def headline(evidence: Evidence, facts: Facts) -> str:
+    """The one sentence of the decision box, from the evidence."""
+    reason = void_reason(evidence)
+    if reason or evidence.agreement is None:
+        return f"No formal guarantee for a patient. {reason}"
+    known, delta = facts.worst, evidence.agreement.study.delta
+    if known is None or known.epsilon_run is None or delta is None:
+        return "What this run cost a patient is unknown: no ledger in the bundle verifies."
+    verified = [ledger.hospital for ledger in facts.ledgers if ledger.epsilon_run is not None]
+    whom = "any hospital" if len(verified) == len(facts.ledgers) else ", ".join(verified)
+    return f"One patient of {whom} is exposed by this run to at most {bound(known.epsilon_run, delta)}, recomputed from signed ledgers."
+
+
+def _producer(path: str) -> str:
+    return next((who for prefix, who in _PRODUCERS if path.startswith(prefix)), "unknown")
+
+
+def _study(agreement: Agreement) -> Study:
+    study = agreement.study
+    return Study(
+        agreement_sha256=agreement.hash,
+        id=study.id,
+        title=study.title,
+        purpose=study.purpose,
+        mode=study.mode,
+        stage=study.stage.kind,
+        stage_k=study.stage.k,
+        family=agreement.training.family,
+        recipe=agreement.training.recipe,
+        strategy=agreement.training.strategy,
+        horizon_days=study.horizon_days,
+        intervals=study.intervals,
+        data_items=tuple(
+            DataItem(
+                name=field.name,
+                type=field.type,
+                roles=field.role,
+                purpose=field.purpose,
+                unit=field.unit,
+                bounds=_bounds(field),
+                source=field.source,
+            )
+            for field in study.fields
+        ),
+    )
+
+
+def _bounds(field: Field) -> str:
+    if field.categories:
+        return ", ".join(field.categories)
+    if field.minimum is None and field.maximum is None:
+        return "-"
+    low, high = (f"{value:g}" if value is not None else "open" for value in (field.minimum, field.maximum))
+    return f"{low} to {high}"
+
+
+def _parties(evidence: Evidence) -> tuple[Party, ...]:
+    if evidence.roster is None:
+        return ()
+    roster = evidence.roster.roster
+    sizes = evidence.agreement.study.n_public if evidence.agreement else {}
+    return tuple(
+        Party(
+            id=member.id,
+            role=member.role,
+            identity_key_sha256=sha256_hex(member.identity_key),
+            certificate_sha256=member.certificate_sha256.hex(),
+            n_public=sizes.get(member.id),
+        )
+        for member in (*roster.hospitals, roster.coordinator)
+    )
+
+
+def _sections(evidence: Evidence, claims: tuple[Claim, ...]) -> tuple[Section, ...]:
+    found = []
+    for identifier, title in SECTIONS:
+        own = [claim for claim in claims if claim.section == identifier]
+        questions = [question for question in evidence.human or () if question.section == identifier]
+        statuses = [claim.status for claim in own]
+        statuses += [Status.STATED if question.state == "FINAL" else Status.GAP for question in questions]
+        found.append(
+            Section(
+                id=identifier,
+                title=title,
+                status=worst(statuses),
+                claims=tuple(claim.id for claim in own),
+                questions=tuple(question.id for question in questions),
+            )
+        )
+    return tuple(found)
+
+
+def _dp(evidence: Evidence, facts: Facts) -> Dp:
+    reason, most, agreement = void_reason(evidence), facts.worst, evidence.agreement
+    plan = agreement.plan if agreement else None
+    releases = most.run if most is not None and not reason else ()
+    return Dp(
+        kind="none" if reason else "dp",
+        reason=reason,
+        views=_views(most, agreement) if most is not None and agreement is not None and releases else (),
+        curve=tuple(CurvePoint(delta=delta, epsilon=epsilon) for delta, epsilon in curve(releases))
+        if releases
+        else (),
+        tradeoff=tuple(
+            TradeoffPoint(fpr=fpr, tpr_max=1.0 - fnr) for fpr, fnr in (tradeoff(releases) if releases else ())
+        ),
+        releases=tuple(
+            {
+                "name": release.name,
+                "kind": release.kind,
+                "steps": release.steps,
+                "sample_rate": release.sample_rate,
+                "noise_multiplier": release.noise_multiplier,
+                "sensitivity_rows": release.sensitivity_rows,
+            }
+            for release in (plan.releases if plan and not reason else ())
+        ),
+        per_hospital=tuple(_hospital(evidence, ledger) for ledger in facts.ledgers),
+    )
+
+
+def _views(most: LedgerFacts, agreement: Agreement) -> tuple[View, ...]:
+    """The number asked in several ways; all from the charges of the ledger that cost most."""
+    delta = agreement.study.delta or 0.0
+    sampling = "Poisson" if any(release.kind == "poisson_gaussian" for release in most.run) else "full batch"
+    same = "Each update carries its own noise, so the masks are not counted: the number is the same."
+
+    def view(name: str, epsilon: float, adjacency: str, accountant: str, note: str = "") -> View:
+        return View(
+            view=name,
+            epsilon=epsilon,
+            delta=delta,
+            unit="patient",
+            adjacency=adjacency,
+            sampling=sampling,
+            accountant=accountant,
+            note=note,
+        )
+
+    epsilon = most.epsilon_run or 0.0
+    twice = spent((*most.run, *most.run), delta).number()
+    return (
+        view("Coordinator with colluding hospitals, all rounds", epsilon, "add/remove", "PLD"),
+        view("One curious hospital", epsilon, "add/remove", "PLD", same),
+        view("Coordinator, secure aggregation broken", epsilon, "add/remove", "PLD", same),
+        view(
+            "As the first, second opinion",
+            spent(most.run, delta, accountant="rdp").number(),
+            "add/remove",
+            "RDP",
+        ),
+        view(
+            "As the first, one patient replaced by another",
+            spent(most.run, delta, "replace").number(),
+            "replace",
+            "PLD",
+        ),
+        view(
+            "A patient treated at two hospitals of the study",
+            twice,
+            "add/remove",
+            "PLD",
+            "Both ledgers composed.",
+        ),
+    )
+
+
+def _hospital(evidence: Evidence, ledger: LedgerFacts) -> HospitalPrivacy:
+    charging = evidence.agreement is not None and evidence.agreement.plan is not None
+    status = Status.ATTESTED
+    if ledger.problem == "missing":
+        status = Status.GAP if charging else Status.NOT_APPLICABLE
+    elif ledger.problem:
+        status = Status.FAILED
+    budget = evidence.budgets.get(ledger.hospital)
+    return HospitalPrivacy(
+        hospital=ledger.hospital,
+        status=status,
+        note="not in the bundle" if ledger.problem == "missing" else ledger.problem,
+        ledger_head=ledger.entries[-1].hash if ledger.entries else None,
+        entries=len(ledger.entries),
+        reserved_only=ledger.reserved_only,
+        releases=len(ledger.run),
+        epsilon_run=ledger.epsilon_run,
+        epsilon_cumulative=ledger.epsilon_cumulative,
+        delta=evidence.agreement.study.delta if evidence.agreement else None,
+        budget_epsilon=budget.epsilon_total if budget else None,
+        cumulative=tuple(
+            CumulativePoint(charges=charges, epsilon=epsilon) for charges, epsilon in ledger.steps
+        ),
+    )
+
+
+def _secagg(evidence: Evidence, facts: Facts) -> SecAgg:
+    agreement = evidence.agreement
+    return SecAgg(
+        hospitals=len(evidence.roster.roster.hospitals) if evidence.roster else 0,
+        threshold=agreement.threshold if agreement else None,
+        colluding=agreement.colluding if agreement else None,
+        rounds=evidence.rounds or (),
+        participation_rank=facts.participation_rank,
+        isolable_hospitals=facts.isolable,
+    )
+
+
+def _results(evidence: Evidence) -> tuple[Measure, ...]:
+    if evidence.simulation is None:
+        return ()
+    return tuple(
+        Measure(name=figure.name, value=f"{figure.value:.4g}", note=figure.note)
+        for figure in evidence.simulation.figures
+    )

@@ -1,0 +1,309 @@
+"""Everything that the assessment says in numbers, computed again from signed evidence.
+
+Nothing printed by the run is believed: epsilon comes from the ledgers' events through the accountant, cohorts from
+receipts whose signatures hold, the chain from hashes. Claims compare what was printed with what is found here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from privacy.accounting import spent
+from privacy.agreement import Agreement
+from privacy.evidence import Evidence, RoundRecord
+from privacy.ledger import Entry, LedgerBroken, charged
+from privacy.ledger_export import read_export
+from privacy.plan import Release
+from secagg.context import Context
+from secagg.errors import RosterError, SecAggError
+from secagg.params import PROTOCOL_VERSION, SecAggParams
+from secagg.receipt import ReceiptRef, VerifiedReceipt, read_receipt
+from secagg.roster import SignedRoster, verify_signed_roster
+
+#: Points of a cumulative curve; each costs a composition of its own.
+CURVE_POINTS = 12
+
+#: Two computations of one epsilon on different machines agree to this.
+EPSILON_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFacts:
+    """One hospital's ledger.
+
+    Attributes:
+        hospital: id on the roster.
+        problem: "" for a chain that verifies; "missing"; or why it does not verify.
+        entries: the verified chain, empty where there is a problem.
+        run: entries' releases charged to this study.
+        everything: releases charged to any study.
+        reserved_only: charges of this study that were reserved and never sent.
+        paid_rounds: rounds of this study whose release was written as SPENT.
+        named_rounds: rounds of this study that any charge names.
+        epsilon_run, epsilon_cumulative: None without a verified ledger or without delta.
+        steps: (charges so far, cumulative epsilon), at most CURVE_POINTS + 1 of them.
+    """
+
+    hospital: str
+    problem: str
+    entries: tuple[Entry, ...] = ()
+    run: tuple[Release, ...] = ()
+    everything: tuple[Release, ...] = ()
+    reserved_only: int = 0
+    paid_rounds: frozenset[int] = frozenset()
+    named_rounds: frozenset[int] = frozenset()
+    epsilon_run: float | None = None
+    epsilon_cumulative: float | None = None
+    steps: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFacts:
+    """One round: the coordinator's record beside its receipt.
+
+    ``problem`` is "" when the receipt verifies and says what the record says, or the round was aborted.
+    """
+
+    record: RoundRecord
+    problem: str
+    receipt: VerifiedReceipt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the evidence proves."""
+
+    roster_problem: str
+    ledgers: tuple[LedgerFacts, ...]
+    rounds: tuple[RoundFacts, ...]
+    stray_receipts: tuple[str, ...]
+    participation_rank: int
+    isolable: tuple[str, ...]
+
+    @property
+    def worst(self) -> LedgerFacts | None:
+        """The verified ledger whose run cost most; None when no ledger verifies."""
+        known = [ledger for ledger in self.ledgers if ledger.epsilon_run is not None]
+        return max(known, key=lambda ledger: ledger.epsilon_run or 0.0, default=None)
+
+
+def no_guarantee_reason(mode: str, stage: str) -> str:
+    """Why a study has no formal guarantee whatever its ledgers say; "" where it can have one.
+
+    Source: data.md, table of stages: one patient moves many rows behind these stages, so noise that covers one row
+    of their output does not cover one patient.
+    """
+    if mode == "none":
+        return "The study runs in mode none: no noise is added, so nothing bounds what is learned about one patient."
+    if stage == "mondrian":
+        return "The stage mondrian chooses its cuts from the data, so the noise does not cover one patient."
+    if stage == "synthetic_sdv":
+        return "The stage synthetic_sdv fits its generator without a budget: noise then protects synthetic rows, not patients."
+    return ""
+
+
+def recompute(evidence: Evidence) -> Facts:
+    """Verify and recompute everything that the evidence allows."""
+    agreement, signed = evidence.agreement, evidence.roster
+    roster_problem = _roster_problem(signed)
+    rounds = _rounds(evidence, agreement, signed)
+    rank, isolable = participation(signed.roster.ids if signed else (), rounds)
+    return Facts(
+        roster_problem=roster_problem,
+        ledgers=_ledgers(evidence, agreement, signed),
+        rounds=rounds,
+        stray_receipts=_stray_receipts(evidence),
+        participation_rank=rank,
+        isolable=isolable,
+    )
+
+
+def _roster_problem(signed: SignedRoster | None) -> str:
+    if signed is None:
+        return "missing"
+    try:
+        verify_signed_roster(signed)
+    except RosterError as error:
+        return str(error)
+    return ""
+
+
+def read_ledger(
+    data: bytes | None, hospital: str, public_key: bytes, study_hash: str, delta: float | None
+) -> LedgerFacts:
+    """Verify one ledger export and account for it.
+
+    Args:
+        data: the export, None when the bundle has none.
+        hospital: id on the roster.
+        public_key: its identity key on the roster.
+        study_hash: hexadecimal hash of the agreement; its charges are those of this run.
+        delta: at which epsilon is computed; None in mode none.
+    """
+    if data is None:
+        return LedgerFacts(hospital, "missing")
+    try:
+        entries = read_export(data, public_key)
+    except (LedgerBroken, ValueError) as error:
+        return LedgerFacts(hospital, str(error))
+    ours = tuple(entry for entry in entries if entry.record.study_hash == study_hash)
+    reserved = {entry.record.key for entry in ours if entry.kind == "RESERVE"}
+    paid = {entry.record.key for entry in ours if entry.kind == "SPENT"}
+    run, everything = charged(ours), charged(entries)
+    return LedgerFacts(
+        hospital=hospital,
+        problem="",
+        entries=entries,
+        run=run,
+        everything=everything,
+        reserved_only=len(reserved - paid),
+        paid_rounds=frozenset(number for _, _, number in paid),
+        named_rounds=frozenset(number for _, _, number in reserved | paid),
+        epsilon_run=None if delta is None else spent(run, delta).number(),
+        epsilon_cumulative=None if delta is None else spent(everything, delta).number(),
+        steps=() if delta is None else _steps(everything, delta),
+    )
+
+
+def _ledgers(
+    evidence: Evidence, agreement: Agreement | None, signed: SignedRoster | None
+) -> tuple[LedgerFacts, ...]:
+    if signed is None or agreement is None:
+        return ()
+    return tuple(
+        read_ledger(
+            evidence.ledger(member.id), member.id, member.identity_key, agreement.hash, agreement.study.delta
+        )
+        for member in signed.roster.hospitals
+    )
+
+
+def _steps(releases: Sequence[Release], delta: float) -> tuple[tuple[int, float], ...]:
+    every = max(1, ceil(len(releases) / CURVE_POINTS))
+    counts = sorted({*range(every, len(releases) + 1, every), len(releases)} - {0})
+    return tuple((count, spent(releases[:count], delta).number()) for count in counts)
+
+
+def _rounds(
+    evidence: Evidence, agreement: Agreement | None, signed: SignedRoster | None
+) -> tuple[RoundFacts, ...]:
+    found: list[RoundFacts] = []
+    previous = ReceiptRef()
+    for record in evidence.rounds or ():
+        facts = _round(evidence, record, agreement, signed, previous)
+        if facts.receipt is not None:
+            previous = facts.receipt.ref
+        found.append(facts)
+    return tuple(found)
+
+
+def _round(
+    evidence: Evidence,
+    record: RoundRecord,
+    agreement: Agreement | None,
+    signed: SignedRoster | None,
+    previous: ReceiptRef,
+) -> RoundFacts:
+    data = evidence.receipt(record.round)
+    if record.status == "aborted":
+        return RoundFacts(record, "an aborted round has a receipt" if data is not None else "")
+    if data is None:
+        return RoundFacts(record, "missing")
+    if agreement is None or signed is None:
+        return RoundFacts(record, "cannot be checked without agreement and roster")
+    context = Context(
+        PROTOCOL_VERSION, bytes.fromhex(agreement.hash), signed.roster.hash, bytes.fromhex(record.session)
+    )
+    try:
+        receipt = read_receipt(data, signed.roster, context, parameters(agreement))
+    except SecAggError as error:
+        return RoundFacts(record, str(error))
+    return RoundFacts(record, _difference(record, receipt, previous, agreement), receipt)
+
+
+def parameters(agreement: Agreement) -> SecAggParams:
+    """The agreement's numbers as secagg checks them."""
+    return SecAggParams(
+        agreement.n, agreement.colluding, agreement.threshold, agreement.modulus_bits, agreement.dim
+    )
+
+
+def _difference(
+    record: RoundRecord, receipt: VerifiedReceipt, previous: ReceiptRef, agreement: Agreement
+) -> str:
+    """What the coordinator wrote down that its own receipt does not bear out; "" where both agree."""
+    body = receipt.body
+    missing = {(gone.hospital, gone.step) for gone in body.missing}
+    pairs = (
+        (body.round == record.round, "the receipt is of another round"),
+        (body.order_hash.hex() == record.order_hash, "the receipt names another order"),
+        (
+            tuple(sorted(receipt.members)) == tuple(sorted(record.answered)),
+            "the receipt names another cohort",
+        ),
+        (
+            {(gone.hospital, gone.step) for gone in record.missing} == missing,
+            "the receipt names others as missing",
+        ),
+        (record.threshold == agreement.threshold, "the threshold is not the agreed one"),
+        (len(receipt.members) >= agreement.threshold, "the sum is over fewer hospitals than the threshold"),
+        (
+            (body.previous_round, body.previous_receipt) == (previous.round, previous.hash),
+            "the receipt does not follow the one before: a receipt is missing or the chain was cut",
+        ),
+    )
+    return "; ".join(problem for holds, problem in pairs if not holds)
+
+
+def _stray_receipts(evidence: Evidence) -> tuple[str, ...]:
+    """Receipts of rounds that ``rounds.jsonl`` does not list: somebody left a round out."""
+    listed = {f"evidence/receipts/{record.round}.bin" for record in evidence.rounds or ()}
+    return tuple(
+        sorted(
+            path for path in evidence.files if path.startswith("evidence/receipts/") and path not in listed
+        )
+    )
+
+
+def participation(hospitals: Sequence[str], rounds: Sequence[RoundFacts]) -> tuple[int, tuple[str, ...]]:
+    """Rank of the matrix rounds x hospitals, and the hospitals that a solver could isolate.
+
+    A hospital is isolable when its unit vector lies in the row space: then some combination of published sums is its
+    own contribution, if the model stood still (So et al. 2021, arXiv 2106.03328).
+    """
+    rows = [
+        [float(hospital in facts.record.answered) for hospital in hospitals]
+        for facts in rounds
+        if facts.record.status == "done"
+    ]
+    if not rows or not hospitals:
+        return 0, ()
+    matrix = np.unique(np.array(rows), axis=0)
+    rank = int(np.linalg.matrix_rank(matrix))
+    isolable = tuple(
+        hospital
+        for hospital, unit in zip(hospitals, np.eye(len(hospitals)), strict=True)
+        if int(np.linalg.matrix_rank(np.vstack([matrix, unit]))) == rank
+    )
+    return rank, isolable
+
+
+def noise_problem(ledger: LedgerFacts, agreement: Agreement) -> str:
+    """What a ledger charged that the agreed plan does not contain; "" where everything is in the plan."""
+    if agreement.plan is None:
+        return "the ledger charges a release in a study without a plan" if ledger.run else ""
+    for release in ledger.run:
+        planned = {planned.name: planned for planned in agreement.plan.releases}.get(release.name)
+        if planned is None:
+            return f"the ledger charges a release {release.name} that the plan does not contain"
+        if _per_step(release) != _per_step(planned):
+            return f"release {release.name} was charged with other noise, sampling or clip than agreed"
+    return ""
+
+
+def _per_step(release: Release) -> Mapping[str, object]:
+    return {**release.to_json(), "steps": 1}
