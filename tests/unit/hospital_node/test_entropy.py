@@ -1,0 +1,91 @@
+"""Entropy comes from the operating system, is exact, and never repeats."""
+
+import inspect
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hospital_node.entropy import DiscreteGaussian, OsEntropy, poisson_sample
+
+SCALE = 2**40
+
+_FORK = """
+import os
+from hospital_node.entropy import DiscreteGaussian, OsEntropy
+sampler = DiscreteGaussian()
+sampler.draw(4, 2**40)
+def line():
+    return f"{sampler.draw(4, 2**40).tolist()} {OsEntropy().random_bytes(8).hex()}\\n".encode()
+read, write = os.pipe()
+if os.fork() == 0:
+    os.write(write, line())
+    os._exit(0)
+os.wait()
+os.write(1, line() + os.read(read, 4096))
+"""
+
+
+class Words:
+    """Chosen 64-bit words."""
+
+    def __init__(self, *words: int) -> None:
+        self.words = words
+
+    def random_bytes(self, count: int) -> bytes:
+        assert count == 8 * len(self.words)
+        return b"".join(word.to_bytes(8, sys.byteorder) for word in self.words)
+
+
+def test_inclusion_is_decided_at_the_exact_integer() -> None:
+    threshold = 2**62
+    chosen = poisson_sample(4, 0.25, Words(0, threshold - 1, threshold, 2**64 - 1))
+    assert chosen.tolist() == [True, True, False, False]
+
+
+def test_rates_are_never_rounded_up() -> None:
+    # 0.1 as a double is 0x1.999999999999ap-4; its multiple of 2^64 is an integer.
+    threshold = int(float.fromhex("0x1.999999999999ap-4") * 2**64)
+    assert poisson_sample(2, 0.1, Words(threshold - 1, threshold)).tolist() == [True, False]
+    assert poisson_sample(1, 1e-300, Words(0)).tolist() == [False]
+
+
+def test_everybody_is_in_at_rate_one_and_nobody_of_nobody() -> None:
+    assert poisson_sample(3, 1.0, Words()).tolist() == [True] * 3
+    assert poisson_sample(0, 0.5, Words()).shape == (0,)
+    for rate in (0.0, -0.1, 1.0000001, float("nan")):
+        with pytest.raises(ValueError, match="rate"):
+            poisson_sample(1, rate, Words(0))
+
+
+def test_draws_are_int64_and_of_the_asked_count() -> None:
+    draws = DiscreteGaussian().draw(5, SCALE)
+    assert draws.dtype == np.int64
+    assert draws.shape == (5,)
+    assert DiscreteGaussian().draw(0, SCALE).shape == (0,)
+    for scale in (0, -1, 2**53 + 1):
+        with pytest.raises(ValueError, match="scale"):
+            DiscreteGaussian().draw(1, scale)
+
+
+@pytest.mark.threat("FL-30", control="C-RNG")
+def test_no_seed_can_be_given() -> None:
+    for thing in (OsEntropy, DiscreteGaussian, DiscreteGaussian.draw, poisson_sample):
+        assert not any("seed" in name for name in inspect.signature(thing).parameters)
+
+
+@pytest.mark.threat("FL-30", control="C-RNG")
+def test_a_fork_and_a_new_process_draw_other_noise() -> None:
+    lines = []
+    for _ in range(2):
+        run = subprocess.run([sys.executable, "-c", _FORK], capture_output=True, check=True, cwd=os.getcwd())
+        lines += run.stdout.split(b"\n")[:2]
+    assert len(lines) == len(set(lines)) == 4
+
+
+def test_the_operating_system_is_asked_each_time() -> None:
+    entropy = OsEntropy()
+    assert entropy.random_bytes(16) != entropy.random_bytes(16)
+    assert len(entropy.random_bytes(3)) == 3
