@@ -29,6 +29,7 @@ from coordinator.sessions import (
     Sessions,
     StreamReplaced,
 )
+from coordinator.tls_probe import speaks_tls_1_2
 from privacy.certificates import check_valid_at, read_certificate
 from privacy.framing import PROCESS_BYTES, FrameError, Hello, Limits, MessageTooLarge
 from privacy.member_keys import MemberKeys
@@ -45,7 +46,7 @@ from privacy.transport_rules import (
     split_address,
 )
 
-# gRPC reads it when it is first used.
+# gRPC reads it when it is first imported; `start` finds out whether somebody else was first.
 os.environ.update(grpc_environment(os.environ))
 import grpc
 import grpc.aio
@@ -128,7 +129,7 @@ class LinkServer:
         """Listen; returns the port.
 
         Raises:
-            ListenError: the port is taken, or the host is not this machine's.
+            ListenError: the port is taken, the host is not this machine's, or gRPC would take up TLS 1.2.
             CertificateProblem: the coordinator's certificate expired.
         """
         check_valid_at(self._keys.certificate, self._clock.now(), "this coordinator")
@@ -137,12 +138,14 @@ class LinkServer:
         self._thread.start()
         try:
             return started.result()
-        except RuntimeError as problem:
-            self._thread.join()
-            self._thread = None
+        except (RuntimeError, OSError) as problem:
             raise ListenError(
                 f"Cannot listen on {self._host}:{self._port}: choose another port, or end the process that holds it."
             ) from problem
+        finally:
+            if started.exception() is not None:
+                self._thread.join()
+                self._thread = None
 
     def stop(self) -> None:
         """Give queued messages up to two seconds to arrive, end all streams and the thread. May be called twice."""
@@ -173,7 +176,7 @@ class LinkServer:
     def _run(self, started: Future[int]) -> None:
         try:
             asyncio.run(self._serve(started))
-        except RuntimeError as problem:
+        except (RuntimeError, OSError, ListenError) as problem:
             if started.done():
                 raise
             started.set_exception(problem)
@@ -193,11 +196,20 @@ class LinkServer:
         try:
             port = server.add_secure_port(f"{host}:{self._port}", credentials)
             await server.start()
+            await self._check_tls(port)
             started.set_result(port)
             await self._stopping.wait()
             await self._flush()
         finally:
             await server.stop(FLUSH_S)
+
+    async def _check_tls(self, port: int) -> None:
+        here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104 - compared, not bound
+        if await speaks_tls_1_2(here, port):
+            raise ListenError(
+                "The port would take up TLS 1.2: grpc was imported before coordinator.link; import that one first, or set "
+                "GRPC_SSL_CIPHER_SUITES as privacy.transport_rules says before the process starts."
+            )
 
     async def _flush(self) -> None:
         end = self._clock.monotonic_s() + FLUSH_S

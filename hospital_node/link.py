@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -23,6 +24,7 @@ from privacy.framing import PROCESS_BYTES, FrameError, Hello, Limits, MessageToo
 from privacy.member_keys import MemberKeys
 from privacy.roster_file import TrustedRoster
 from privacy.transport_rules import (
+    CIPHER_SUITES,
     CLIENT_OPTIONS,
     HELLO_DEADLINE_S,
     METHOD,
@@ -33,10 +35,11 @@ from privacy.transport_rules import (
     split_address,
 )
 
-# gRPC reads it when it is first used.
+# gRPC reads it when it is first imported, whoever imports it.
+GRPC_CAME_FIRST = "grpc" in sys.modules and os.environ.get("GRPC_SSL_CIPHER_SUITES") != CIPHER_SUITES
 os.environ.update(grpc_environment(os.environ))
-import grpc
-import grpc.aio
+import grpc  # noqa: E402
+import grpc.aio  # noqa: E402
 
 __all__ = ["ConnectProblem", "LinkClient"]
 
@@ -90,8 +93,13 @@ class LinkClient:
 
         Raises:
             ConnectProblem: a fatal one, or any after `patience_s` seconds.
+            ImportError: gRPC was imported too early to be told of TLS 1.3 alone.
             QueueFull, MessageTooLarge: a callback yielded more than the link holds.
         """
+        if GRPC_CAME_FIRST:
+            raise ImportError(
+                "grpc was imported before hospital_node.link and would take up TLS 1.2: import hospital_node.link first."
+            )
         check_own(self._keys, self._pins, self._clock.now())
         ready = threading.Event()
         thread = threading.Thread(target=self._run_loop, args=(ready,), name="hospital-link")
