@@ -62,12 +62,10 @@ class Missing(_Record):
 class RoundRecord(_Record):
     """One line of ``rounds.jsonl``, written by the coordinator when the round is over.
 
-    ``answered`` are the hospitals in the sum, none for an aborted round; ``session`` is the 16-byte session id in
-    hexadecimal, which the receipt's signatures are bound to.
+    ``answered`` are the hospitals in the sum, none for an aborted round.
     """
 
     round: int = Field(ge=0)
-    session: str = Field(pattern="^[0-9a-f]{32}$")
     task: str
     status: Literal["done", "aborted"]
     reason: str = ""
@@ -76,6 +74,7 @@ class RoundRecord(_Record):
     missing: tuple[Missing, ...] = ()
     threshold: int = Field(ge=1)
     seconds: float = Field(ge=0)
+    finished_at: str | None = None
 
 
 class CodeIdentity(_Record):

@@ -121,6 +121,13 @@ def headline(evidence: Evidence, facts: Facts) -> str:
     return f"One patient of {whom} is exposed by this run to at most {bound(known.epsilon_run, delta)}, recomputed from signed ledgers."
 
 
+def _finished_at(evidence: Evidence, facts: Facts) -> str | None:
+    """Time of the last signed ledger entry; without ledgers the coordinator's last round."""
+    signed = [entry.record.time_iso for item in facts.ledgers for entry in item.entries]
+    told = [record.finished_at for record in evidence.rounds or () if record.finished_at]
+    return max(signed or told, default=None)
+
+
 def _producer(path: str) -> str:
     return next((who for prefix, who in _PRODUCERS if path.startswith(prefix)), "unknown")
 

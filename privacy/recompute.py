@@ -18,10 +18,9 @@ from privacy.evidence import Evidence, RoundRecord
 from privacy.ledger import Entry, LedgerBroken, charged
 from privacy.ledger_export import read_export
 from privacy.plan import Release
-from secagg.context import Context
 from secagg.errors import RosterError, SecAggError
-from secagg.params import PROTOCOL_VERSION, SecAggParams
-from secagg.receipt import ReceiptRef, VerifiedReceipt, read_receipt
+from secagg.params import SecAggParams
+from secagg.receipt import ReceiptRef, VerifiedReceipt, audit_receipt
 from secagg.roster import SignedRoster, verify_signed_roster
 
 #: Points of a cumulative curve; each costs a composition of its own.
@@ -215,11 +214,8 @@ def _round(
         return RoundFacts(record, "missing")
     if agreement is None or signed is None:
         return RoundFacts(record, "cannot be checked without agreement and roster")
-    context = Context(
-        PROTOCOL_VERSION, bytes.fromhex(agreement.hash), signed.roster.hash, bytes.fromhex(record.session)
-    )
     try:
-        receipt = read_receipt(data, signed.roster, context, parameters(agreement))
+        receipt = audit_receipt(data, bytes.fromhex(agreement.hash), signed.roster, parameters(agreement))
     except SecAggError as error:
         return RoundFacts(record, str(error))
     return RoundFacts(record, _difference(record, receipt, previous, agreement), receipt)
