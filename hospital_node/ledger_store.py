@@ -142,6 +142,13 @@ class LedgerStore:
             self._read()
             return self._ledger.entries
 
+    def durability(self) -> tuple[str, int]:
+        """Journal mode and synchronous level in force; ("wal", 2) is write-ahead with FULL."""
+        with self._lock:
+            (mode,) = self._database.execute("PRAGMA journal_mode").fetchone()
+            (level,) = self._database.execute("PRAGMA synchronous").fetchone()
+        return str(mode), int(level)
+
     def export(self) -> bytes:
         """The chain as signed JSON lines, what evidence takes."""
         return export(

@@ -1,0 +1,132 @@
+"""The ledger's file: append-only, verified when opened, shared by two connections."""
+
+import sqlite3
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from hospital_node.ledger_store import LedgerStore
+from privacy.ledger import LedgerBroken, charged
+from privacy.ledger_export import read_export
+from privacy.plan import Release
+from secagg.identity import public_key
+from secagg.secret import SecretBytes
+
+SEED = SecretBytes(b"\x05" * 32)
+STUDY, SESSION = "ab" * 32, "01" * 16
+TRAIN = Release("train", "poisson_gaussian", 2.3, sample_rate=0.1, steps=20)
+
+
+class StoppedClock:
+    """One moment."""
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+    def monotonic_s(self) -> float:
+        return 0.0
+
+
+def opened(path: Path) -> LedgerStore:
+    return LedgerStore(path / "ledger.sqlite", SEED, StoppedClock())
+
+
+def reserve(store: LedgerStore, number: int, release: Release = TRAIN) -> None:
+    store.reserve(study_hash=STUDY, study_id="demo", session=SESSION, round_number=number, release=release)
+
+
+def spend(store: LedgerStore, number: int) -> None:
+    store.spend(study_hash=STUDY, session=SESSION, round_number=number)
+
+
+def test_entries_survive_a_restart(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        reserve(store, 1)
+        spend(store, 1)
+        reserve(store, 2)
+        store.abort(study_hash=STUDY, study_id="demo", session=SESSION, round_number=2, reason="a peer left")
+        store.note(study_hash=STUDY, study_id="demo", session=SESSION, text="resumed")
+        before = store.entries()
+    with opened(tmp_path) as store:
+        assert store.entries() == before
+        assert [entry.kind for entry in before] == ["RESERVE", "SPENT", "RESERVE", "ABORT", "NOTE"]
+        assert before[0].record.time_iso == "2026-01-31T12:00:00Z"
+        assert read_export(store.export(), public_key(SEED)) == before
+
+
+def test_a_restarted_round_finds_its_reservation_but_a_spent_one_is_closed(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        reserve(store, 1)
+        reserve(store, 1)
+        assert len(store.entries()) == 1
+        with pytest.raises(LedgerBroken, match="reserved already"):
+            reserve(store, 1, Release("train", "gaussian", 9.0))
+        spend(store, 1)
+        for again in (lambda: reserve(store, 1), lambda: spend(store, 1), lambda: spend(store, 2)):
+            with pytest.raises(LedgerBroken):
+                again()
+        assert charged(store.entries()) == (TRAIN,)
+        # A refused step leaves no open transaction behind.
+        reserve(store, 2)
+
+
+@pytest.mark.threat("FL-15", control="C-LEDGER")
+@pytest.mark.parametrize(
+    "statement",
+    ["DELETE FROM entries", "UPDATE entries SET line = x'00'", "DELETE FROM entries WHERE seq = 1"],
+)
+def test_the_file_refuses_changes(tmp_path: Path, statement: str) -> None:
+    with opened(tmp_path) as store:
+        reserve(store, 1)
+    database = sqlite3.connect(tmp_path / "ledger.sqlite")
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        database.execute(statement)
+    database.close()
+
+
+@pytest.mark.threat("FL-35", control="C-LOG")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM entries WHERE seq = 1",
+        "UPDATE entries SET line = CAST(replace(CAST(line AS TEXT), '2.3', '9.3') AS BLOB)",
+        "UPDATE entries SET line = x'7b7d'",
+    ],
+)
+def test_a_file_changed_behind_the_triggers_does_not_open(tmp_path: Path, statement: str) -> None:
+    with opened(tmp_path) as store:
+        reserve(store, 1)
+        spend(store, 1)
+    database = sqlite3.connect(tmp_path / "ledger.sqlite")
+    database.execute("DROP TRIGGER no_delete")
+    database.execute("DROP TRIGGER no_update")
+    database.execute(statement)
+    database.commit()
+    database.close()
+    with pytest.raises(LedgerBroken):
+        opened(tmp_path)
+
+
+def test_another_hospitals_file_does_not_open(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        reserve(store, 1)
+    with pytest.raises(LedgerBroken, match="signed"):
+        LedgerStore(tmp_path / "ledger.sqlite", SecretBytes(bytes(32)), StoppedClock())
+
+
+def test_two_connections_write_one_chain(tmp_path: Path) -> None:
+    with opened(tmp_path) as first, opened(tmp_path) as second:
+        reserve(first, 1)
+        reserve(second, 2)
+        spend(second, 1)
+        assert [entry.seq for entry in first.entries()] == [1, 2, 3]
+        with pytest.raises(LedgerBroken):
+            spend(first, 1)
+
+
+def test_the_file_is_the_owners_and_durable(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        assert stat.S_IMODE((tmp_path / "ledger.sqlite").stat().st_mode) == 0o600
+        assert store.durability() == ("wal", 2)
