@@ -8,16 +8,20 @@ from the number of patients drawn or present.
 
 from dataclasses import dataclass
 from math import cos, pi
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hospital_node.entropy import Entropy, poisson_sample
-from hospital_node.survival.follow_up import CohortLike, FollowUp, exit_counts
+from hospital_node.survival.follow_up import FollowUp, exit_counts
 from hospital_node.survival.model import SurvivalModel
 from privacy.grid import FloatArray
 from privacy.mechanisms import Sampler, decode_release, noisy_sum, release_rows
 from privacy.plan import DpPlan, Release
 from privacy.training import Training
+
+if TYPE_CHECKING:
+    from hospital_node.cohort import Cohort
 
 ADAM_BETAS = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
@@ -28,7 +32,7 @@ class TrainingMismatchError(ValueError):
 
 
 def release_life_table(
-    cohort: CohortLike, grid_days: FloatArray, plan: DpPlan | None, sampler: Sampler
+    cohort: "Cohort", grid_days: FloatArray, plan: DpPlan | None, sampler: Sampler
 ) -> FloatArray:
     """The hospital's exit histogram, shape (2K,), noised by the plan's release "life_table"; exact without a plan.
 

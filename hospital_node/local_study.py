@@ -5,21 +5,17 @@ from typing import Self
 
 import numpy as np
 
+from hospital_node.cohort import Cohort
 from hospital_node.dp_sgd import release_life_table, train_local
 from hospital_node.entropy import Entropy
-from hospital_node.survival.follow_up import CohortLike, FollowUp
+from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.model import SurvivalModel, build_model
 from privacy.agreement import Agreement
 from privacy.grid import FloatArray
-from privacy.layout import Layout
 from privacy.mechanisms import Sampler
 from privacy.plan import DpPlan
+from privacy.trained_model import layout_of
 from privacy.training import Training
-
-
-def layout_of(agreement: Agreement) -> Layout:
-    """The meaning of the model's coordinates in a study."""
-    return Layout(agreement.study.intervals, agreement.columns, agreement.training.hidden)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +34,7 @@ class LocalStudy:
     """
 
     model: SurvivalModel
-    cohort: CohortLike = field(repr=False)
+    cohort: Cohort = field(repr=False)
     grid_days: FloatArray
     training: Training
     plan: DpPlan | None
@@ -53,7 +49,7 @@ class LocalStudy:
 
     @classmethod
     def of(
-        cls, agreement: Agreement, hospital: str, cohort: CohortLike, sampler: Sampler, entropy: Entropy
+        cls, agreement: Agreement, hospital: str, cohort: Cohort, sampler: Sampler, entropy: Entropy
     ) -> Self:
         """The study of an agreement as `hospital` runs it."""
         return cls(

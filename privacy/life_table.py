@@ -38,9 +38,3 @@ def baseline(event_counts: FloatArray, censor_counts: FloatArray) -> FloatArray:
     at_risk = np.cumsum((events + censored)[::-1])[::-1]
     exposed = np.maximum(at_risk - 0.5 * censored - 0.5 * events, 1.0)
     return np.asarray(np.log(np.clip(events / exposed, LOWEST_HAZARD, HIGHEST_HAZARD)), dtype=np.float64)
-
-
-def baseline_from_release(released: FloatArray) -> FloatArray:
-    """`baseline` of one vector as `counts` lays it out, shape (2K,) -> (K,)."""
-    intervals = len(released) // 2
-    return baseline(released[:intervals], released[intervals:])
