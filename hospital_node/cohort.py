@@ -13,9 +13,9 @@ from privacy.field import Field
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Cohort:
-    """n patients.
+    """n patients; it never prints, every row is one of them.
 
     Attributes:
         x: (n, d) design matrix, every value in [-1, 1].
