@@ -120,15 +120,18 @@ class TrustedRoster:
 
 
 def write_enrolment(keys: MemberKeys, contact: str) -> bytes:
-    """The enrolment file of the holder of `keys`, canonical JSON."""
-    unsigned = _EnrolmentFile(
-        id=keys.id,
-        role=keys.role,
-        contact=contact,
-        identity_key=keys.identity_public.hex(),
-        certificate=keys.certificate_pem.decode("ascii"),
-        signature="",
-    )
+    """The enrolment file of the holder of `keys`, canonical JSON. Raises EnrolmentError for a contact that is not one line."""
+    try:
+        unsigned = _EnrolmentFile(
+            id=keys.id,
+            role=keys.role,
+            contact=contact,
+            identity_key=keys.identity_public.hex(),
+            certificate=keys.certificate_pem.decode("ascii"),
+            signature="",
+        )
+    except ValidationError as problem:
+        raise EnrolmentError("The contact must be one line of at most 500 printable characters.") from problem
     signature = identity.sign(keys.identity_private, label(None, "enrolment"), _body(unsigned))
     return _dump(unsigned.model_copy(update={"signature": signature.hex()}))
 
