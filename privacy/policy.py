@@ -54,7 +54,6 @@ class StudyTerms:
         threshold: t. colluding: T. n: number of hospitals in the study.
         epsilon, delta: what the study promises; None in mode "none".
         study_hash: SHA-256 of the agreement, hexadecimal.
-        session: session id, hexadecimal, or "" when it is not known yet.
     """
 
     mode: Mode
@@ -68,7 +67,6 @@ class StudyTerms:
     epsilon: float | None
     delta: float | None
     study_hash: str
-    session: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +138,7 @@ def check_round(
 
     Args:
         policy: the hospital's.
-        terms: the study's, with its session.
+        terms: the study's.
         entries: the whole ledger; this round is not in it yet.
         release: what the round would be charged.
         now: by the hospital's clock.
@@ -257,16 +255,16 @@ def _check_aborts(policy: Policy, terms: StudyTerms, entries: Sequence[Entry]) -
 
 
 def _charged_beside(terms: StudyTerms, entries: Sequence[Entry]) -> tuple[Release, ...]:
-    """What is charged beyond this session's plan: other studies and sessions, and this one's aborted rounds."""
-    return tuple(
-        state.release
-        for key, state in fold(entries).items()
-        if not (_is_own(terms, key) and state.kind != "ABORT")
-    )
+    """What is charged beyond this study's plan.
+
+    Of this study itself nothing is: its rounds are numbered once for all sessions, an aborted one is not run again
+    under the same number, and `check_round` counts the steps of all of them against the plan.
+    """
+    return tuple(state.release for key, state in fold(entries).items() if not _is_own(terms, key))
 
 
 def _is_own(terms: StudyTerms, key: tuple[str, str, int]) -> bool:
-    return bool(terms.session) and key[:2] == (terms.study_hash, terms.session)
+    return key[0] == terms.study_hash
 
 
 def _listed(permitted: Sequence[str]) -> str:

@@ -53,7 +53,6 @@ TERMS = StudyTerms(
     epsilon=3.0,
     delta=1e-5,
     study_hash="ab" * 32,
-    session="01" * 16,
 )
 STEP = plan_for(3.0).releases[0].split(ROUNDS)
 
@@ -68,7 +67,7 @@ def history(
     ledger = Ledger()
     for kind, number in steps:
         paid = release if kind in ("RESERVE", "SPENT") else None
-        record = Record(kind, "2026-01-01T00:00:00Z", study, "demo", TERMS.session, number, paid)  # type: ignore[arg-type]
+        record = Record(kind, "2026-01-01T00:00:00Z", study, "demo", "01" * 16, number, paid)  # type: ignore[arg-type]
         ledger = ledger.append(record, lambda body: sign(SEED, ENTRY_LABEL, body))
     return ledger.entries
 
@@ -157,14 +156,20 @@ def test_epsilons_are_never_added() -> None:
 
 
 @pytest.mark.threat("FL-15", control="C-LEDGER")
-def test_a_resumed_session_is_charged_once_but_its_aborted_rounds_are_extra() -> None:
+def test_a_resumed_study_is_charged_once_over_all_its_sessions() -> None:
     resumed = history(("RESERVE", 1), ("SPENT", 1), ("RESERVE", 2))
     assert check(POLICY, TERMS, resumed, NOW).after.number() == pytest.approx(3.0, rel=1e-6)
-    aborted = history(("RESERVE", 1), ("ABORT", 1))
-    assert refusal(TERMS, aborted).exit_code == 4
-    # The same study in another session starts from what the first one spent.
-    assert refusal(replace(TERMS, session="02" * 16), resumed).exit_code == 4
-    assert refusal(replace(TERMS, session=""), resumed).exit_code == 4
+    # The same releases under another study's hash are somebody else's and count beside the plan.
+    foreign = history(("RESERVE", 1), ("SPENT", 1), ("RESERVE", 2), study="cd" * 32)
+    assert refusal(TERMS, foreign).exit_code == 4
+
+
+@pytest.mark.threat("FL-15", control="C-LEDGER")
+def test_rounds_beyond_the_plan_need_the_filter() -> None:
+    done = history(*((kind, number) for number in range(1, ROUNDS + 1) for kind in ("RESERVE", "SPENT")))
+    with pytest.raises(PolicyRefusal) as caught:
+        check_round(POLICY, TERMS, done, STEP, NOW)
+    assert caught.value.exit_code == 4
 
 
 def test_too_many_aborted_rounds_stop_a_study() -> None:

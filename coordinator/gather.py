@@ -1,0 +1,155 @@
+"""Waiting for hospitals: one step of a round, its deadline, cuts and returns.
+
+A hospital is silent at a step when it said that it does not go on, when it stayed disconnected for the grace time, or when the step's deadline
+passed. Nobody is dropped without a reason that an operator can read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from coordinator.clock import Clock
+from coordinator.link import Connected, Disconnected, Link, Received
+from coordinator.progress import Progress
+from secagg.errors import ProtocolError, WireError
+from secagg.wire import codec
+from secagg.wire.records import Abort
+
+RECONNECT_GRACE_S = 2.0
+
+# Takes (hospital, kind, whole message); returns True when the hospital has done what this step asks of it.
+Take = Callable[[str, str, bytes], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Why a hospital did not finish a step; `culprit` where it blamed somebody, `kind` is abort, lost, deadline or refused."""
+
+    hospital: str
+    step: str
+    kind: str
+    reason: str
+    culprit: str = ""
+
+
+@dataclass(slots=True)
+class Gatherer:
+    """The coordinator's ear: remembers the last request to each hospital, so that a restarted one gets it again."""
+
+    link: Link
+    clock: Clock
+    deadline_s: float
+    report: Callable[[Progress], None]
+    _last: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+
+    def ask(self, hospital: str, *messages: bytes) -> None:
+        """Sends a request and remembers it until the next one."""
+        self._last[hospital] = messages
+        for message in messages:
+            self.link.send(hospital, message)
+
+    def remember(self, hospital: str, *messages: bytes) -> None:
+        """What `hospital` is sent as soon as it connects."""
+        self._last[hospital] = messages
+
+    def tell(self, hospital: str, message: bytes) -> None:
+        """Sends what needs no answer."""
+        self.link.send(hospital, message)
+
+    def gather(
+        self,
+        step: str,
+        waiting: frozenset[str],
+        take: Take,
+        *,
+        enough: Callable[[], bool] | None = None,
+        round_number: int = 0,
+        grace_s: float = RECONNECT_GRACE_S,
+    ) -> dict[str, Silence]:
+        """Hands messages to `take` until every hospital of `waiting` is done or silent.
+
+        Args:
+            step: its name in results.
+            waiting: whose answer is due.
+            take: see `Take`; what it raises as ProtocolError or WireError silences the sender, with the reason.
+            enough: when it turns true, hospitals that are cut off are not waited for any longer.
+            round_number: aborts of other rounds are ignored; 0 stands for whatever is under way.
+            grace_s: how long a hospital that is cut off may stay away.
+
+        Returns:
+            The silent hospitals.
+        """
+        end = self.clock.monotonic_s() + self.deadline_s
+        left = set(waiting)
+        lost: dict[str, tuple[float, str]] = {
+            h: (self.clock.monotonic_s() + grace_s, "it is not connected")
+            for h in left - self.link.connected()
+        }
+        silent: dict[str, Silence] = {}
+        while left:
+            if enough is not None and enough() and left <= set(lost):
+                silent |= {h: Silence(h, step, "lost", lost[h][1]) for h in left}
+                break
+            now = self.clock.monotonic_s()
+            for hospital in [h for h in left if (h in lost and lost[h][0] <= now) or now >= end]:
+                why = lost.get(hospital, (0.0, f"no answer within {self.deadline_s:g} s"))[1]
+                kind = "lost" if hospital in lost else "deadline"
+                self._silence(silent, left, Silence(hospital, step, kind, why))
+            if not left:
+                break
+            limit = min([end, *(lost[h][0] for h in left if h in lost)])
+            event = self.link.receive(max(0.0, limit - now))
+            match event:
+                case None:
+                    continue
+                case Disconnected(hospital, reason):
+                    self.report(
+                        Progress("disconnected", f"{hospital} is cut off: {reason}", hospital=hospital)
+                    )
+                    lost[hospital] = (
+                        self.clock.monotonic_s() + grace_s,
+                        f"the connection was lost ({reason})",
+                    )
+                case Connected(hospital, fresh):
+                    lost.pop(hospital, None)
+                    self.report(Progress("connected", f"{hospital} is connected", hospital=hospital))
+                    if fresh and hospital in left:
+                        for message in self._last.get(hospital, ()):
+                            self.link.send(hospital, message)
+                case Received(hospital, message):
+                    if hospital in left:
+                        self._take(step, hospital, message, take, left, silent, round_number)
+        return silent
+
+    def _take(
+        self,
+        step: str,
+        hospital: str,
+        message: bytes,
+        take: Take,
+        left: set[str],
+        silent: dict[str, Silence],
+        round_number: int,
+    ) -> None:
+        try:
+            kind, payload = codec.unwrap(message)
+            if kind == "abort":
+                abort = codec.decode(Abort, payload)
+                if abort.round in (0, round_number):
+                    self._silence(silent, left, Silence(hospital, step, "abort", abort.reason, abort.culprit))
+            elif take(hospital, kind, message):
+                left.discard(hospital)
+        except (ProtocolError, WireError) as error:
+            self._silence(silent, left, Silence(hospital, step, "refused", str(error), hospital))
+
+    def _silence(self, silent: dict[str, Silence], left: set[str], silence: Silence) -> None:
+        left.discard(silence.hospital)
+        silent[silence.hospital] = silence
+        self.report(
+            Progress(
+                "silent",
+                f"{silence.hospital} does not go on at {silence.step}: {silence.reason}",
+                hospital=silence.hospital,
+            )
+        )

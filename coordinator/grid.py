@@ -1,0 +1,94 @@
+"""Flower's view of the consortium: a Grid whose one reply is the securely aggregated mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NoReturn
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from numpy.typing import NDArray
+
+from coordinator.flower_link import COORDINATOR_NODE, RUN_ID, Grid, Run
+
+ARRAY = "theta"
+FIRST_HOSPITAL_NODE = COORDINATOR_NODE + 1
+
+
+class NotOnThisGrid(Exception):
+    """A call of Flower's that would show single hospitals' replies."""
+
+    def __init__(self, call: str) -> None:
+        super().__init__(
+            f"SecureGrid has no {call}: only the sum over hospitals exists; use send_and_receive"
+        )
+
+
+# Runs one training round: (parameters, server round) -> mean of the new parameters and total weight, None if it was aborted.
+TrainRound = Callable[[NDArray[np.float64], int], tuple[NDArray[np.float64], int] | None]
+
+
+class SecureGrid(Grid):
+    """Carries a strategy's training messages over the secure aggregation.
+
+    A strategy sends the same parameters to every hospital; the grid runs one round and answers with one reply that holds the mean, weighted by
+    the declared sizes. Which hospitals answered is in the round's record and never changes what a strategy sees.
+    """
+
+    def __init__(self, hospitals: int, train_round: TrainRound) -> None:
+        self._hospitals = hospitals
+        self._train_round = train_round
+        self._run = Run.create_empty(RUN_ID)
+
+    def set_run(self, run: Run) -> None:
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        return self._run
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """One node per hospital on the roster, connected or not: who answers is decided by the round."""
+        return range(FIRST_HOSPITAL_NODE, FIRST_HOSPITAL_NODE + self._hospitals)
+
+    def push_messages(self, messages: Iterable[Message]) -> NoReturn:
+        raise NotOnThisGrid("push_messages")
+
+    def pull_messages(self, message_ids: Iterable[str]) -> NoReturn:
+        raise NotOnThisGrid("pull_messages")
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """One secure round for all messages, which carry the same content; no message, no round."""
+        sent = list(messages)
+        if not sent:
+            return []
+        content = sent[0].content
+        arrays = next(iter(content.array_records.values()))
+        config: ConfigRecord = next(iter(content.config_records.values()))
+        theta = arrays[ARRAY].numpy().astype(np.float64)
+        server_round = config["server-round"]
+        if not isinstance(server_round, int):
+            raise TypeError("Flower's server-round is an integer")
+        answer = self._train_round(theta, server_round)
+        if answer is None:
+            return []
+        mean, total_weight = answer
+        reply = RecordDict(
+            {
+                "arrays": ArrayRecord({ARRAY: Array(mean)}),
+                "metrics": MetricRecord({"num-examples": total_weight}),
+            }
+        )
+        return [Message(reply, reply_to=sent[0])]

@@ -1,0 +1,299 @@
+"""Runs sessions and rounds of secure aggregation over a link: the imperative side of `secagg.coordinator`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coordinator.clock import Clock
+from coordinator.gather import Gatherer, Silence
+from coordinator.progress import Progress
+from coordinator.spool import Spool, SpoolError
+from secagg import coordinator as protocol
+from secagg.context import Context
+from secagg.errors import OrderMismatch, ProtocolError, TooFewSurvivors
+from secagg.fixed_point import from_ring
+from secagg.masks import Ring
+from secagg.pairs import RoundFrame
+from secagg.params import SecAggParams
+from secagg.roster import Roster
+from secagg.secret import SecretBytes
+from secagg.wire import codec
+from secagg.wire.records import Abort, SessionStart, VectorChunk
+
+# A whole number of ring elements.
+BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one round came to.
+
+    Attributes:
+        round: its number.
+        order_hash: SHA-256 of the order's bytes.
+        status: "done" or "aborted".
+        answered: hospitals whose vectors are in the sum, sorted; of an aborted round those that had uploaded.
+        missing: hospitals that fell silent, with the step and the reason.
+        total: the ring integers of the sum, signed, (dim,) int64; None when aborted.
+        receipt: the signed receipt as sent; None when aborted.
+        reason, culprit: why it was aborted.
+        seconds: wall time from order to receipt.
+    """
+
+    round: int
+    order_hash: bytes
+    status: Literal["done", "aborted"]
+    answered: tuple[str, ...]
+    missing: tuple[Silence, ...]
+    total: NDArray[np.int64] | None
+    receipt: bytes | None
+    reason: str
+    culprit: str
+    seconds: float
+
+
+class RoundAborted(Exception):
+    """Inside the engine: the round ends here."""
+
+    def __init__(self, reason: str, culprit: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.culprit = culprit
+
+
+@dataclass(slots=True)
+class _Working:
+    """What a round has come to; every step replaces its part."""
+
+    frame: RoundFrame
+    silent: dict[str, Silence]
+    uploaded: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class RoundEngine:
+    """One session's rounds, one after the other; blocking, used by one thread."""
+
+    identity: SecretBytes
+    params: SecAggParams
+    roster: Roster
+    gatherer: Gatherer
+    clock: Clock
+    report: Callable[[Progress], None]
+    spool_directory: Path
+    session: protocol.Session | None = None
+
+    def open_session(self, context: Context, first_round: int, present: frozenset[str]) -> frozenset[str]:
+        """Two trips: adverts in, key list out. Returns the hospitals of the key list.
+
+        Raises:
+            TooFewSurvivors: fewer than the threshold sent a good advert.
+        """
+        collecting = protocol.collect_adverts(
+            self.identity, self.params, self.roster, context, first_round=first_round
+        )
+        start = codec.pack(
+            "session_start", SessionStart(context.study_hash, context.roster_hash, context.session_id)
+        )
+        for hospital in sorted(present):
+            self.gatherer.ask(hospital, start)
+
+        def take(hospital: str, kind: str, message: bytes) -> bool:
+            nonlocal collecting
+            if kind == "advert":
+                collecting = protocol.add_advert(collecting, hospital, message)
+            return kind == "advert"
+
+        silent = self.gatherer.gather("advertise", present, take)
+        self.session, key_list = protocol.close_adverts(collecting)
+        members = present - set(silent)
+        for hospital in sorted(members):
+            self.gatherer.tell(hospital, key_list)
+        return frozenset(members)
+
+    def run(
+        self,
+        round_number: int,
+        task: str,
+        model: bytes,
+        settings: bytes,
+        previous_receipt: bytes,
+        present: frozenset[str],
+        absent: dict[str, Silence],
+    ) -> Outcome:
+        """One round over those `present`, whatever happens: the outcome says what did; `absent` ones are named in it."""
+        assert self.session is not None
+        started = self.clock.monotonic_s()
+        uploading, order = protocol.start_round(
+            self.session, round_number, task, model, settings, previous_receipt
+        )
+        working = _Working(uploading.frame, dict(absent))
+        spool = Spool(self.spool_directory, self.params.vector_bytes)
+        try:
+            uploading = self._uploads(uploading, order, present, spool, working)
+            agreeing = self._agreements(uploading, working)
+            opening = self._openings(agreeing, working)
+            total = self._sum(opening, spool)
+            receipt = protocol.make_receipt(opening, total)
+        except RoundAborted as abort:
+            return self._aborted(working, abort, started)
+        except ProtocolError as error:
+            return self._aborted(working, RoundAborted(str(error), error.culprit or ""), started)
+        finally:
+            spool.clear()
+        return Outcome(
+            round_number,
+            working.frame.order_hash,
+            "done",
+            opening.members,
+            _sorted(working.silent),
+            from_ring(total, self.params.modulus_bits),
+            receipt,
+            "",
+            "",
+            self.clock.monotonic_s() - started,
+        )
+
+    def publish(self, outcome: Outcome) -> None:
+        """Sends the receipt of a finished round, or the abort, to everybody who is connected."""
+        if outcome.receipt is not None:
+            message = outcome.receipt
+        else:
+            message = codec.pack("abort", Abort(outcome.round, outcome.reason[:500], outcome.culprit))
+        for hospital in sorted(self.gatherer.link.connected()):
+            self.gatherer.tell(hospital, message)
+
+    def _uploads(
+        self,
+        state: protocol.Uploading,
+        order: bytes,
+        present: frozenset[str],
+        spool: Spool,
+        working: _Working,
+    ) -> protocol.Uploading:
+        pending: dict[str, dict[str, bytes]] = {hospital: {} for hospital in present}
+        for hospital in sorted(present):
+            self.gatherer.ask(hospital, order)
+
+        def take(hospital: str, kind: str, message: bytes) -> bool:
+            nonlocal state
+            if kind == "vector_chunk":
+                _spool(spool, hospital, message, state.frame.round)
+            elif kind in ("upload_header", "seals"):
+                pending[hospital][kind] = message
+            if len(pending[hospital]) < 2 or not spool.complete(hospital):
+                return False
+            parts = pending[hospital]
+            try:
+                state = protocol.add_upload(
+                    state, hospital, parts["upload_header"], parts["seals"], spool.sha256(hospital)
+                )
+            except OrderMismatch as mismatch:
+                raise RoundAborted(str(mismatch), hospital) from None
+            working.uploaded |= {hospital}
+            self.report(
+                Progress("uploaded", f"{hospital} uploaded", hospital=hospital, round=state.frame.round)
+            )
+            return True
+
+        silent = self.gatherer.gather("upload", present, take, round_number=state.frame.round)
+        working.silent |= silent
+        self._needs(len(present) - len(silent), "upload", silent)
+        return state
+
+    def _agreements(self, uploading: protocol.Uploading, working: _Working) -> protocol.Agreeing:
+        state, requests = protocol.propose(uploading)
+        while True:
+            waiting = frozenset(requests)
+            for hospital in sorted(waiting):
+                self.gatherer.ask(hospital, requests[hospital])
+
+            def take(hospital: str, kind: str, message: bytes) -> bool:
+                nonlocal state
+                if kind == "agreement":
+                    state = protocol.add_agreement(state, hospital, message)
+                return hospital not in protocol.missing_agreements(state)
+
+            lost = self.gatherer.gather("agree", waiting, take, round_number=working.frame.round)
+            working.silent |= lost
+            if not lost:
+                return state
+            self._needs(len(waiting) - len(lost), "agree", lost)
+            state, requests = protocol.shrink(state, frozenset(lost))
+
+    def _openings(self, agreeing: protocol.Agreeing, working: _Working) -> protocol.Opening:
+        state, requests = protocol.request_open(agreeing)
+        for hospital in sorted(requests):
+            self.gatherer.ask(hospital, requests[hospital])
+
+        def take(hospital: str, kind: str, message: bytes) -> bool:
+            nonlocal state
+            if kind == "shares":
+                state = protocol.add_shares(state, hospital, message)
+            return kind == "shares"
+
+        lost = self.gatherer.gather(
+            "open",
+            frozenset(requests),
+            take,
+            enough=lambda: protocol.can_open(state),
+            round_number=working.frame.round,
+        )
+        working.silent |= lost
+        if not protocol.can_open(state):
+            self._needs(len(requests) - len(lost), "open", lost)
+        return state
+
+    def _needs(self, present: int, step: str, lost: dict[str, Silence]) -> None:
+        """Aborts when too few go on; says first what the hospitals themselves gave as the reason."""
+        if present >= self.params.threshold:
+            return
+        told = sorted({f"{s.hospital}: {s.reason}" for s in lost.values() if s.kind != "lost"})
+        culprits = sorted({s.culprit for s in lost.values() if s.culprit})
+        too_few = TooFewSurvivors(self.params.threshold, present, step)
+        raise RoundAborted("; ".join([str(too_few), *told]), culprits[0] if len(culprits) == 1 else "")
+
+    def _sum(self, state: protocol.Opening, spool: Spool) -> Ring:
+        """The checked sum; vectors are read from disk block by block."""
+        total = protocol.empty_sum(self.params)
+        for hospital in state.members:
+            offset = 0
+            for block in spool.blocks(hospital, BLOCK_BYTES):
+                protocol.add_chunk(total, offset, block)
+                offset += len(block)
+        protocol.remove_masks(state, total)
+        return protocol.check_constants(state, total)
+
+    def _aborted(self, working: _Working, abort: RoundAborted, started: float) -> Outcome:
+        return Outcome(
+            working.frame.round,
+            working.frame.order_hash,
+            "aborted",
+            tuple(sorted(working.uploaded)),
+            _sorted(working.silent),
+            None,
+            None,
+            abort.reason,
+            abort.culprit,
+            self.clock.monotonic_s() - started,
+        )
+
+
+def _spool(spool: Spool, hospital: str, message: bytes, round_number: int) -> None:
+    chunk = codec.unpack("vector_chunk", VectorChunk, message)
+    if chunk.round != round_number:
+        return
+    try:
+        spool.add(hospital, chunk.offset, chunk.data)
+    except SpoolError as error:
+        raise ProtocolError(str(error), hospital) from None
+
+
+def _sorted(silent: dict[str, Silence]) -> tuple[Silence, ...]:
+    return tuple(silent[hospital] for hospital in sorted(silent))

@@ -1,0 +1,86 @@
+"""What the coordinator keeps on disk: studies, sessions, rounds and their signed receipts.
+
+Every row is committed (WAL, synchronous FULL) before what it says is announced, so that a restart finds at least what the hospitals were told.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS studies (
+    study_hash BLOB PRIMARY KEY, study_id TEXT NOT NULL, agreement BLOB NOT NULL, opened TEXT NOT NULL,
+    status TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '');
+CREATE TABLE IF NOT EXISTS sessions (
+    session_id BLOB PRIMARY KEY, study_hash BLOB NOT NULL REFERENCES studies, started TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS rounds (
+    study_hash BLOB NOT NULL REFERENCES studies, round INTEGER NOT NULL, record BLOB NOT NULL,
+    receipt BLOB, total BLOB, PRIMARY KEY (study_hash, round));
+CREATE TRIGGER IF NOT EXISTS rounds_stay BEFORE UPDATE ON rounds BEGIN SELECT RAISE(ABORT, 'rounds are append-only'); END;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRound:
+    """One finished or aborted round.
+
+    `record` is canonical JSON (a line of the bundle's rounds.jsonl), `receipt` the signed bytes that the hospitals got, `total` the decoded
+    ring integers as little-endian int64; both None for an aborted round.
+    """
+
+    round: int
+    record: bytes
+    receipt: bytes | None
+    total: bytes | None
+
+
+class CoordinatorState:
+    """SQLite store of one coordinator; one process at a time."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA foreign_keys = ON")
+        self._db.executescript(SCHEMA)
+
+    def open_study(self, study_hash: bytes, study_id: str, agreement: bytes, opened: str) -> None:
+        self._db.execute(
+            "INSERT OR IGNORE INTO studies (study_hash, study_id, agreement, opened, status) VALUES (?, ?, ?, ?, 'open')",
+            (study_hash, study_id, agreement, opened),
+        )
+
+    def close_study(self, study_hash: bytes, status: str, reason: str) -> None:
+        self._db.execute(
+            "UPDATE studies SET status = ?, reason = ? WHERE study_hash = ?", (status, reason, study_hash)
+        )
+
+    def studies(self) -> list[tuple[str, str, str, str]]:
+        """(study id, opened, status, reason) in the order of opening."""
+        rows = self._db.execute(
+            "SELECT study_id, opened, status, reason FROM studies ORDER BY opened"
+        ).fetchall()
+        return [(str(a), str(b), str(c), str(d)) for a, b, c, d in rows]
+
+    def add_session(self, session_id: bytes, study_hash: bytes, started: str) -> None:
+        self._db.execute("INSERT INTO sessions VALUES (?, ?, ?)", (session_id, study_hash, started))
+
+    def add_round(self, study_hash: bytes, stored: StoredRound) -> None:
+        self._db.execute(
+            "INSERT INTO rounds VALUES (?, ?, ?, ?, ?)",
+            (study_hash, stored.round, stored.record, stored.receipt, stored.total),
+        )
+
+    def rounds(self, study_hash: bytes) -> list[StoredRound]:
+        """All rounds of a study in order."""
+        rows = self._db.execute(
+            "SELECT round, record, receipt, total FROM rounds WHERE study_hash = ? ORDER BY round",
+            (study_hash,),
+        ).fetchall()
+        return [StoredRound(*row) for row in rows]
+
+    def close(self) -> None:
+        self._db.close()

@@ -1,0 +1,236 @@
+"""One study from the offer to the last receipt: joins the hospitals, runs the rounds under a Flower strategy, collects the ledgers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from flwr.app import Array, ArrayRecord
+from flwr.serverapp import ServerApp
+from numpy.typing import NDArray
+
+from coordinator.clock import Clock
+from coordinator.entropy import Entropy
+from coordinator.flower_link import Context as FlowerContext
+from coordinator.flower_link import Grid, adopt_identity, empty_context
+from coordinator.gather import Gatherer, Silence
+from coordinator.grid import ARRAY, SecureGrid
+from coordinator.join import StudyFailed, collect_ledgers, offer_study
+from coordinator.progress import Progress
+from coordinator.records import round_record
+from coordinator.rounds import Outcome, RoundEngine
+from coordinator.state import CoordinatorState, StoredRound
+from coordinator.strategies import make_strategy
+from privacy.agreement import Agreement
+from privacy.exchange import (
+    ExchangeError,
+    mean_update,
+    model_bytes,
+    order_settings,
+    start_model,
+    task_of,
+    total_rounds,
+)
+from secagg.context import SESSION_ID_BYTES, Context
+from secagg.params import PROTOCOL_VERSION, SecAggParams
+from secagg.roster import Roster
+from secagg.secret import SecretBytes
+from secagg.wire import codec
+from secagg.wire.records import StudyEnd
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A study that reached its last round.
+
+    Attributes:
+        theta: final parameters, the mean of the last `average_last` rounds' models.
+        outcomes: every round in order, aborted ones included.
+        accepted: hospitals that accepted the study.
+        refused: hospitals that did not, or never connected, with the reason.
+        ledgers: signed ledger exports as received, by hospital.
+    """
+
+    theta: NDArray[np.float64]
+    outcomes: tuple[Outcome, ...]
+    accepted: tuple[str, ...]
+    refused: tuple[Silence, ...]
+    ledgers: dict[str, bytes]
+
+
+@dataclass(slots=True)
+class StudyRun:
+    """Everything one run needs, and what it knows so far."""
+
+    agreement: Agreement
+    roster: Roster
+    identity: SecretBytes
+    gatherer: Gatherer
+    state: CoordinatorState
+    clock: Clock
+    entropy: Entropy
+    report: Callable[[Progress], None]
+    spool_directory: Path
+    outcomes: list[Outcome] = field(default_factory=list)
+    models: list[NDArray[np.float64]] = field(default_factory=list)
+    members: frozenset[str] = frozenset()
+    engine: RoundEngine | None = None
+
+    @property
+    def study_hash(self) -> bytes:
+        return bytes.fromhex(self.agreement.hash)
+
+    def run(self) -> Finished:
+        """Blocks until the study is over.
+
+        Raises:
+            StudyFailed: too few hospitals accepted, or the life table or too many rounds were aborted.
+        """
+        study = self.agreement.study
+        self.state.open_study(
+            self.study_hash,
+            study.id,
+            self.agreement.to_bytes(),
+            self.clock.now().isoformat(timespec="seconds"),
+        )
+        try:
+            accepted, refused = offer_study(self.gatherer, self.agreement, self.roster, self.report)
+            self._open_session(accepted)
+            theta = self._train(self._start())
+            finished = Finished(theta, tuple(self.outcomes), tuple(sorted(accepted)), refused, {})
+            self._check_answers()
+        except StudyFailed as failed:
+            self.state.close_study(self.study_hash, "failed", str(failed))
+            failed.outcomes = tuple(self.outcomes)
+            failed.ledgers = collect_ledgers(self.gatherer, self.study_hash, self.members)
+            self._end("failed", str(failed))
+            raise
+        ledgers = collect_ledgers(self.gatherer, self.study_hash, self.members)
+        self.state.close_study(self.study_hash, "done", "")
+        self._end("done", "")
+        return Finished(finished.theta, finished.outcomes, finished.accepted, finished.refused, ledgers)
+
+    def _end(self, status: str, reason: str) -> None:
+        for hospital in sorted(self.gatherer.link.connected()):
+            self.gatherer.tell(hospital, codec.pack("study_end", StudyEnd(status, reason[:500])))
+
+    def _open_session(self, accepted: frozenset[str]) -> None:
+        agreement, roster = self.agreement, self.roster
+        context = Context(PROTOCOL_VERSION, self.study_hash, roster.hash, self.entropy.take(SESSION_ID_BYTES))
+        params = SecAggParams(
+            agreement.n, agreement.colluding, agreement.threshold, agreement.modulus_bits, agreement.dim
+        )
+        self.engine = RoundEngine(
+            self.identity, params, roster, self.gatherer, self.clock, self.report, self.spool_directory
+        )
+        self.state.add_session(
+            context.session_id, self.study_hash, self.clock.now().isoformat(timespec="seconds")
+        )
+        self.members = self.engine.open_session(context, 1, accepted)
+        self.report(Progress("session", f"keys agreed by {', '.join(sorted(self.members))}"))
+
+    def _round(self, number: int, model: bytes) -> Outcome:
+        """One round on disk before its receipt is announced."""
+        assert self.engine is not None
+        task = task_of(self.agreement, number)
+        last = total_rounds(self.agreement)
+        self.report(Progress("round_started", f"round {number} of {last}: {task}", round=number, rounds=last))
+        present = self.members & self.gatherer.link.connected()
+        absent = {
+            h: Silence(h, "order", "lost", "it was not connected when the round began")
+            for h in self.members - present
+        }
+        previous = next((o.receipt for o in reversed(self.outcomes) if o.receipt is not None), b"")
+        settings = order_settings(self.agreement, number)
+        outcome = self.engine.run(number, task, model, settings, previous, present, absent)
+        self.state.add_round(
+            self.study_hash,
+            StoredRound(
+                number,
+                round_record(outcome, task, self.agreement.threshold, self.clock.now()),
+                outcome.receipt,
+                None if outcome.total is None else outcome.total.astype("<i8").tobytes(),
+            ),
+        )
+        self.engine.publish(outcome)
+        self.outcomes.append(outcome)
+        self._say(outcome, task, last)
+        return outcome
+
+    def _say(self, outcome: Outcome, task: str, last: int) -> None:
+        who = ", ".join(outcome.answered)
+        missing = "".join(f"; missing: {s.hospital} at {s.step} ({s.reason})" for s in outcome.missing)
+        if outcome.status == "done":
+            text = f"round {outcome.round} of {last} ({task}): sum over {who}{missing}"
+        else:
+            text = f"round {outcome.round} of {last} ({task}) was aborted: {outcome.reason}{missing}"
+        self.report(
+            Progress(
+                f"round_{outcome.status}", text, round=outcome.round, rounds=last, seconds=outcome.seconds
+            )
+        )
+
+    def _start(self) -> NDArray[np.float64]:
+        """The common start: the life table's baseline where the study has one, otherwise a flat one."""
+        if not self.agreement.training.life_table:
+            return start_model(self.agreement, None, ())
+        outcome = self._round(1, b"")
+        if outcome.total is None:
+            raise StudyFailed(f"the life table's round was aborted: {outcome.reason}")
+        return start_model(self.agreement, outcome.total, outcome.answered)
+
+    def _train_round(
+        self, theta: NDArray[np.float64], server_round: int
+    ) -> tuple[NDArray[np.float64], int] | None:
+        number = server_round + int(self.agreement.training.life_table)
+        outcome = self._round(number, model_bytes(theta))
+        if outcome.total is None:
+            return None
+        try:
+            mean = mean_update(self.agreement, outcome.total, outcome.answered)
+        except ExchangeError as error:
+            raise StudyFailed(str(error)) from error
+        weight = sum(self.agreement.study.n_public[hospital] for hospital in outcome.answered)
+        return theta + mean, weight
+
+    def _train(self, start: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Flower's strategy over the secure grid; the result is the mean of the last models."""
+        adopt_identity()
+        training = self.agreement.training
+        app = ServerApp()
+
+        @app.main()
+        def main(grid: Grid, context: FlowerContext) -> None:
+            strategy = make_strategy(training, self.agreement.n)
+            strategy.start(
+                grid=grid,
+                initial_arrays=ArrayRecord({ARRAY: Array(start)}),
+                num_rounds=training.rounds,
+                evaluate_fn=self._keep,
+            )
+
+        app(SecureGrid(self.agreement.n, self._train_round), empty_context())
+        done = [
+            o for o in self.outcomes if o.status == "done" and task_of(self.agreement, o.round) == "train"
+        ]
+        if not done:
+            reasons = "; ".join(sorted({o.reason for o in self.outcomes if o.reason}))
+            raise StudyFailed(f"no training round ended with a sum: {reasons}")
+        return np.mean(self.models[-training.average_last :], axis=0, dtype=np.float64)
+
+    def _keep(self, server_round: int, arrays: ArrayRecord) -> None:
+        """Remembers the model after each round for the average; post-processing of what was released."""
+        if server_round > 0:
+            bound = self.agreement.training.parameter_clip
+            self.models.append(np.clip(arrays[ARRAY].numpy().astype(np.float64), -bound, bound))
+
+    def _check_answers(self) -> None:
+        """No subset is used silently: the study declared how many must answer in every sum."""
+        minimum = self.agreement.study.minimum_answers
+        short = [o.round for o in self.outcomes if o.status == "done" and len(o.answered) < minimum]
+        if short:
+            raise StudyFailed(
+                f"rounds {', '.join(map(str, short))} had fewer than the {minimum} answers that the study declares"
+            )

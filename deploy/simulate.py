@@ -1,0 +1,229 @@
+"""A whole study in one process: the real hospital nodes and the real coordinator, messages handed over instead of sent.
+
+Secure aggregation, ledgers, journals and receipts are the ones of a deployment; only sockets are missing. What is scored on held-out
+patients or fitted on pooled ones exists in simulations only and is labeled so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from coordinator.clock import SystemClock as CoordinatorClock
+from coordinator.entropy import OsEntropy as CoordinatorEntropy
+from coordinator.gather import Gatherer
+from coordinator.join import StudyFailed
+from coordinator.pia.build import BuiltPia, build
+from coordinator.progress import Progress
+from coordinator.results import StudyRecord, write_study
+from coordinator.state import CoordinatorState
+from coordinator.study_run import StudyRun
+from deploy.local_link import LocalLink
+from deploy.scoring import add_scores
+from hospital_node.admission import Admission
+from hospital_node.clock import SystemClock
+from hospital_node.entropy import DiscreteGaussian, Entropy, OsEntropy
+from hospital_node.journal import Journal
+from hospital_node.ledger_store import LedgerStore
+from hospital_node.node import Node
+from privacy.agreement import Agreement
+from privacy.agreement import build as build_agreement
+from privacy.member_keys import ENTROPY_BYTES, MemberKeys, key_files, read_key_files
+from privacy.policy import ANY, Policy
+from privacy.study import Study
+from secagg.roster import Roster, SignedRoster, sign_roster
+
+KEYS_VALID_DAYS = 2
+
+
+class SimulationInputError(Exception):
+    """Tables that a simulation needs and does not find; names the file and the remedy."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """What a simulation left in its folder."""
+
+    result: Mapping[str, Any]
+    pia: BuiltPia
+    failed: StudyFailed | None
+
+
+def table_of(data: Path, hospital: str, suffix: str = "") -> Path | None:
+    """`<hospital><suffix>.csv` or `.parquet` in the data folder."""
+    return next(
+        (p for kind in ("csv", "parquet") if (p := data / f"{hospital}{suffix}.{kind}").is_file()), None
+    )
+
+
+def simulate(
+    study: Study,
+    data: Path,
+    out: Path,
+    report: Callable[[Progress], None],
+    *,
+    baselines: bool = True,
+    tests: Path | None = None,
+) -> Simulated:
+    """Runs the study over the tables in `data` and writes result, model, evidence and assessment to `out`.
+
+    Args:
+        study: as `load_study` returns it.
+        data: folder with one table per hospital, optionally `<hospital>.test.csv`.
+        out: made where it does not exist.
+        report: progress.
+        baselines: also fit pooled Cox and each hospital alone.
+        tests: test evidence for the assessment.
+
+    Raises:
+        SimulationInputError: a hospital has no table.
+        StudyError, RefusedModel, NotBuilt: see `privacy.agreement.build`.
+    """
+    tables: dict[str, Path] = {}
+    for hospital in study.hospitals:
+        table = table_of(data, hospital)
+        if table is None:
+            raise SimulationInputError(
+                f"{data}: there is no {hospital}.csv or {hospital}.parquet; write one table per hospital"
+            )
+        tables[hospital] = table
+    clock, entropy = CoordinatorClock(), OsEntropy()
+    started = clock.monotonic_s()
+    report(Progress("agreement", "study agreement: noise is calibrated for the whole study"))
+    agreement = build_agreement(study)
+    keys, signed = consortium(study.hospitals, entropy, clock)
+    agreed = clock.monotonic_s()
+    state_folder = out / "state"
+    nodes = {
+        hospital: make_node(
+            hospital, keys[hospital], signed.roster, study, tables[hospital], state_folder, entropy
+        )
+        for hospital in study.hospitals
+    }
+    state = CoordinatorState(state_folder / "coordinator.db")
+    run = StudyRun(
+        agreement,
+        signed.roster,
+        keys["coordinator"].identity_private,
+        Gatherer(LocalLink(nodes), clock, study.deadline_s, report),
+        state,
+        clock,
+        CoordinatorEntropy(),
+        report,
+        state_folder / "spool",
+    )
+    record = execute(run, {"agreement": agreed - started}, clock.monotonic_s)
+    result = write_study(out, agreement, signed, record.study, state.rounds(run.study_hash))
+    for node in nodes.values():
+        node.journal.close()
+        node.ledger.close()
+    state.close()
+    if record.study.theta is not None:
+        result = add_scores(out, result, agreement, record.study.theta, tables, data, baselines, report)
+    pia = build(out, identity=keys["coordinator"].identity_private, tests=tests)
+    return Simulated(result, pia, record.failed)
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """A run's record, and the failure where it failed."""
+
+    study: StudyRecord
+    failed: StudyFailed | None
+
+
+def execute(run: StudyRun, seconds: Mapping[str, float], monotonic_s: Callable[[], float]) -> Executed:
+    """Runs a study to its record; a failure becomes part of it."""
+    started = monotonic_s()
+    try:
+        finished = run.run()
+    except StudyFailed as failed:
+        took = {**seconds, "rounds": monotonic_s() - started}
+        record = StudyRecord(None, failed.outcomes, (), failed.refused, failed.ledgers, str(failed), took)
+        return Executed(record, failed)
+    took = {**seconds, "rounds": monotonic_s() - started}
+    return Executed(
+        StudyRecord(
+            finished.theta, finished.outcomes, finished.accepted, finished.refused, finished.ledgers, "", took
+        ),
+        None,
+    )
+
+
+def consortium(
+    hospitals: tuple[str, ...], entropy: Entropy, clock: CoordinatorClock
+) -> tuple[dict[str, MemberKeys], SignedRoster]:
+    """Fresh keys of everybody and the roster that all hospitals signed, for this simulation only."""
+    keys = {
+        member: read_key_files(
+            key_files(
+                member,
+                "coordinator" if member == "coordinator" else "hospital",
+                entropy.random_bytes(ENTROPY_BYTES),
+                clock.now(),
+                KEYS_VALID_DAYS,
+            ),
+            "coordinator" if member == "coordinator" else "hospital",
+        )
+        for member in (*hospitals, "coordinator")
+    }
+    roster = Roster(1, tuple(keys[h].member() for h in sorted(hospitals)), keys["coordinator"].member())
+    signatures = {h: sign_roster(keys[h].identity_private, roster) for h in sorted(hospitals)}
+    return keys, SignedRoster(roster, signatures)
+
+
+def make_node(
+    hospital: str, keys: MemberKeys, roster: Roster, study: Study, table: Path, state: Path, entropy: Entropy
+) -> Node:
+    """A hospital's node on files of its own; every release is approved, as an unattended node does."""
+    home = state / hospital
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    clock = SystemClock()
+    return Node(
+        Admission(hospital, roster, simulation_policy(study), study, table, home / "reports"),
+        keys.identity_private,
+        Journal(home / "journal.db"),
+        LedgerStore(home / "ledger.db", keys.identity_private, clock),
+        entropy,
+        DiscreteGaussian(),
+        clock,
+        lambda event: None,
+        lambda outgoing: True,
+    )
+
+
+def simulation_policy(study: Study) -> Policy:
+    """A policy that permits exactly this study; a real hospital writes its own."""
+    return Policy(
+        epsilon_total=study.epsilon or 1.0,
+        delta_total=study.delta or 1e-5,
+        minimum_noise_multiplier=0.0,
+        minimum_threshold=2,
+        minimum_cohort=3,
+        colluding_minimum=0,
+        families=(study.model.family,),
+        stages=(study.stage.kind,),
+        purposes=(ANY,),
+        modes=(study.mode,),  # type: ignore[arg-type]  # the study's validator allows exactly these
+        allow_mode_none=study.mode == "none",
+        aborted_rounds_maximum=0,
+        expires=date.max,
+    )
+
+
+__all__ = [
+    "Agreement",
+    "Executed",
+    "Simulated",
+    "SimulationInputError",
+    "consortium",
+    "execute",
+    "make_node",
+    "simulate",
+    "table_of",
+]

@@ -1,0 +1,56 @@
+"""The one file of the hospital that touches Flower's internals: calls a ClientApp without any of Flower's processes."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hospital_node.client_app import make_client_app, silence_flower
+from hospital_node.local_study import LocalStudy
+
+if TYPE_CHECKING:
+    from flwr.clientapp import ClientApp
+
+RUN_ID = 1
+ARRAY = "theta"
+
+
+class FlowerTraining:
+    """A study's ClientApp and the one way to ask it for a task."""
+
+    def __init__(self, study: LocalStudy, node: int) -> None:
+        silence_flower()
+        from flwr.supercore.task_identity import TaskIdentity
+
+        TaskIdentity.run_id = RUN_ID
+        TaskIdentity.node_id = node
+        TaskIdentity.task_id = 0
+        logging.getLogger("flwr").setLevel(logging.ERROR)
+        self._node = node
+        self._app: ClientApp = make_client_app(study)
+
+    def run(self, task: str, theta: NDArray[np.float64], training_round: int) -> NDArray[np.float64]:
+        """The task's answer as one flat vector.
+
+        Args:
+            task: "life_table" or "train".
+            theta: (parameters,) the round's common model; anything for the life table.
+            training_round: 1 to `training.rounds`.
+        """
+        from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+
+        content = RecordDict(
+            {
+                "arrays": ArrayRecord({ARRAY: Array(theta)}),
+                "config": ConfigRecord({"task": task, "round": training_round}),
+            }
+        )
+        message = Message(content, self._node, "train")
+        context = Context(
+            run_id=RUN_ID, node_id=self._node, node_config={}, state=RecordDict(), run_config={}
+        )
+        reply = self._app(message, context)
+        return np.asarray(reply.content.array_records["arrays"][ARRAY].numpy(), dtype=np.float64)

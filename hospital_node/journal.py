@@ -1,0 +1,76 @@
+"""The hospital's journal of the aggregation protocol: what was decided and what was answered, on disk before it is sent.
+
+One transaction holds the new state and the exact bytes of every reply. After a crash the same request gets the same bytes or nothing; a
+reply is never computed twice. The file holds session secrets: it lives on a volume that is never backed up, with mode 0600.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS protocol (study_hash BLOB PRIMARY KEY, round INTEGER NOT NULL, state BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS replies (
+    study_hash BLOB NOT NULL, request BLOB NOT NULL, position INTEGER NOT NULL, round INTEGER NOT NULL, reply BLOB NOT NULL,
+    PRIMARY KEY (study_hash, request, position));
+"""
+
+
+def request_digest(message: bytes) -> bytes:
+    """What a request is recognized by when it comes again."""
+    return hashlib.sha256(message).digest()
+
+
+class Journal:
+    """SQLite journal of one hospital; one process at a time."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA secure_delete = ON")
+        self._db.executescript(SCHEMA)
+
+    def state(self, study_hash: bytes) -> bytes | None:
+        """The last journaled state of the study's protocol, encoded; None before its first session."""
+        row = self._db.execute("SELECT state FROM protocol WHERE study_hash = ?", (study_hash,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def replies(self, study_hash: bytes, request: bytes) -> tuple[bytes, ...] | None:
+        """The replies already given to this request; None if it was never answered."""
+        rows = self._db.execute(
+            "SELECT reply FROM replies WHERE study_hash = ? AND request = ? ORDER BY position",
+            (study_hash, request_digest(request)),
+        ).fetchall()
+        return tuple(bytes(row[0]) for row in rows) or None
+
+    def commit(
+        self, study_hash: bytes, round_number: int, state: bytes, request: bytes, replies: Iterable[bytes]
+    ) -> None:
+        """Writes the new state and the replies in one transaction; replies of older rounds are forgotten with their secrets."""
+        digest = request_digest(request)
+        rows = [(study_hash, digest, position, round_number, reply) for position, reply in enumerate(replies)]
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.execute(
+                "INSERT INTO protocol VALUES (?, ?, ?) ON CONFLICT (study_hash) DO UPDATE "
+                "SET round = excluded.round, state = excluded.state",
+                (study_hash, round_number, state),
+            )
+            self._db.execute(
+                "DELETE FROM replies WHERE study_hash = ? AND round < ?", (study_hash, round_number)
+            )
+            self._db.executemany("INSERT INTO replies VALUES (?, ?, ?, ?, ?)", rows)
+        except sqlite3.Error:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def close(self) -> None:
+        self._db.close()

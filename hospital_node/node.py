@@ -1,0 +1,362 @@
+"""The hospital's side of a study: one message in, the replies out, and on disk before they leave.
+
+The same object serves the gRPC link, the in-process simulation and the tests. It decides nothing twice: a request that was answered gets the
+same bytes again, and whatever the coordinator says, the agreement is the one that this hospital derived for itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from hospital_node.admission import Admission, Admitted, StudyRefused
+from hospital_node.clock import Clock
+from hospital_node.entropy import Entropy
+from hospital_node.flower_link import FlowerTraining
+from hospital_node.journal import Journal
+from hospital_node.ledger_store import LedgerStore
+from hospital_node.round_work import RoundRefused, RoundWork, Summed
+from privacy.exchange import ExchangeError
+from privacy.ledger import LedgerBroken
+from privacy.mechanisms import Sampler
+from privacy.policy import PolicyRefusal
+from secagg import hospital as protocol
+from secagg.context import Context
+from secagg.dealing import ENTROPY_BYTES
+from secagg.errors import ProtocolError, SecAggError, WireError
+from secagg.params import PROTOCOL_VERSION, SecAggParams
+from secagg.receipt import NO_RECEIPT, ReceiptRef
+from secagg.secret import SecretBytes
+from secagg.state_codec import decode_state, encode_state
+from secagg.states import Advertised, Agreed, HospitalState, Uploaded
+from secagg.wire import codec
+from secagg.wire.records import (
+    Abort,
+    AgreedSet,
+    AgreeRequest,
+    Hello,
+    LedgerExport,
+    LedgerExportRequest,
+    OpenRequest,
+    RoundOrder,
+    SessionStart,
+    Signed,
+    StudyAnswer,
+    StudyEnd,
+    StudyOffer,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """Something that is about to leave the hospital: shown to the operator first, who may say no."""
+
+    step: str
+    round: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEvent:
+    """What the node tells its operator; never a patient's value, never a secret."""
+
+    event: str
+    text: str
+    round: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the study ended for this hospital, and the exit code that says so."""
+
+    status: str
+    reason: str
+    exit_code: int
+
+
+class Declined(Exception):
+    """The operator did not let a message leave."""
+
+
+@dataclass(slots=True)
+class Node:
+    """One hospital in one study at a time."""
+
+    admission: Admission
+    identity: SecretBytes
+    journal: Journal
+    ledger: LedgerStore
+    entropy: Entropy
+    sampler: Sampler
+    clock: Clock
+    report: Callable[[NodeEvent], None]
+    approve: Callable[[Outgoing], bool]
+    admitted: Admitted | None = None
+    state: HospitalState | None = None
+    ended: Ended | None = None
+    _work: RoundWork | None = field(default=None, repr=False)
+    _ordered_round: int = 0
+    _ordered_model: bytes = field(default=b"", repr=False)
+    _last: Summed | None = field(default=None, repr=False)
+
+    @property
+    def me(self) -> str:
+        return self.admission.me
+
+    def on_connect(self) -> Iterator[bytes]:
+        """The first message on a fresh link: who speaks and where its state stands."""
+        study_hash = b"" if self.admitted is None else bytes.fromhex(self.admitted.agreement.hash)
+        yield codec.pack("hello", Hello(PROTOCOL_VERSION, self.me, study_hash, b"", 0))
+
+    def on_message(self, message: bytes) -> Iterator[bytes]:
+        """The replies to one message of the coordinator.
+
+        Whatever is wrong with the message becomes an abort with the reason; the node itself goes on.
+        """
+        try:
+            kind, payload = codec.unwrap(message)
+            stored = self._answered_before(message)
+            if stored is not None:
+                yield from stored
+                return
+            match kind:
+                case "study_offer":
+                    yield from self._offer(payload)
+                case "session_start":
+                    yield from self._session(payload, message)
+                case "key_list":
+                    self._keys(message)
+                case "round_order":
+                    yield from self._order(message)
+                case "agree_request":
+                    yield from self._agree(message)
+                case "open_request":
+                    yield from self._open(message)
+                case "receipt":
+                    self._receipt(message)
+                case "abort":
+                    self._abort(payload)
+                case "ledger_export_request":
+                    codec.decode(LedgerExportRequest, payload)
+                    yield codec.pack("ledger_export", LedgerExport(self.ledger.export()))
+                case "study_end":
+                    self._end(payload)
+                case _:
+                    raise WireError(kind, "a hospital does not take this kind of message")
+        except (SecAggError, ExchangeError, RoundRefused, PolicyRefusal, LedgerBroken, Declined) as error:
+            round_number = _asked_round(message)
+            culprit = error.culprit if isinstance(error, ProtocolError) else None
+            self.report(NodeEvent("refused", f"refused {_kind_of(message)}: {error}", round_number))
+            yield codec.pack("abort", Abort(round_number, str(error)[:500], culprit or ""))
+
+    def _answered_before(self, message: bytes) -> tuple[bytes, ...] | None:
+        if self.admitted is None:
+            return None
+        return self.journal.replies(bytes.fromhex(self.admitted.agreement.hash), message)
+
+    def _commit(self, state: HospitalState, request: bytes, replies: tuple[bytes, ...]) -> None:
+        assert self.admitted is not None
+        self.journal.commit(
+            bytes.fromhex(self.admitted.agreement.hash),
+            _journal_round(state),
+            encode_state(state),
+            request,
+            replies,
+        )
+        self.state = state
+
+    def _require(self) -> Admitted:
+        if self.admitted is None:
+            raise ProtocolError("this hospital has not accepted a study yet")
+        return self.admitted
+
+    def _offer(self, payload: bytes) -> Iterator[bytes]:
+        offer = codec.decode(StudyOffer, payload)
+        try:
+            agreement = self.admission.agreement_of(offer)
+            study_hash = bytes.fromhex(agreement.hash)
+            if self.admitted is None or self.admitted.agreement.hash != agreement.hash:
+                self.admitted = self.admission.admit(
+                    agreement, self.ledger.entries(), self.clock.now(), self.sampler, self.entropy
+                )
+                position = self.admission.roster.position(self.me)
+                self._work = RoundWork(
+                    self.admitted,
+                    self.me,
+                    FlowerTraining(self.admitted.local, position + 1),
+                    self.admission.policy,
+                )
+                stored = self.journal.state(study_hash)
+                self.state = None if stored is None else decode_state(stored, self.identity)
+        except StudyRefused as refusal:
+            self.report(NodeEvent("study_refused", refusal.reason))
+            self.ended = Ended("refused", refusal.reason, refusal.exit_code)
+            study_hash = _sha256(offer.agreement)
+            yield codec.pack(
+                "study_answer", StudyAnswer(study_hash, False, refusal.told[:500], refusal.exit_code)
+            )
+            return
+        self.report(
+            NodeEvent("study_accepted", f"takes part in study {agreement.study.id}: {_terms(self.admitted)}")
+        )
+        yield codec.pack("study_answer", StudyAnswer(study_hash, True, "", 0))
+
+    def _session(self, payload: bytes, message: bytes) -> Iterator[bytes]:
+        admitted = self._require()
+        start = codec.decode(SessionStart, payload)
+        agreement, roster = admitted.agreement, self.admission.roster
+        if start.study_hash.hex() != agreement.hash or start.roster_hash != roster.hash:
+            raise ProtocolError("the session is for another study or roster than the accepted one")
+        context = Context(PROTOCOL_VERSION, start.study_hash, roster.hash, start.session_id)
+        params = SecAggParams(
+            agreement.n, agreement.colluding, agreement.threshold, agreement.modulus_bits, agreement.dim
+        )
+        highest, last = _history(self.state)
+        state, advert = protocol.advertise(
+            self.identity,
+            params,
+            roster,
+            context,
+            self.me,
+            self.entropy.random_bytes(ENTROPY_BYTES),
+            highest_round=highest,
+            last_receipt=last,
+        )
+        self._commit(state, message, (advert,))
+        yield advert
+
+    def _keys(self, message: bytes) -> None:
+        if not isinstance(self.state, Advertised):
+            raise ProtocolError("a key list came that no advert of this hospital asked for")
+        ready = protocol.accept_key_list(self.state, message)
+        self._commit(ready, message, ())
+        self.report(NodeEvent("session", f"keys agreed with {len(ready.participants.keys) - 1} hospitals"))
+
+    def _order(self, message: bytes) -> Iterator[bytes]:
+        self._require()
+        if self.state is None or isinstance(self.state, Advertised) or self._work is None:
+            raise ProtocolError("a round order came before the session's key list")
+        ordered, told = protocol.accept_order(self.state, message)
+        self._work.check_order(told, self._last)
+        self._ordered_round, self._ordered_model = told.round, told.model
+        release = self._work.reserve(ordered, told, self.ledger, self.clock)
+        self.report(NodeEvent("training", f"round {told.round}: {told.task}", told.round))
+        vector = self._work.vector(told)
+        self._show(
+            "upload", told.round, f"masked vector of round {told.round} ({told.task}), paid by {release}"
+        )
+        uploaded, messages = protocol.upload(ordered, vector, self.entropy.random_bytes(ENTROPY_BYTES))
+        self._work.spend(ordered, told, self.ledger)
+        replies = (messages.header, messages.seals, *codec.vector_chunks(told.round, messages.vector))
+        self._commit(uploaded, message, replies)
+        self.report(NodeEvent("uploaded", f"round {told.round}: upload on its way", told.round))
+        yield from replies
+
+    def _agree(self, message: bytes) -> Iterator[bytes]:
+        if not isinstance(self.state, Uploaded | Agreed):
+            raise ProtocolError("nothing of this hospital waits for an agreement")
+        agreed, reply = protocol.agree(self.state, message)
+        self._show(
+            "agree", agreed.frame.round, f"signature on who is in the sum of round {agreed.frame.round}"
+        )
+        self._commit(agreed, message, (reply,))
+        yield reply
+
+    def _open(self, message: bytes) -> Iterator[bytes]:
+        if not isinstance(self.state, Agreed):
+            raise ProtocolError("this hospital has agreed to no set that could be opened")
+        opened, reply = protocol.open_shares(self.state, message)
+        self._show("open", opened.frame.round, f"shares that unmask the sum of round {opened.frame.round}")
+        self._commit(opened, message, (reply,))
+        yield reply
+
+    def _receipt(self, message: bytes) -> None:
+        if self.state is None or isinstance(self.state, Advertised):
+            raise ProtocolError("a receipt came outside a session")
+        ready, verified = protocol.accept_receipt(self.state, message)
+        self._commit(ready, message, ())
+        if verified.sum and verified.body.round == self._ordered_round:
+            self._last = Summed(verified.body.round, self._ordered_model, verified)
+        members = ", ".join(sorted(verified.members))
+        self.report(
+            NodeEvent("receipt", f"round {verified.body.round}: sum over {members}", verified.body.round)
+        )
+
+    def _abort(self, payload: bytes) -> None:
+        abort = codec.decode(Abort, payload)
+        if self._work is not None and self.state is not None and not isinstance(self.state, Advertised):
+            self._work.note_abort(abort, self.state, self.ledger)
+        self.report(
+            NodeEvent("round_aborted", f"round {abort.round} was aborted: {abort.reason}", abort.round)
+        )
+
+    def _end(self, payload: bytes) -> None:
+        end = codec.decode(StudyEnd, payload)
+        code = 0 if end.status == "done" else 3
+        self.ended = self.ended or Ended(end.status, end.reason, code)
+        self.report(
+            NodeEvent(
+                "study_end", f"the study is over: {end.status}{': ' + end.reason if end.reason else ''}"
+            )
+        )
+
+    def _show(self, step: str, round_number: int, text: str) -> None:
+        if not self.approve(Outgoing(step, round_number, text)):
+            raise Declined(f"the operator of {self.me} did not let the {step} of round {round_number} leave")
+
+
+def _history(state: HospitalState | None) -> tuple[int, ReceiptRef]:
+    """The highest round ever started and the latest receipt, carried into a new session."""
+    match state:
+        case None:
+            return 0, NO_RECEIPT
+        case Advertised():
+            return state.highest_round, state.last_receipt
+        case _:
+            ready = protocol.close_round(state)
+            return ready.highest_round, ready.last_receipt
+
+
+def _journal_round(state: HospitalState) -> int:
+    if isinstance(state, Advertised):
+        return state.highest_round
+    return protocol.close_round(state).highest_round
+
+
+def _asked_round(message: bytes) -> int:
+    """The round that a refused request names, unverified: it only labels the refusal."""
+    try:
+        kind, payload = codec.unwrap(message)
+        match kind:
+            case "round_order":
+                return codec.decode(RoundOrder, codec.decode(Signed, payload).body).round
+            case "agree_request":
+                return codec.decode(AgreedSet, codec.decode(AgreeRequest, payload).agreed_set).round
+            case "open_request":
+                return codec.decode(OpenRequest, payload).round
+    except WireError:
+        return 0
+    return 0
+
+
+def _kind_of(message: bytes) -> str:
+    try:
+        return codec.unwrap(message)[0].replace("_", " ")
+    except WireError:
+        return "a message"
+
+
+def _terms(admitted: Admitted) -> str:
+    if admitted.agreement.plan is None:
+        return "mode none, no noise and no formal guarantee"
+    plan = admitted.agreement.plan
+    after = admitted.permit.after
+    return (
+        f"epsilon {plan.epsilon:g} at delta {plan.delta:g} per patient (add/remove) for everything it releases; "
+        f"all studies together then {after.number():.3g}"
+    )
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()

@@ -1,0 +1,155 @@
+"""What one round asks of a hospital beside the protocol: check the order, charge the ledger, compute the vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hospital_node.admission import Admitted
+from hospital_node.clock import Clock
+from hospital_node.flower_link import FlowerTraining
+from hospital_node.ledger_store import LedgerStore
+from privacy import exchange
+from privacy.agreement import Agreement
+from privacy.ledger import fold
+from privacy.plan import Release
+from privacy.policy import Policy, check_round
+from secagg.fixed_point import from_ring
+from secagg.masks import Ring
+from secagg.receipt import VerifiedReceipt
+from secagg.states import Advertised, HospitalState, Ordered
+from secagg.wire.records import Abort, RoundOrder
+
+
+class RoundRefused(Exception):
+    """An order that the agreement does not allow, or a model that does not follow from the last signed sum."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summed:
+    """What this hospital knows of the last finished round: the model that was ordered and the sum that was signed."""
+
+    round: int
+    model: bytes
+    receipt: VerifiedReceipt
+
+
+@dataclass(frozen=True, slots=True)
+class RoundWork:
+    """The rounds of one admitted study."""
+
+    admitted: Admitted
+    me: str
+    training: FlowerTraining
+    policy: Policy
+
+    def check_order(self, told: RoundOrder, last: Summed | None) -> None:
+        """The order is the one that follows from the agreement, and its model from the last signed sum.
+
+        Raises:
+            RoundRefused: another task or setting, or a model that the coordinator made up.
+            ExchangeError: no such round, or a model of the wrong length or with wild parameters.
+        """
+        agreement = self.admitted.agreement
+        if told.task != exchange.task_of(agreement, told.round):
+            raise RoundRefused(f"round {told.round} is not for the task {told.task!r}")
+        if told.settings != exchange.order_settings(agreement, told.round):
+            raise RoundRefused(f"the settings of round {told.round} are not those of the agreement")
+        if told.task == "life_table":
+            if told.model:
+                raise RoundRefused("the life table's round carries a model")
+            return
+        theta = exchange.parse_model(agreement, told.model)
+        expected = None if last is None else self._expected(told.round, last)
+        if expected is not None and not np.array_equal(theta, expected):
+            raise RoundRefused(
+                f"the model of round {told.round} does not follow from the signed sum of round {told.round - 1}"
+            )
+
+    def _expected(self, round_number: int, last: Summed) -> NDArray[np.float64] | None:
+        agreement, verified = self.admitted.agreement, last.receipt
+        total = from_ring(np.frombuffer(verified.sum, dtype=_ring(agreement)), agreement.modulus_bits)
+        return exchange.expected_model(
+            agreement, round_number, last.round, last.model, total, sorted(verified.members)
+        )
+
+    def reserve(self, ordered: Ordered, told: RoundOrder, ledger: LedgerStore, clock: Clock) -> str:
+        """Charges the round before anything is computed; says what pays for it.
+
+        Raises:
+            PolicyRefusal: the budget or the cap on aborted rounds is reached.
+        """
+        agreement = self.admitted.agreement
+        session = ordered.after.seat.context.session_id.hex()
+        if agreement.plan is None:
+            ledger.note(
+                study_hash=agreement.hash,
+                study_id=agreement.study.id,
+                session=session,
+                round_number=told.round,
+                text=f"{told.task} released without noise (mode none)",
+            )
+            return "nothing: mode none"
+        release = self._release(told)
+        entries = ledger.entries()
+        if (agreement.hash, session, told.round) not in fold(entries):
+            check_round(self.policy, self.admitted.terms, entries, release, clock.now())
+        ledger.reserve(
+            study_hash=agreement.hash,
+            study_id=agreement.study.id,
+            session=session,
+            round_number=told.round,
+            release=release,
+        )
+        return f"ledger entry {release.name}, noise multiplier {release.noise_multiplier:.3g}"
+
+    def spend(self, ordered: Ordered, told: RoundOrder, ledger: LedgerStore) -> None:
+        """Marks the round as about to leave."""
+        if self.admitted.agreement.plan is not None:
+            ledger.spend(
+                study_hash=self.admitted.agreement.hash,
+                session=ordered.after.seat.context.session_id.hex(),
+                round_number=told.round,
+            )
+
+    def vector(self, told: RoundOrder) -> Ring:
+        """The ring vector of a round, (dim,)."""
+        agreement = self.admitted.agreement
+        if told.task == "life_table":
+            counts = self.training.run(told.task, np.zeros(agreement.parameters), 1)
+            return exchange.count_vector(agreement, self.me, np.rint(counts).astype(np.int64))
+        theta = exchange.parse_model(agreement, told.model)
+        training_round = told.round - int(agreement.training.life_table)
+        return exchange.update_vector(
+            agreement, self.me, theta, self.training.run(told.task, theta, training_round)
+        )
+
+    def note_abort(self, abort: Abort, state: HospitalState, ledger: LedgerStore) -> None:
+        """Records that a reserved round came to nothing; it stays charged."""
+        if isinstance(state, Advertised):
+            return
+        agreement = self.admitted.agreement
+        session = (state.seat if not hasattr(state, "after") else state.after.seat).context.session_id.hex()
+        open_round = fold(ledger.entries()).get((agreement.hash, session, abort.round))
+        if open_round is not None and open_round.kind != "ABORT":
+            ledger.abort(
+                study_hash=agreement.hash,
+                study_id=agreement.study.id,
+                session=session,
+                round_number=abort.round,
+                reason=abort.reason,
+            )
+
+    def _release(self, told: RoundOrder) -> Release:
+        plan = self.admitted.agreement.plan
+        assert plan is not None
+        release = plan.release(told.task)
+        return (
+            release if told.task == "life_table" else release.split(self.admitted.agreement.training.rounds)
+        )
+
+
+def _ring(agreement: Agreement) -> np.dtype[np.unsignedinteger]:
+    return np.dtype("<u4") if agreement.modulus_bits == 32 else np.dtype("<u8")
