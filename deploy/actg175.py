@@ -30,7 +30,7 @@ HELD_OUT = 0.2
 SEED = 175
 
 
-class DemoDataMissing(Exception):  # noqa: N818
+class DemoDataMissing(Exception):
     """The lifelines package, which carries the table, is not installed."""
 
     def __init__(self) -> None:

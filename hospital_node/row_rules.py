@@ -81,7 +81,7 @@ def _rules(field: Field, fields: Sequence[Field], table: pd.DataFrame, clip_shar
         case ("event",):
             return [
                 _holds(
-                    cells.astype(str).isin(["0", "1", "0.0", "1.0"]),
+                    cells.isin(["0", "1"] if field.type == "category" else [0.0, 1.0]),
                     "has a code other than 0 and 1",
                     "0 is censored and 1 the event; further codes (competing risks) are not built yet",
                 )

@@ -12,17 +12,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import pandas as pd
 
+from hospital_node.cells import parse_cells
 from hospital_node.row_rules import Violation, first_violation
 from privacy.dictionary import Dictionary
 from privacy.field import Field
 from privacy.refusals import nearest
-
-ALWAYS_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
-TRUE_TEXTS = frozenset({"1", "true", "yes", "t", "y"})
-FALSE_TEXTS = frozenset({"0", "false", "no", "f", "n"})
 
 # Outliers are a few; a wrong unit moves most of a column.
 CLIP_SHARE = 0.05
@@ -179,72 +175,17 @@ def _typed(where: str, field: Field, cells: pd.Series) -> pd.Series:
     Raises:
         DataError: a cell that is not of the type, or empty where nothing may be missing.
     """
-    texts = _texts(field, cells)
-    missing = _is_missing(field, texts)
-    if missing.any() and field.missing is None:
+    parsed = parse_cells(field, cells)
+    if parsed.missing and field.missing is None:
         remedy = "fill them, or declare `missing` in the study" if field.is_covariate else "fill them"
-        raise DataError(where, field.name, f"is empty {about(int(missing.sum()))}; {remedy}")
-    typed, wrong = _parsed(field, texts, missing)
-    if wrong.any():
-        raise DataError(where, field.name, _wrong_cells(field, texts[wrong]))
-    return typed
-
-
-def _parsed(field: Field, texts: pd.Series, missing: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """The typed column, and which of its cells are neither missing nor of the type."""
-    if "id" in field.role:
-        return texts.astype(str), missing & False
-    if field.type == "category":
-        labels = pd.Categorical(texts.where(~missing, None), categories=list(field.categories))
-        typed = pd.Series(labels, index=texts.index)
-        return typed, typed.isna() & ~missing
-    if field.type == "bool":
-        lower = texts.str.lower()
-        typed = lower.isin(TRUE_TEXTS).astype(np.float64).mask(missing)
-        return typed, ~(lower.isin(TRUE_TEXTS | FALSE_TEXTS) | missing)
-    typed = pd.to_numeric(texts.mask(missing), errors="coerce").astype(np.float64)
-    wrong = (typed.isna() | np.isinf(typed)) & ~missing
-    if field.type == "int" and not wrong.any():
-        wrong = typed.notna() & (typed != np.floor(typed))
-    return typed, wrong
-
-
-def _texts(field: Field, cells: pd.Series) -> pd.Series:
-    """Cells as trimmed text; numbers stay numbers where a number is declared."""
-    if pd.api.types.is_bool_dtype(cells.dtype):
-        return cells.map({True: "1", False: "0"}).astype(object).where(cells.notna(), "")
-    if pd.api.types.is_numeric_dtype(cells.dtype) and field.is_number:
-        return cells.astype(np.float64)
-    texts = cells.astype(object).where(cells.notna(), "").astype(str).str.strip()
-    if field.is_number:
-        return texts
-    # Software that once saw an empty cell exports 1 as 1.0.
-    whole = texts.str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
-    return texts.where(texts.isin(field.categories), whole)
-
-
-def _is_missing(field: Field, texts: pd.Series) -> pd.Series:
-    codes = set(field.missing.codes) if field.missing is not None else set()
-    numbers = [float(code) for code in codes if _is_number(code)]
-    if pd.api.types.is_numeric_dtype(texts.dtype):
-        return texts.isna() | texts.isin(numbers)
-    missing = texts.str.lower().isin(ALWAYS_MISSING) & ~texts.isin(field.categories)
-    if field.is_number and numbers:
-        missing |= pd.to_numeric(texts, errors="coerce").isin(numbers)
-    return missing | texts.isin(codes)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+        raise DataError(where, field.name, f"is empty {about(parsed.missing)}; {remedy}")
+    if len(parsed.wrong):
+        raise DataError(where, field.name, _wrong_cells(field, parsed.wrong))
+    return parsed.typed
 
 
 def _wrong_cells(field: Field, wrong: pd.Series) -> str:
     rows = about(len(wrong))
-    wrong = wrong.astype(str)
     if field.type == "category":
         return f"has a category that the study does not list {rows}; recode it or mark it as missing"
     if field.type == "bool":

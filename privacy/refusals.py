@@ -23,11 +23,11 @@ class StudyError(Exception):
         self.problem = problem
 
 
-class NotBuilt(StudyError):  # noqa: N818  (a state of the product, named as its users would)
+class NotBuilt(StudyError):
     """The study asks for something that is designed but not built yet."""
 
 
-class RefusedModel(StudyError):  # noqa: N818
+class RefusedModel(StudyError):
     """The study asks for a model that cannot be trained under differential privacy."""
 
     exit_code: ClassVar[int] = 1

@@ -146,6 +146,12 @@ def test_few_outliers_count_as_the_bound_and_a_wrong_unit_is_refused(tmp_path: P
     assert "check the unit" in str(refuse(write_csv(months, tmp_path)))
 
 
+def test_dates_of_a_parquet_file_are_no_numbers(tmp_path: Path) -> None:
+    frame = table().assign(days=pd.Timestamp("1973-02-19"))
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert "has a date where a number is declared" in str(refuse(tmp_path / "a.parquet"))
+
+
 HEADERS: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = [
     (lambda f: f.drop(columns="age"), "column 'age' is missing; add it"),
     (lambda f: f.rename(columns={"age": "Age"}), "column 'age' is missing (is it 'Age'?)"),
