@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 from secagg import identity
+from secagg.context import label
 from secagg.errors import TooFewSurvivors, WrongStep
 from secagg.pairs import RoundFrame
 from secagg.params import SecAggParams
@@ -31,8 +32,9 @@ def set_hash(frame: RoundFrame, data: bytes) -> bytes:
 
 
 def header_hash(frame: RoundFrame, body: bytes) -> bytes:
-    """SHA-256 of a header's bytes."""
-    return hashlib.sha256(frame.label("header-hash") + body).digest()
+    """SHA-256 of a header's bytes; who was told which order stays out, the header itself says it."""
+    tag = label(frame.context, "header-hash", key_list=frame.participants.hash)
+    return hashlib.sha256(tag + body).digest()
 
 
 def header_label(frame: RoundFrame, header: UploadHeader) -> bytes:

@@ -1,4 +1,3 @@
-# ruff: noqa: N818  (the names say what happened; a suffix on each would say nothing more)
 """Everything that secure aggregation refuses, by type.
 
 `ProtocolError.culprit` names the party whose message cannot be explained by an honest party and a lossy network. It is

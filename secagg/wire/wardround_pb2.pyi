@@ -371,34 +371,21 @@ class StoredSecret(_message.Message):
     def __init__(self, hospital: _Optional[str] = ..., secret: _Optional[bytes] = ...) -> None: ...
 
 class StoredReady(_message.Message):
-    __slots__ = ("key_list_hash", "first_round", "keys", "chains", "chain_round", "highest_round", "receipt_round", "receipt_hash")
+    __slots__ = ("key_list_hash", "first_round", "keys", "chains", "chain_round")
     KEY_LIST_HASH_FIELD_NUMBER: _ClassVar[int]
     FIRST_ROUND_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
     CHAINS_FIELD_NUMBER: _ClassVar[int]
     CHAIN_ROUND_FIELD_NUMBER: _ClassVar[int]
-    HIGHEST_ROUND_FIELD_NUMBER: _ClassVar[int]
-    RECEIPT_ROUND_FIELD_NUMBER: _ClassVar[int]
-    RECEIPT_HASH_FIELD_NUMBER: _ClassVar[int]
     key_list_hash: bytes
     first_round: int
     keys: _containers.RepeatedCompositeFieldContainer[StoredSecret]
     chains: _containers.RepeatedCompositeFieldContainer[StoredSecret]
     chain_round: int
-    highest_round: int
-    receipt_round: int
-    receipt_hash: bytes
-    def __init__(self, key_list_hash: _Optional[bytes] = ..., first_round: _Optional[int] = ..., keys: _Optional[_Iterable[_Union[StoredSecret, _Mapping]]] = ..., chains: _Optional[_Iterable[_Union[StoredSecret, _Mapping]]] = ..., chain_round: _Optional[int] = ..., highest_round: _Optional[int] = ..., receipt_round: _Optional[int] = ..., receipt_hash: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, key_list_hash: _Optional[bytes] = ..., first_round: _Optional[int] = ..., keys: _Optional[_Iterable[_Union[StoredSecret, _Mapping]]] = ..., chains: _Optional[_Iterable[_Union[StoredSecret, _Mapping]]] = ..., chain_round: _Optional[int] = ...) -> None: ...
 
-class StoredState(_message.Message):
-    __slots__ = ("kind", "seat", "session_key", "highest_round", "receipt_round", "receipt_hash", "ready", "round", "order_hash", "mask_seeds", "seal_out", "seal_in", "own_header_hash", "agreed_set", "shares")
-    KIND_FIELD_NUMBER: _ClassVar[int]
-    SEAT_FIELD_NUMBER: _ClassVar[int]
-    SESSION_KEY_FIELD_NUMBER: _ClassVar[int]
-    HIGHEST_ROUND_FIELD_NUMBER: _ClassVar[int]
-    RECEIPT_ROUND_FIELD_NUMBER: _ClassVar[int]
-    RECEIPT_HASH_FIELD_NUMBER: _ClassVar[int]
-    READY_FIELD_NUMBER: _ClassVar[int]
+class StoredRound(_message.Message):
+    __slots__ = ("round", "order_hash", "mask_seeds", "seal_out", "seal_in", "own_header_hash", "agreed_set", "shares")
     ROUND_FIELD_NUMBER: _ClassVar[int]
     ORDER_HASH_FIELD_NUMBER: _ClassVar[int]
     MASK_SEEDS_FIELD_NUMBER: _ClassVar[int]
@@ -407,13 +394,6 @@ class StoredState(_message.Message):
     OWN_HEADER_HASH_FIELD_NUMBER: _ClassVar[int]
     AGREED_SET_FIELD_NUMBER: _ClassVar[int]
     SHARES_FIELD_NUMBER: _ClassVar[int]
-    kind: str
-    seat: StoredSeat
-    session_key: bytes
-    highest_round: int
-    receipt_round: int
-    receipt_hash: bytes
-    ready: StoredReady
     round: int
     order_hash: bytes
     mask_seeds: _containers.RepeatedCompositeFieldContainer[StoredSecret]
@@ -422,4 +402,24 @@ class StoredState(_message.Message):
     own_header_hash: bytes
     agreed_set: bytes
     shares: _containers.RepeatedCompositeFieldContainer[OpenedShare]
-    def __init__(self, kind: _Optional[str] = ..., seat: _Optional[_Union[StoredSeat, _Mapping]] = ..., session_key: _Optional[bytes] = ..., highest_round: _Optional[int] = ..., receipt_round: _Optional[int] = ..., receipt_hash: _Optional[bytes] = ..., ready: _Optional[_Union[StoredReady, _Mapping]] = ..., round: _Optional[int] = ..., order_hash: _Optional[bytes] = ..., mask_seeds: _Optional[_Iterable[_Union[StoredSecret, _Mapping]]] = ..., seal_out: _Optional[_Iterable[_Union[StoredSecret, _Mapping]]] = ..., seal_in: _Optional[_Iterable[_Union[StoredSecret, _Mapping]]] = ..., own_header_hash: _Optional[bytes] = ..., agreed_set: _Optional[bytes] = ..., shares: _Optional[_Iterable[_Union[OpenedShare, _Mapping]]] = ...) -> None: ...
+    def __init__(self, round: _Optional[int] = ..., order_hash: _Optional[bytes] = ..., mask_seeds: _Optional[_Iterable[_Union[StoredSecret, _Mapping]]] = ..., seal_out: _Optional[_Iterable[_Union[StoredSecret, _Mapping]]] = ..., seal_in: _Optional[_Iterable[_Union[StoredSecret, _Mapping]]] = ..., own_header_hash: _Optional[bytes] = ..., agreed_set: _Optional[bytes] = ..., shares: _Optional[_Iterable[_Union[OpenedShare, _Mapping]]] = ...) -> None: ...
+
+class StoredState(_message.Message):
+    __slots__ = ("kind", "seat", "highest_round", "receipt_round", "receipt_hash", "session_key", "ready", "round")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SEAT_FIELD_NUMBER: _ClassVar[int]
+    HIGHEST_ROUND_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_ROUND_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_HASH_FIELD_NUMBER: _ClassVar[int]
+    SESSION_KEY_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    seat: StoredSeat
+    highest_round: int
+    receipt_round: int
+    receipt_hash: bytes
+    session_key: bytes
+    ready: _containers.RepeatedCompositeFieldContainer[StoredReady]
+    round: _containers.RepeatedCompositeFieldContainer[StoredRound]
+    def __init__(self, kind: _Optional[str] = ..., seat: _Optional[_Union[StoredSeat, _Mapping]] = ..., highest_round: _Optional[int] = ..., receipt_round: _Optional[int] = ..., receipt_hash: _Optional[bytes] = ..., session_key: _Optional[bytes] = ..., ready: _Optional[_Iterable[_Union[StoredReady, _Mapping]]] = ..., round: _Optional[_Iterable[_Union[StoredRound, _Mapping]]] = ...) -> None: ...

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from secagg import coordinator as co
 from secagg import hospital as ho
 from secagg import identity
+from secagg.agreed_set import header_hash, header_label
 from secagg.context import Context
 from secagg.masks import Ring
+from secagg.pairs import RoundFrame
 from secagg.params import SecAggParams, default_threshold
 from secagg.receipt import VerifiedReceipt
 from secagg.roster import Member, Roster
 from secagg.secret import SecretBytes
+from secagg.wire import codec
+from secagg.wire.records import AgreedSet, AgreeRequest, Deposit, Seals, SetMember, Signed, UploadHeader
 
 STUDY = hashlib.sha256(b"study").digest()
 
@@ -33,7 +37,9 @@ def make_roster(names: Collection[str]) -> Roster:
     def member(name: str, role: str) -> Member:
         return Member(name, role, identity.public_key(key_of(name)), entropy("certificate", name))  # type: ignore[arg-type]
 
-    return Roster(1, tuple(member(name, "hospital") for name in sorted(names)), member("coordinator", "coordinator"))
+    return Roster(
+        1, tuple(member(name, "hospital") for name in sorted(names)), member("coordinator", "coordinator")
+    )
 
 
 def names(n: int) -> tuple[str, ...]:
@@ -85,7 +91,9 @@ class Consortium:
         seed = entropy("session key", name, self.session_number)
         return ho.advertise(key_of(name), self.params, self.roster, self.context, name, seed)
 
-    def order(self, round_number: int, hospitals: Collection[str], model: bytes = b"m", previous: bytes = b"") -> co.Uploading:
+    def order(
+        self, round_number: int, hospitals: Collection[str], model: bytes = b"m", previous: bytes = b""
+    ) -> co.Uploading:
         uploading, message = co.start_round(self.session, round_number, "train", model, b"settings", previous)
         self.messages.append(message)
         for name in hospitals:
@@ -96,7 +104,9 @@ class Consortium:
         state = self.hospitals[name]
         assert isinstance(state, ho.Ordered)
         self.vectors[name] = vector_of(name, state.frame.round, self.params)
-        self.hospitals[name], messages = ho.upload(state, self.vectors[name], entropy("upload", name, state.frame.round))
+        self.hospitals[name], messages = ho.upload(
+            state, self.vectors[name], entropy("upload", name, state.frame.round)
+        )
         self.uploads[name] = messages
         self.messages += [messages.header, messages.seals]
         return messages
@@ -116,13 +126,17 @@ class Consortium:
         self.messages += [request, answer]
         return answer
 
-    def agree_all(self, agreeing: co.Agreeing, requests: Mapping[str, bytes], silent: Collection[str] = ()) -> co.Agreeing:
+    def agree_all(
+        self, agreeing: co.Agreeing, requests: Mapping[str, bytes], silent: Collection[str] = ()
+    ) -> co.Agreeing:
         for name, request in requests.items():
             if name not in silent:
                 agreeing = co.add_agreement(agreeing, name, self.agree(name, request))
         return agreeing
 
-    def open_all(self, opening: co.Opening, requests: Mapping[str, bytes], silent: Collection[str] = ()) -> co.Opening:
+    def open_all(
+        self, opening: co.Opening, requests: Mapping[str, bytes], silent: Collection[str] = ()
+    ) -> co.Opening:
         for name, request in requests.items():
             if name not in silent:
                 self.hospitals[name], shares = ho.open_shares(self.hospitals[name], request)  # type: ignore[arg-type]
@@ -163,6 +177,45 @@ class Consortium:
         return verified
 
 
-def consortium(n: int = 4, colluding: int = 1, dim: int = 50, modulus_bits: int = 32, **kwargs: object) -> Consortium:
+def consortium(
+    n: int = 4, colluding: int = 1, dim: int = 50, modulus_bits: int = 32, **kwargs: object
+) -> Consortium:
     params = SecAggParams(n, colluding, default_threshold(n, colluding), modulus_bits, dim)
     return Consortium(params, **kwargs)  # type: ignore[arg-type]
+
+
+def take_unchecked(uploading: co.Uploading, name: str, sent: ho.UploadMessages) -> co.Uploading:
+    """What a malicious coordinator does with an upload: it keeps it without any check."""
+    signed = codec.unpack("upload_header", Signed, sent.header)
+    header = codec.decode(UploadHeader, signed.body)
+    seals = codec.unpack("seals", Seals, sent.seals)
+    digest = header_hash(uploading.frame, signed.body)
+    new = co.Upload(signed, header, digest, {seal.receiver: seal for seal in seals.seals})
+    return replace(uploading, uploads={**uploading.uploads, name: new})
+
+
+def craft_request(uploading: co.Uploading, members: Collection[str], receiver: str) -> bytes:
+    """An agree request for any set, as a malicious coordinator would make it."""
+    chosen = {name: uploading.uploads[name] for name in sorted(members)}
+    agreed = AgreedSet(
+        uploading.frame.round,
+        uploading.frame.order_hash,
+        tuple(SetMember(name, upload.header_hash) for name, upload in chosen.items()),
+    )
+    deposits = []
+    for upload in chosen.values():
+        seal = upload.seals.get(receiver)
+        deposits.append(Deposit(upload.signed, seal.nonce if seal else b"", seal.ciphertext if seal else b""))
+    return codec.pack("agree_request", AgreeRequest(codec.encode(agreed), tuple(deposits)))
+
+
+def resign_header(frame: RoundFrame, name: str, header: UploadHeader) -> bytes:
+    """The message of a header that its own hospital signs: what a malicious hospital can make."""
+    body = codec.encode(header)
+    return codec.pack(
+        "upload_header", Signed(body, identity.sign(key_of(name), header_label(frame, header), body))
+    )
+
+
+def header_of(sent: ho.UploadMessages) -> UploadHeader:
+    return codec.decode(UploadHeader, codec.unpack("upload_header", Signed, sent.header).body)

@@ -1,0 +1,122 @@
+"""A hospital that crashes and restarts at any arrow sends the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from secagg import coordinator as co
+from secagg import hospital as ho
+from secagg.errors import ParameterError, SecAggError, WireError
+from secagg.state_codec import decode_state, encode_state
+from tests.unit.secagg.rounds import Consortium, consortium, entropy, key_of, vector_of
+
+NAME = "h001"
+
+
+def restarted(state: ho.HospitalState, name: str = NAME) -> ho.HospitalState:
+    data = encode_state(state)
+    again = decode_state(data, key_of(name))
+    assert again == state
+    assert encode_state(again) == data
+    return again
+
+
+def states_of_a_round() -> tuple[Consortium, list[ho.HospitalState], list[bytes]]:
+    """All states of one hospital through a round with a drop-out, and what it sent, restarting at every arrow."""
+    c = consortium(5)
+    sent: list[bytes] = []
+    state: ho.HospitalState
+    state, advert = c.advertise(NAME)
+    states, sent = [state], [advert]
+    state = restarted(ho.accept_key_list(restarted(state), c.key_list))  # type: ignore[arg-type]
+    states.append(state)
+    uploading, order = co.start_round(c.session, 1, "train", b"m", b"settings")
+    for name in c.hospitals:
+        c.hospitals[name], _ = ho.accept_order(c.hospitals[name], order)  # type: ignore[arg-type]
+    state, _ = ho.accept_order(restarted(state), order)  # type: ignore[arg-type]
+    states.append(state)
+    for name in ("h000", "h002", "h003"):
+        c.make_upload(name)
+        uploading = c.deliver_upload(uploading, name)
+    state, messages = ho.upload(restarted(state), vector_of(NAME, 1, c.params), entropy("upload", NAME))  # type: ignore[arg-type]
+    states.append(state)
+    sent += [messages.header, messages.seals, messages.vector]
+    digest = hashlib.sha256(messages.vector).digest()
+    agreeing, requests = co.propose(co.add_upload(uploading, NAME, messages.header, messages.seals, digest))
+    for name in ("h000", "h002", "h003"):
+        agreeing = co.add_agreement(agreeing, name, c.agree(name, requests[name]))
+    state, answer = ho.agree(restarted(state), requests[NAME])  # type: ignore[arg-type]
+    states.append(state)
+    sent.append(answer)
+    opening, asked = co.request_open(co.add_agreement(agreeing, NAME, answer))
+    opened, shares = ho.open_shares(restarted(state), asked[NAME])  # type: ignore[arg-type]
+    states.append(opened)
+    sent.append(shares)
+    restarted(opened)
+    assert co.add_shares(opening, NAME, shares).bad_shares == ()
+    return c, states, sent
+
+
+def test_restart_at_every_arrow_gives_the_same_bytes() -> None:
+    _, states, sent = states_of_a_round()
+    assert [type(state).__name__ for state in states] == [
+        "Advertised",
+        "Ready",
+        "Ordered",
+        "Uploaded",
+        "Agreed",
+        "Opened",
+    ]
+    _, again, sent_again = states_of_a_round()
+    assert states == again
+    assert sent == sent_again
+
+
+def test_bytes_of_a_state_hold_no_identity_key() -> None:
+    _, states, _ = states_of_a_round()
+    for state in states:
+        assert key_of(NAME).reveal() not in encode_state(state)
+
+
+def test_secrets_of_a_round_are_gone_after_it() -> None:
+    """Secrets kept after the round: neither mask seeds, seal keys nor shares outlive it, nor the ratchet's past."""
+    _, states, _ = states_of_a_round()
+    ordered, uploaded, agreed, opened = states[2:]
+    assert isinstance(ordered, ho.Ordered)
+    assert isinstance(uploaded, ho.Uploaded)
+    assert isinstance(agreed, ho.Agreed)
+    assert isinstance(opened, ho.Opened)
+    used = [
+        s.reveal()
+        for secrets in ordered.secrets.values()
+        for s in (secrets.mask_seed, secrets.seal_in, secrets.seal_out)
+    ]
+    used += [held.share.reveal() for held in agreed.shares.values()]
+    used += [chain.reveal() for chain in states[1].chains.values()]  # type: ignore[union-attr]
+    for closed in (opened, ho.close_round(opened), ho.close_round(agreed), ho.close_round(ordered)):
+        data = encode_state(closed)
+        assert not any(secret in data for secret in used)
+
+
+def test_state_of_another_identity_is_refused() -> None:
+    _, states, _ = states_of_a_round()
+    with pytest.raises(ParameterError):
+        decode_state(encode_state(states[0]), key_of("h000"))
+
+
+def test_damaged_state_is_refused_without_a_crash() -> None:
+    _, states, _ = states_of_a_round()
+    for state in states:
+        data = encode_state(state)
+        for cut in range(0, len(data), 37):
+            with pytest.raises(WireError):
+                decode_state(data[:cut], key_of(NAME))
+        for position in range(0, len(data), 41):
+            changed = bytearray(data)
+            changed[position] ^= 0x80
+            try:
+                decode_state(bytes(changed), key_of(NAME))
+            except SecAggError:
+                continue
