@@ -1,5 +1,7 @@
 """The ledger's chain, its rules, and what counts as charged."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -167,6 +169,21 @@ def test_a_cut_or_spliced_export_is_noticed() -> None:
         read_export(b"".join((*lines[:-1], shorter[-1])), PUBLIC)
     with pytest.raises(LedgerBroken, match="another chain"):
         read_export(b"".join((*lines[:3], lines[-1])), PUBLIC)
+
+
+@pytest.mark.threat("FL-35", control="C-LOG")
+def test_a_signature_spelled_in_another_way_is_noticed() -> None:
+    shouted = replace(ENTRIES[0], signature=ENTRIES[0].signature.upper())
+    with pytest.raises(LedgerBroken, match="spells"):
+        verify_chain((shouted,), PUBLIC)
+
+
+def test_the_pure_ledger_loads_no_database_and_no_accountant() -> None:
+    code = (
+        "import sys, privacy.ledger_export; print({'sqlite3', 'dp_accounting', 'opendp'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert run.stdout == "set()\n"
 
 
 def test_errors_name_no_library_and_no_value() -> None:
