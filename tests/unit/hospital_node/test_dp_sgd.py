@@ -149,6 +149,13 @@ def test_the_denominator_is_the_declared_size_never_the_count() -> None:
     np.testing.assert_allclose(steps[0], sgd.learning_rate * expected, atol=1e-9)
 
 
+def test_no_parameter_leaves_its_public_bound() -> None:
+    wild = TRAINING.model_copy(update={"optimizer": "sgd", "learning_rate": 1e6})
+    result = trained(follow_up(80), training=wild, plan=PLAN, entropy=OsEntropy())
+    assert (np.abs(result) == TRAINING.parameter_clip).any()
+    assert (np.abs(result) <= TRAINING.parameter_clip).all()
+
+
 def test_without_a_plan_the_gradient_is_exact_and_whole() -> None:
     none = TRAINING.model_copy(update={"optimizer": "sgd", "local_steps": 1, "recipe": "full_batch"})
     patients = follow_up(80)
