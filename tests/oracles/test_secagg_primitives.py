@@ -64,6 +64,7 @@ def test_hkdf_rfc_5869_appendix_a() -> None:
     assert kdf.extract_and_expand(SecretBytes(b"\x0b" * 22), b"", 42) == secret(expected)
 
 
+@pytest.mark.threat("FL-12", control="C-KDF")
 def test_mask_generator_sp_800_38a_f_5_1() -> None:
     """CTR-AES128.Encrypt: the output blocks are what is added to a vector."""
     seed = secret("2b7e151628aed2a6abf7158809cf4f3c" + "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff")

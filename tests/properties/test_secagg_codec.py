@@ -91,6 +91,7 @@ def test_changed_bytes_never_crash(record: Any, data: st.DataObject) -> None:
     accept_or_refuse(record, bytes(encoded) + data.draw(st.binary(max_size=3)))
 
 
+@pytest.mark.threat("FL-19", control="C-LIMITS")
 @given(st.binary(max_size=200))
 @settings(deadline=None, max_examples=300)
 def test_any_bytes_never_crash(data: bytes) -> None:

@@ -43,6 +43,7 @@ def silences(draw: Any) -> tuple[SecAggParams, dict[str, frozenset[str]]]:
     return params, {step: draw(everybody) for step in ("no_upload", "no_agree", "no_open")}
 
 
+@pytest.mark.threat("FL-03", control="C-COHORT")
 @given(silences())
 @QUICK
 def test_exact_sum_or_too_few(case: tuple[SecAggParams, dict[str, frozenset[str]]]) -> None:

@@ -21,6 +21,7 @@ from secagg.errors import (
     TooFewSurvivors,
     WrongStep,
 )
+from secagg.state_codec import decode_state, encode_state
 from secagg.wire import codec
 from secagg.wire.records import Agreement, AgreeRequest, Signed
 from tests.unit.secagg.rounds import (
@@ -29,6 +30,7 @@ from tests.unit.secagg.rounds import (
     craft_request,
     exact_sum,
     header_of,
+    key_of,
     resign_header,
     take_unchecked,
 )
@@ -51,6 +53,7 @@ def asking(c: Consortium, name: str, request: bytes) -> Callable[[], tuple[ho.Ag
     return lambda: ho.agree(state, request)
 
 
+@pytest.mark.threat("FL-03", control="C-COHORT")
 def test_cohort_below_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
     c, uploading = uploaded()
     attack = asking(c, "h000", craft_request(uploading, ALL[:2], "h000"))
@@ -63,6 +66,7 @@ def test_cohort_below_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
     assert agreed.shares.keys() == {"h000", "h001"}
 
 
+@pytest.mark.threat("FL-03", control="C-COHORT")
 def test_cohort_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     c, uploading = uploaded()
     attack = asking(c, "h000", craft_request(uploading, ALL[:1], "h000"))
@@ -84,6 +88,7 @@ def test_set_without_the_signer(monkeypatch: pytest.MonkeyPatch) -> None:
         attack()
 
 
+@pytest.mark.threat("FL-08", control="C-ONESHARE")
 def test_agreed_sets_only_shrink_and_both_share_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     c, uploading = uploaded()
     c.agree("h000", craft_request(uploading, ALL[:3], "h000"))
@@ -97,6 +102,7 @@ def test_agreed_sets_only_shrink_and_both_share_kinds(monkeypatch: pytest.Monkey
         attack()
 
 
+@pytest.mark.threat("FL-08", control="C-ONESHARE")
 def test_both_share_kinds_at_open(monkeypatch: pytest.MonkeyPatch) -> None:
     """A state that wrongly kept the share of a dropped peer does not give it."""
     c, uploading = uploaded()
@@ -116,6 +122,7 @@ def test_both_share_kinds_at_open(monkeypatch: pytest.MonkeyPatch) -> None:
     ho.open_shares(kept, asked["h000"])
 
 
+@pytest.mark.threat("FL-09", control="C-MODELBIND")
 def test_order_mismatch_names_the_hospital(monkeypatch: pytest.MonkeyPatch) -> None:
     """Model inconsistency (Pasquini et al. 2022): one hospital is given another model than the others."""
     c = consortium()
@@ -137,6 +144,7 @@ def test_order_mismatch_names_the_hospital(monkeypatch: pytest.MonkeyPatch) -> N
         attack()
 
 
+@pytest.mark.threat("FL-09", control="C-MODELBIND")
 def test_other_settings_are_another_order() -> None:
     c = consortium()
     one, _ = co.start_round(c.session, 1, "train", b"m", b"rate=0.1")
@@ -233,6 +241,7 @@ def test_tampered_seal_blames_nobody() -> None:
     assert (caught.value.dealer, caught.value.culprit) == ("h001", None)
 
 
+@pytest.mark.threat("FL-11", control="C-FRESH")
 def test_seal_of_another_pair_does_not_open() -> None:
     """A label with something that the sealing lacks: a seal fits one sender, receiver, round and order only."""
     c, uploading = uploaded()
@@ -270,6 +279,16 @@ def test_late_upload_of_a_dropped_hospital() -> None:
     late = take_unchecked(uploading, "h003", c.make_upload("h003"))
     with pytest.raises(BothShareKinds):
         asking(c, "h000", craft_request(late, ALL, "h000"))()
+
+
+@pytest.mark.threat("FL-08", control="C-ONESHARE")
+def test_restart_between_two_requests_does_not_forget_the_set() -> None:
+    """The hospital crashes after it agreed; from its journal it still refuses the larger set."""
+    c, uploading = uploaded()
+    c.agree("h000", craft_request(uploading, ALL[:3], "h000"))
+    c.hospitals["h000"] = decode_state(encode_state(c.hospitals["h000"]), key_of("h000"))
+    with pytest.raises(BothShareKinds):
+        asking(c, "h000", craft_request(uploading, ALL, "h000"))()
 
 
 def test_same_request_gives_the_same_answer() -> None:

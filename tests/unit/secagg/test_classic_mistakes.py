@@ -114,6 +114,7 @@ def test_weights_and_metrics_ride_inside_the_masked_vector() -> None:
     }
 
 
+@pytest.mark.threat("FL-12", control="C-KDF")
 def test_domain_separation_between_uses_of_one_key() -> None:
     """Mask seed, both seal keys and the ratchet of one pair differ, and differ from those of every other pair and round."""
     c = consortium(5)
@@ -138,6 +139,7 @@ def test_both_ends_of_a_pair_agree_on_its_secrets() -> None:
     assert one.secrets["h002"].seal_out == other.secrets["h000"].seal_in
 
 
+@pytest.mark.threat("FL-12", control="C-KDF")
 def test_masks_are_not_reused_across_rounds() -> None:
     """The same vector, entropy and order text in two rounds give unrelated uploads."""
     c = consortium()
@@ -205,6 +207,7 @@ def test_no_secret_in_error_messages() -> None:
     assert not any(secret.hex() in joined or repr(secret)[2:-1] in joined for secret in secrets)
 
 
+@pytest.mark.threat("FL-01", control="C-SECAGG")
 def test_mask_hides_the_vector() -> None:
     """A sanity check on the upload of zeros: no coordinate shows through and both halves of the ring occur."""
     c = consortium(dim=4000)

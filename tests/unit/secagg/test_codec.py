@@ -97,6 +97,7 @@ def test_missing_part_is_refused() -> None:
         codec.decode(records.Receipt, b"")
 
 
+@pytest.mark.threat("FL-19", control="C-LIMITS")
 def test_length_is_bounded_before_parsing() -> None:
     with pytest.raises(WireError, match="exceed"):
         codec.decode(AgreedSet, bytes(1000), max_bytes=999)

@@ -36,6 +36,7 @@ def test_default_threshold(n: int, colluding: int, threshold: int) -> None:
     assert default_threshold(n, colluding) == threshold
 
 
+@pytest.mark.threat("FL-14", control="C-THRESH")
 def test_exactly_the_admissible_parameters_are_accepted() -> None:
     for n, colluding, threshold in product(range(1, 8), range(8), range(9)):
         admissible = (

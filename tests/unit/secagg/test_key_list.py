@@ -37,6 +37,7 @@ def key_in(signed: Signed) -> bytes:
     return codec.decode(Advert, signed.body).key
 
 
+@pytest.mark.threat("FL-06", control="C-PKI")
 def test_unsigned_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     c = consortium()
     state, _ = c.advertise("h000")
@@ -49,6 +50,7 @@ def test_unsigned_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(ho.accept_key_list(state, key_list(c, adverts)), ho.Ready)
 
 
+@pytest.mark.threat("FL-06", control="C-PKI")
 def test_swapped_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The coordinator puts a key of its own in a hospital's place, to sit between two hospitals."""
     c = consortium()
@@ -62,6 +64,7 @@ def test_swapped_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ho.accept_key_list(state, key_list(c, adverts)).participants.keys["h002"] == forged
 
 
+@pytest.mark.threat("FL-06", control="C-PKI")
 def test_copied_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     c = consortium()
     state, _ = c.advertise("h000")

@@ -8,7 +8,7 @@ from typing import get_type_hints
 import numpy as np
 import pytest
 
-from secagg import agreed_set, identity, sealing
+from secagg import agreed_set, identity, sealing, shamir
 from secagg import coordinator as co
 from secagg import hospital as ho
 from secagg.errors import (
@@ -51,6 +51,7 @@ def request_with(agreeing: co.Agreeing, signers: list[str], round_number: int = 
     return codec.pack("open_request", OpenRequest(round_number, signatures))
 
 
+@pytest.mark.threat("FL-07", control="C-CONSIST")
 def test_fewer_signatures_than_the_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
     c, agreeing = agreed()
     request = request_with(agreeing, ["h000", "h001"])
@@ -77,6 +78,7 @@ def test_signature_of_a_hospital_outside_the_set() -> None:
         ho.open_shares(state_of(c, "h000"), request_with(agreeing, ["h001", "h002", "h003"]))
 
 
+@pytest.mark.threat("FL-07", control="C-CONSIST")
 def test_forged_signature_is_refused() -> None:
     c, agreeing = agreed()
     agreeing = replace(agreeing, signatures={**agreeing.signatures, "h001": bytes(64)})
@@ -85,6 +87,7 @@ def test_forged_signature_is_refused() -> None:
     assert caught.value.culprit == "h001"
 
 
+@pytest.mark.threat("FL-07", control="C-CONSIST")
 def test_opening_an_earlier_signed_set_is_refused() -> None:
     """Signatures on the larger set do not open the smaller one that was agreed to last."""
     c, agreeing = agreed()
@@ -246,3 +249,26 @@ def test_vectors_must_be_those_of_the_members() -> None:
     opening = c.open_all(*co.request_open(agreeing))
     with pytest.raises(ParameterError):
         co.unmask(opening, c.masked(["h000", "h001"]))
+
+
+@pytest.mark.threat("FL-14", control="C-THRESH")
+@pytest.mark.parametrize(("n", "colluding"), [(3, 1), (4, 1), (5, 1), (5, 2), (7, 3)])
+def test_coordinator_and_its_colluders_cannot_unmask_one_hospital(n: int, colluding: int) -> None:
+    """All that T hospitals hold of an honest dealer's self-mask is T shares; a threshold is needed."""
+    c = consortium(n, colluding)
+    agreeing, requests = co.propose(c.upload_all(c.order(1, c.hospitals), c.roster.ids))
+    c.agree_all(agreeing, requests)
+    honest, *others = c.roster.ids
+    commitment = agreeing.uploading.uploads[honest].header.seed_commitment
+
+    def opens(holders: list[str]) -> bool:
+        shares = {
+            c.roster.position(name): state_of(c, name).shares[honest].share.reveal() for name in holders
+        }
+        seed = shamir.reconstruct(shares).to_bytes(32, "big")
+        return sealing.commit_to_seed(agreeing.uploading.frame, honest, seed) == commitment
+
+    assert colluding < c.params.threshold
+    assert not opens(others[:colluding])
+    assert not opens([honest, *others][: c.params.threshold - 1])
+    assert opens([honest, *others][: c.params.threshold])

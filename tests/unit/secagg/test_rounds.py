@@ -44,6 +44,7 @@ def ready(c: Consortium, name: str) -> ho.Ready:
     return state
 
 
+@pytest.mark.threat("FL-01", control="C-SECAGG")
 @pytest.mark.parametrize("modulus_bits", [32, 64])
 @pytest.mark.parametrize("step", ["nobody", "no_upload", "no_agree", "no_open"])
 def test_exact_sum_over_the_survivors(step: str, modulus_bits: int) -> None:
@@ -259,6 +260,7 @@ def test_receipt_that_contradicts_the_round() -> None:
     assert opening.members == c.roster.ids
 
 
+@pytest.mark.threat("FL-11", control="C-FRESH")
 def test_replay_of_every_message_in_a_later_round() -> None:
     """No message of round 1, its receipt included, is accepted in any phase of round 2, by either side."""
     c = consortium(5)
