@@ -34,7 +34,7 @@ DISCRETIZATION_EPSILON = 1e-12
 # Widths of the PLD grid by the size of the Renyi epsilon, and for mixtures, whose losses take longer to tabulate.
 # Fixed numbers: two parties that account the same releases must use the same grid.
 # Entries: largest Renyi epsilon, width, width when a mixture is among the releases.
-INTERVALS = ((5.0, 2e-4, 1e-3), (30.0, 1e-3, 1e-3), (200.0, 2e-3, 4e-3), (inf, 1e-2, 1e-2))
+INTERVALS = ((5.0, 2e-4, 1e-3), (30.0, 1e-3, 2e-3), (200.0, 2e-3, 4e-3), (inf, 1e-2, 1e-2))
 
 # Below order 2 the library's fractional series does not always converge.
 RDP_ORDERS = tuple(order / 10 for order in range(20, 110)) + tuple(

@@ -9,7 +9,7 @@ Kind = Literal["dp", "none"]
 Adjacency = Literal["add/remove", "replace"]
 
 
-class NoGuarantee(Exception):  # noqa: N818  (it names what there is not)
+class NoGuarantee(Exception):
     """A number was asked of a guarantee that has none."""
 
     def __init__(self, reason: str) -> None:
@@ -18,7 +18,7 @@ class NoGuarantee(Exception):  # noqa: N818  (it names what there is not)
         self.reason = reason
 
 
-class GuaranteeMismatch(Exception):  # noqa: N818
+class GuaranteeMismatch(Exception):
     """Two guarantees speak of different neighbors or units and cannot be chained."""
 
     def __init__(self, first: str, second: str) -> None:

@@ -24,7 +24,7 @@ ENTRY_LABEL = label(None, "ledger entry")
 MAXIMUM_LINE_BYTES = 1 << 16
 
 
-class LedgerBroken(Exception):  # noqa: N818  (it names the state the ledger is in)
+class LedgerBroken(Exception):
     """A chain that does not verify, or a step that its rules do not allow."""
 
     def __init__(self, seq: int, problem: str) -> None:

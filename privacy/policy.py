@@ -17,7 +17,7 @@ EXIT_BUDGET = 4
 ANY = "*"
 
 
-class PolicyRefusal(Exception):  # noqa: N818  (a refusal is an answer, not a fault)
+class PolicyRefusal(Exception):
     """The hospital's policy does not permit what a study asks.
 
     Attributes:
