@@ -31,7 +31,7 @@ def void_reason(evidence: Evidence) -> str:
     study = evidence.agreement.study
     reason = no_guarantee_reason(study.mode, study.stage.kind)
     if not reason and evidence.result is not None and evidence.result.guarantee.kind == "none":
-        reason = f"The result says that there is none: {evidence.result.guarantee.reason}"
+        reason = "The result file states that there is none; its reason stands in evidence/result.json."
     return reason
 
 
@@ -76,10 +76,7 @@ def guarantee(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
 def _within_agreed(agreement: Agreement, facts: Facts, worst: LedgerFacts) -> Claim:
     epsilon, delta = agreement.study.epsilon or 0.0, agreement.study.delta or 0.0
     agreed = bound(epsilon, delta)
-    paths = (
-        AGREEMENT,
-        *(f"{LEDGERS}{ledger.hospital}.jsonl" for ledger in facts.ledgers if not ledger.problem),
-    )
+    paths = (AGREEMENT, LEDGERS)
     if worst.epsilon_run is not None and worst.epsilon_run > epsilon + EPSILON_TOLERANCE:
         return failed(
             "E-AGREED",
@@ -147,16 +144,16 @@ def ledgers(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
         for ledger in facts.ledgers
         if not ledger.problem and (problem := noise_problem(ledger, agreement))
     ]
-    readable = tuple(f"{LEDGERS}{ledger.hospital}.jsonl" for ledger in facts.ledgers if not ledger.problem)
+    readable = any(not ledger.problem for ledger in facts.ledgers)
     if wrong:
         text = f"Ledgers charge something else than the plan: {'; '.join(wrong)}."
-        yield failed("E-PLAN", SECTION, text, (AGREEMENT, *readable), ("FL-29", "FL-16"))
+        yield failed("E-PLAN", SECTION, text, (AGREEMENT, LEDGERS), ("FL-29", "FL-16"))
     elif readable:
         yield verified(
             "E-PLAN",
             SECTION,
             "Every charge in the ledgers is a release of the agreed plan, with the agreed noise, sampling and clip.",
-            (AGREEMENT, *readable),
+            (AGREEMENT, LEDGERS),
             "It shows what was charged. That the noise drawn was the noise charged is attested by the hospital.",
             ("FL-29", "FL-16"),
         )

@@ -36,7 +36,7 @@ def _receipts(done: list[RoundFacts], facts: Facts) -> Claim:
         if item.problem not in ("", "missing")
     ]
     wrong += [f"{path} belongs to no recorded round" for path in facts.stray_receipts]
-    paths = tuple(f"{RECEIPTS}{item.record.round}.bin" for item in done if item.problem != "missing")
+    paths = (RECEIPTS,)
     threats = ("FL-03", "FL-07", "FL-09", "FL-35")
     if wrong:
         text = f"Receipts and the record of rounds do not agree: {'; '.join(wrong)}."
@@ -68,7 +68,7 @@ def _threshold(evidence: Evidence, done: list[RoundFacts]) -> Iterator[Claim]:
         for item in done
         if len(item.receipt.members if item.receipt else item.record.answered) < agreed
     ]
-    paths = (ROUNDS, *(f"{RECEIPTS}{item.record.round}.bin" for item in done if item.receipt))
+    paths = (ROUNDS, RECEIPTS)
     if small:
         text = f"The sum of round {', '.join(small)} is over fewer hospitals than the agreed threshold of {agreed}."
         yield failed("E-COHORT", SECTION, text, paths, ("FL-03",))
@@ -101,7 +101,7 @@ def _missing(done: list[RoundFacts]) -> Claim:
         SECTION,
         text,
         (ROUNDS,),
-        "Why a hospital fell silent is not known to the coordinator; a step is where it last answered.",
+        "Why a hospital fell silent is not known to the coordinator; the step is the one that it did not finish.",
         ("FL-04",),
     )
 
@@ -148,16 +148,16 @@ def _ledgers_follow(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
             wrong.append(
                 f"{ledger.hospital} was charged for round {_join(hidden)}, which the record leaves out"
             )
-    readable = tuple(f"{LEDGERS}{ledger.hospital}.jsonl" for ledger in facts.ledgers if not ledger.problem)
+    readable = any(not ledger.problem for ledger in facts.ledgers)
     if wrong:
         text = f"Ledgers and rounds do not agree: {'; '.join(wrong)}."
-        yield failed("E-PAID", SECTION, text, (ROUNDS, *readable), ("FL-15", "FL-31"))
+        yield failed("E-PAID", SECTION, text, (ROUNDS, LEDGERS), ("FL-15", "FL-31"))
     elif readable:
         yield verified(
             "E-PAID",
             SECTION,
             "Every hospital in a sum had written the charge for that round, and the ledgers know no round that the record leaves out.",
-            (ROUNDS, *readable),
+            (ROUNDS, LEDGERS),
             "Covers the ledgers that are in the bundle.",
             ("FL-15", "FL-31"),
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from privacy.accounting import curve, spent, tradeoff
+from privacy import remembered
+from privacy.accounting import TRADEOFF_FPRS
 from privacy.agreement import Agreement
 from privacy.canonical import canonical, sha256_hex
 from privacy.claims import claims_of
@@ -44,6 +45,7 @@ from privacy.pia_schema import (
     View,
     worst,
 )
+from privacy.plan import Release
 from privacy.recompute import Facts, LedgerFacts, recompute
 from privacy.threat_states import threat_states
 
@@ -117,8 +119,13 @@ def headline(evidence: Evidence, facts: Facts) -> str:
     if known is None or known.epsilon_run is None or delta is None:
         return "What this run cost a patient is unknown: no ledger in the bundle verifies."
     verified = [ledger.hospital for ledger in facts.ledgers if ledger.epsilon_run is not None]
-    whom = "any hospital" if len(verified) == len(facts.ledgers) else ", ".join(verified)
-    return f"One patient of {whom} is exposed by this run to at most {bound(known.epsilon_run, delta)}, recomputed from signed ledgers."
+    whom = "any hospital" if len(verified) == len(facts.ledgers) else " or ".join(verified)
+    unknown = [ledger.hospital for ledger in facts.ledgers if ledger.epsilon_run is None]
+    rest = f" Unknown for patients of {', '.join(unknown)}." if unknown else ""
+    return (
+        f"One patient of {whom} is exposed by this run to at most {bound(known.epsilon_run, delta)}, "
+        f"recomputed from signed ledgers.{rest}"
+    )
 
 
 def _finished_at(evidence: Evidence, facts: Facts) -> str | None:
@@ -211,16 +218,16 @@ def _dp(evidence: Evidence, facts: Facts) -> Dp:
     reason, most, agreement = void_reason(evidence), facts.worst, evidence.agreement
     plan = agreement.plan if agreement else None
     releases = most.run if most is not None and not reason else ()
+    points = _tradeoff(releases)
     return Dp(
         kind="none" if reason else "dp",
         reason=reason,
         views=_views(most, agreement) if most is not None and agreement is not None and releases else (),
-        curve=tuple(CurvePoint(delta=delta, epsilon=epsilon) for delta, epsilon in curve(releases))
+        curve=tuple(CurvePoint(delta=delta, epsilon=epsilon) for delta, epsilon in remembered.curve(releases))
         if releases
         else (),
-        tradeoff=tuple(
-            TradeoffPoint(fpr=fpr, tpr_max=1.0 - fnr) for fpr, fnr in (tradeoff(releases) if releases else ())
-        ),
+        tradeoff=tuple(points[fpr] for fpr in TRADEOFF_FPRS if fpr in points),
+        tradeoff_curve=tuple(points[fpr] for fpr in sorted(points)),
         releases=tuple(
             {
                 "name": release.name,
@@ -234,6 +241,16 @@ def _dp(evidence: Evidence, facts: Facts) -> Dp:
         ),
         per_hospital=tuple(_hospital(evidence, ledger) for ledger in facts.ledgers),
     )
+
+
+def _tradeoff(releases: tuple[Release, ...]) -> dict[float, TradeoffPoint]:
+    """The table's points and enough between them: a chord of a concave curve would show less than the bound."""
+    if not releases:
+        return {}
+    fprs = tuple(sorted({*TRADEOFF_FPRS, *(step / 50 for step in range(51))}))
+    return {
+        fpr: TradeoffPoint(fpr=fpr, tpr_max=1.0 - fnr) for fpr, fnr in remembered.tradeoff(releases, fprs)
+    }
 
 
 def _views(most: LedgerFacts, agreement: Agreement) -> tuple[View, ...]:
@@ -255,20 +272,20 @@ def _views(most: LedgerFacts, agreement: Agreement) -> tuple[View, ...]:
         )
 
     epsilon = most.epsilon_run or 0.0
-    twice = spent((*most.run, *most.run), delta).number()
+    twice = remembered.epsilon((*most.run, *most.run), delta)
     return (
         view("Coordinator with colluding hospitals, all rounds", epsilon, "add/remove", "PLD"),
         view("One curious hospital", epsilon, "add/remove", "PLD", same),
         view("Coordinator, secure aggregation broken", epsilon, "add/remove", "PLD", same),
         view(
             "As the first, second opinion",
-            spent(most.run, delta, accountant="rdp").number(),
+            remembered.epsilon(most.run, delta, accountant="rdp"),
             "add/remove",
             "RDP",
         ),
         view(
             "As the first, one patient replaced by another",
-            spent(most.run, delta, "replace").number(),
+            remembered.epsilon(most.run, delta, "replace"),
             "replace",
             "PLD",
         ),

@@ -23,7 +23,7 @@ def _alerts(evidence: Evidence, facts: Facts, claims: Sequence[Claim]) -> Iterat
     if failed:
         yield Alert(kind="failed", text=f"{len(failed)} checks failed: {', '.join(failed)}.")
     for problem in evidence.problems:
-        yield Alert(kind="unreadable", text=f"{problem.path}: {problem.text}.")
+        yield Alert(kind="unreadable", text=f"{problem.path} cannot be read.", quote=problem.text)
     if facts.isolable and reason:
         names = ", ".join(facts.isolable)
         yield Alert(
@@ -35,11 +35,12 @@ def _alerts(evidence: Evidence, facts: Facts, claims: Sequence[Claim]) -> Iterat
         for missing in item.record.missing:
             gone.setdefault(missing.hospital, []).append(f"{item.record.round} ({missing.step})")
     for hospital, where in gone.items():
-        yield Alert(kind="missing_hospital", text=f"{hospital} did not finish round {', '.join(where)}.")
+        text = f"{hospital} did not finish round {', '.join(where)}. These sums are over the other hospitals alone."
+        yield Alert(kind="missing_hospital", text=text)
     for item in facts.rounds:
         if item.record.status == "aborted":
-            text = f"Round {item.record.round} ({item.record.task}) was aborted, nothing was opened. What was charged stays charged."
-            yield Alert(kind="aborted_round", text=text)
+            text = f"Round {item.record.round} ({item.record.task}) was aborted and nothing was opened."
+            yield Alert(kind="aborted_round", text=text, quote=item.record.reason)
     charging = evidence.agreement is not None and evidence.agreement.plan is not None
     absent = [ledger.hospital for ledger in facts.ledgers if ledger.problem == "missing"]
     if charging and absent:
@@ -78,7 +79,7 @@ def _claims(claims: Sequence[Claim]) -> Iterator[Gap]:
         if claim.status in (Status.GAP, Status.UNDEFINED):
             yield Gap(
                 id=f"G-{claim.id}",
-                kind="evidence_missing",
+                kind="undefined" if claim.status is Status.UNDEFINED else "evidence_missing",
                 text=f"{claim.id}: {claim.text}",
                 owner=_owner(claim.id),
                 blocks_approval=True,
@@ -115,10 +116,10 @@ def _controls(states: Sequence[ThreatState]) -> Iterator[Gap]:
     if off:
         text = f"Switched off in this run: {', '.join(off)}."
         yield Gap(
-            id="G-OFF", kind="assumption_only", text=text, owner="authors of the study", blocks_approval=False
+            id="G-OFF", kind="switched_off", text=text, owner="authors of the study", blocks_approval=False
         )
     if untested:
-        text = f"{len(untested)} controls have no passing test at the commit that ran: {', '.join(untested)}."
+        text = f"{len(untested)} controls have no passing test at the commit that ran; the chapter on threats names them."
         yield Gap(id="G-UNTESTED", kind="test_not_run", text=text, owner="coordinator", blocks_approval=False)
     if missing:
         text = f"{len(missing)} controls of the register are not built: {', '.join(missing)}."

@@ -1,7 +1,7 @@
 """The machine-readable assessment, ``pia.json``: what it may hold, field by field.
 
-The page is made from this document and from nothing else. `python -m privacy.pia_schema` prints the JSON schema that
-is kept beside this module as ``pia.schema.json``; a test compares the two.
+The page is made from this document and from nothing else. ``pia.schema.json`` beside this module is `schema_text()`; a
+test compares the two.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Claim(_Part):
 
 
 class Alert(_Part):
-    """What a reader must know before anything else."""
+    """What a reader must know before anything else; ``quote`` is text of others, printed as theirs."""
 
     kind: Literal[
         "no_guarantee",
@@ -97,6 +97,7 @@ class Alert(_Part):
         "unreadable",
     ]
     text: str
+    quote: str = ""
 
 
 class Gap(_Part):
@@ -104,7 +105,7 @@ class Gap(_Part):
 
     id: str
     kind: Literal[
-        "human_missing", "evidence_missing", "test_not_run", "test_failed", "assumption_only", "not_built"
+        "human_missing", "evidence_missing", "undefined", "test_not_run", "switched_off", "not_built"
     ]
     text: str
     owner: str
@@ -208,6 +209,7 @@ class Dp(_Part):
     views: tuple[View, ...]
     curve: tuple[CurvePoint, ...]
     tradeoff: tuple[TradeoffPoint, ...]
+    tradeoff_curve: tuple[TradeoffPoint, ...]
     releases: tuple[dict[str, str | int | float], ...]
     per_hospital: tuple[HospitalPrivacy, ...]
 

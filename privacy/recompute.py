@@ -12,12 +12,12 @@ from math import ceil
 
 import numpy as np
 
-from privacy.accounting import spent
 from privacy.agreement import Agreement
 from privacy.evidence import Evidence, RoundRecord
 from privacy.ledger import Entry, LedgerBroken, charged
 from privacy.ledger_export import read_export
 from privacy.plan import Release
+from privacy.remembered import epsilon
 from secagg.errors import RosterError, SecAggError
 from secagg.params import SecAggParams
 from secagg.receipt import ReceiptRef, VerifiedReceipt, audit_receipt
@@ -162,8 +162,8 @@ def read_ledger(
         reserved_only=len(reserved - paid),
         paid_rounds=frozenset(number for _, _, number in paid),
         named_rounds=frozenset(number for _, _, number in reserved | paid),
-        epsilon_run=None if delta is None else spent(run, delta).number(),
-        epsilon_cumulative=None if delta is None else spent(everything, delta).number(),
+        epsilon_run=None if delta is None else epsilon(run, delta),
+        epsilon_cumulative=None if delta is None else epsilon(everything, delta),
         steps=() if delta is None else _steps(everything, delta),
     )
 
@@ -184,18 +184,19 @@ def _ledgers(
 def _steps(releases: Sequence[Release], delta: float) -> tuple[tuple[int, float], ...]:
     every = max(1, ceil(len(releases) / CURVE_POINTS))
     counts = sorted({*range(every, len(releases) + 1, every), len(releases)} - {0})
-    return tuple((count, spent(releases[:count], delta).number()) for count in counts)
+    return tuple((count, epsilon(releases[:count], delta)) for count in counts)
 
 
 def _rounds(
     evidence: Evidence, agreement: Agreement | None, signed: SignedRoster | None
 ) -> tuple[RoundFacts, ...]:
     found: list[RoundFacts] = []
-    previous = ReceiptRef()
+    previous: ReceiptRef | None = ReceiptRef()
     for record in evidence.rounds or ():
         facts = _round(evidence, record, agreement, signed, previous)
-        if facts.receipt is not None:
-            previous = facts.receipt.ref
+        if record.status == "done":
+            # Behind a missing receipt the chain cannot be followed: that is a gap, named as such, no contradiction.
+            previous = facts.receipt.ref if facts.receipt is not None else None
         found.append(facts)
     return tuple(found)
 
@@ -205,7 +206,7 @@ def _round(
     record: RoundRecord,
     agreement: Agreement | None,
     signed: SignedRoster | None,
-    previous: ReceiptRef,
+    previous: ReceiptRef | None,
 ) -> RoundFacts:
     data = evidence.receipt(record.round)
     if record.status == "aborted":
@@ -229,7 +230,7 @@ def parameters(agreement: Agreement) -> SecAggParams:
 
 
 def _difference(
-    record: RoundRecord, receipt: VerifiedReceipt, previous: ReceiptRef, agreement: Agreement
+    record: RoundRecord, receipt: VerifiedReceipt, previous: ReceiptRef | None, agreement: Agreement
 ) -> str:
     """What the coordinator wrote down that its own receipt does not bear out; "" where both agree."""
     body = receipt.body
@@ -248,7 +249,8 @@ def _difference(
         (record.threshold == agreement.threshold, "the threshold is not the agreed one"),
         (len(receipt.members) >= agreement.threshold, "the sum is over fewer hospitals than the threshold"),
         (
-            (body.previous_round, body.previous_receipt) == (previous.round, previous.hash),
+            previous is None
+            or (body.previous_round, body.previous_receipt) == (previous.round, previous.hash),
             "the receipt does not follow the one before: a receipt is missing or the chain was cut",
         ),
     )

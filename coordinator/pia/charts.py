@@ -14,7 +14,7 @@ from privacy.evidence import RoundRecord
 from privacy.pia_schema import CurvePoint, HospitalPrivacy, TradeoffPoint
 
 WIDTH, HEIGHT = 640.0, 240.0
-LEFT, RIGHT, TOP, BOTTOM = 52.0, 130.0, 14.0, 38.0
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 120.0, 26.0, 38.0
 
 
 def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
@@ -63,7 +63,7 @@ def _frame(x_label: str, y_label: str, y: Callable[[float], float], top: float) 
     return [
         *marks,
         _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, x_label, kind="axis"),
-        _text(LEFT - 44, TOP - 2, y_label, "start", "axis"),
+        _text(0, 11, y_label, "start", "axis"),
     ]
 
 
@@ -94,12 +94,11 @@ def tradeoff(points: Sequence[TradeoffPoint]) -> str:
     y = _scale(0, 1, HEIGHT - BOTTOM, TOP)
     body = _frame("false alarms", "recognized", y, 1.0)
     body += [_text(x(value), HEIGHT - BOTTOM + 16, f"{value:g}") for value in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    curve = [(0.0, 0.0), *((point.fpr, point.tpr_max) for point in points), (1.0, 1.0)]
     body += [
         _path([(x(a), y(b)) for a, b in ((0.0, 0.0), (1.0, 1.0))], "limit"),
-        _path([(x(a), y(b)) for a, b in curve], "curve"),
-        _text(WIDTH - RIGHT + 8, y(0.97), "upper bound", "start"),
-        _text(WIDTH - RIGHT + 8, y(0.80), "dashed: guessing", "start"),
+        _path([(x(point.fpr), y(point.tpr_max)) for point in points], "curve"),
+        _text(WIDTH - RIGHT + 8, y(0.99), "upper bound", "start"),
+        _text(WIDTH - RIGHT + 8, y(0.87), "dashed: guessing", "start"),
     ]
     return _svg("largest share of recognized patients by rate of false alarms", body)
 
@@ -158,7 +157,7 @@ def cohort_per_round(rounds: Sequence[RoundRecord], hospitals: int, threshold: i
     slot = (WIDTH - LEFT - RIGHT) / len(rounds)
     bar = min(26.0, slot * 0.7)
     y = _scale(0, max(hospitals, 1), height - BOTTOM, TOP)
-    body = [_text(LEFT - 44, TOP - 2, "hospitals", "start", "axis")]
+    body = [_text(0, 11, "hospitals", "start", "axis")]
     for count in range(hospitals + 1) if hospitals <= 12 else range(0, hospitals + 1, ceil(hospitals / 8)):
         body += [
             _line(LEFT, y(count), WIDTH - RIGHT, y(count), "grid"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from math import ceil
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 
@@ -30,7 +31,7 @@ class QuestionGroup:
 
     question: str
     state: str
-    items: tuple[HumanQuestion, ...]
+    answers: tuple[HumanQuestion, ...]
 
 
 def render(pia: Pia) -> str:
@@ -50,7 +51,8 @@ def render(pia: Pia) -> str:
     environment.filters |= {
         "number": _number,
         "percent": _percent,
-        "of_100": _of_100,
+        "of_100_up": _of_100_up,
+        "waiting": _waiting,
         "fingerprint": _fingerprint,
         "alert_title": _ALERT_TITLES.__getitem__,
         "question_groups": _question_groups,
@@ -61,6 +63,7 @@ def render(pia: Pia) -> str:
         claims={claim.id: claim for claim in pia.claims},
         humans={question.id: question for question in pia.human_inputs},
         numbers=_numbers(pia),
+        titles={section.id: section.title for section in pia.sections},
         charts=_charts(pia),
     )
     findings = lint_html(page)
@@ -82,7 +85,7 @@ def _charts(pia: Pia) -> dict[str, str]:
     delta = next((view.delta for view in pia.dp.views), None)
     return {
         "epsilon": charts.epsilon_over_delta(pia.dp.curve, delta) if pia.dp.curve else "",
-        "tradeoff": charts.tradeoff(pia.dp.tradeoff) if pia.dp.tradeoff else "",
+        "tradeoff": charts.tradeoff(pia.dp.tradeoff_curve) if pia.dp.tradeoff_curve else "",
         "cumulative": charts.cumulative_epsilon(pia.dp.per_hospital),
         "cohort": charts.cohort_per_round(pia.secagg.rounds, pia.secagg.hospitals, pia.secagg.threshold),
     }
@@ -105,9 +108,9 @@ def _percent(value: float) -> str:
     return f"{_number(100 * value)} %"
 
 
-def _of_100(value: float) -> str:
-    """Out of one hundred people, in the digits a sentence can carry."""
-    return f"{100 * value:.3g}"
+def _of_100_up(value: float) -> str:
+    """Out of one hundred people, rounded up to a tenth: an upper bound must not be printed smaller than it is."""
+    return f"{ceil(1000 * value - 1e-9) / 10:g}"
 
 
 def _fingerprint(digest: str) -> str:
@@ -125,3 +128,14 @@ def _question_groups(ids: Sequence[str], humans: Mapping[str, HumanQuestion]) ->
         QuestionGroup(question, min((item.state for item in items), key=order.index), tuple(items))
         for question, items in groups.items()
     ]
+
+
+def _waiting(pia: Pia) -> dict[str, list[str]]:
+    """Owner of unanswered questions to the chapters in which they stand, for page 1."""
+    found: dict[str, list[str]] = {}
+    for question in pia.human_inputs:
+        if question.state != "FINAL":
+            chapters = found.setdefault(question.owner, [])
+            if question.section not in chapters:
+                chapters.append(question.section)
+    return found

@@ -1,0 +1,247 @@
+"""``wardround-dpo``: read and verify an assessment without trusting who made it; offline, privacy and secagg alone."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from privacy.evidence import load
+from privacy.pia_document import document
+from privacy.pia_schema import Claim, Pia, Status
+from privacy.verify import Report, verify_bundle
+
+MAX_FILES = 100_000
+MAX_BYTES = 1 << 30
+
+EXIT_FAILED = 1
+EXIT_INPUT = 2
+
+UNEVIDENCED = frozenset({Status.NOT_TESTED, Status.STALE, Status.UNDEFINED, Status.GAP, Status.FAILED})
+
+_STYLE = {
+    Status.VERIFIED: "green",
+    Status.ATTESTED: "blue",
+    Status.STATED: "blue",
+    Status.NOT_APPLICABLE: "dim",
+    Status.NOT_TESTED: "yellow",
+    Status.STALE: "yellow",
+}
+
+app = typer.Typer(
+    help="Read and verify a privacy impact assessment and its evidence, offline.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder or zip with pia.json and evidence/.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
+
+
+class BundleError(Exception):
+    """The bundle cannot be read; one sentence with the remedy."""
+
+
+def read_bundle(path: Path) -> dict[str, bytes]:
+    """The files of a bundle by path, from a folder or a zip; a single folder at the top of a zip is entered.
+
+    Raises:
+        BundleError: no such folder or zip, or larger than any bundle.
+    """
+    try:
+        if path.is_dir():
+            files = _read_folder(path)
+        elif path.is_file():
+            files = _read_zip(path)
+        else:
+            raise BundleError(f"{path} does not exist: give the folder or zip that holds pia.json.")
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}.") from None
+    tops = {name.partition("/")[0] for name in files}
+    if (
+        len(tops) == 1
+        and "pia.json" not in files
+        and all("/" in name for name in files)
+        and tops != {"evidence"}
+    ):
+        files = {name.partition("/")[2]: data for name, data in files.items()}
+    if not files:
+        raise BundleError(f"{path} is empty: give the folder or zip that holds pia.json.")
+    return files
+
+
+def _read_folder(path: Path) -> dict[str, bytes]:
+    found = [file for file in sorted(path.rglob("*")) if file.is_file()]
+    _check_size(path, len(found), sum(file.stat().st_size for file in found))
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in found}
+
+
+def _read_zip(path: Path) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            _check_size(path, len(members), sum(member.file_size for member in members))
+            if len({member.filename for member in members}) != len(members):
+                raise BundleError(f"{path} holds two files of one name: ask for a new bundle.")
+            return {member.filename: archive.read(member) for member in members}
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError):
+        raise BundleError(f"{path} is neither a folder nor a readable zip: ask for a new bundle.") from None
+
+
+def _check_size(path: Path, files: int, size: int) -> None:
+    if files > MAX_FILES or size > MAX_BYTES:
+        raise BundleError(f"{path} is larger than any bundle: give the folder or zip that holds pia.json.")
+
+
+@app.command()
+def verify(bundle: Bundle, as_json: AsJson = False) -> None:
+    """Recompute every hash, signature and number; exit 1 when anything does not hold.
+
+    Example: wardround-dpo verify out/demo/latest/bundle
+    """
+    report = verify_bundle(_open(bundle))
+    if as_json:
+        typer.echo(json.dumps(_report_json(report), indent=1))
+    else:
+        _print_report(report)
+    raise typer.Exit(0 if report.ok else EXIT_FAILED)
+
+
+@app.command()
+def claims(
+    bundle: Bundle,
+    unevidenced: Annotated[
+        bool, typer.Option("--unevidenced", help="Only what evidence does not carry.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the claims with their status, regenerated from the evidence.
+
+    Example: wardround-dpo claims out/demo/latest/bundle --unevidenced
+    """
+    listed = [
+        claim
+        for claim in document(load(_open(bundle))).claims
+        if not unevidenced or claim.status in UNEVIDENCED
+    ]
+    if as_json:
+        typer.echo(json.dumps([claim.model_dump(mode="json") for claim in listed], indent=1))
+        return
+    _print_claims(listed)
+
+
+@app.command()
+def show(bundle: Bundle, as_json: AsJson = False) -> None:
+    """Page 1 on the terminal: decision, what to read first, failures, gaps, epsilon per hospital.
+
+    Example: wardround-dpo show out/demo/latest/bundle
+    """
+    files = _open(bundle)
+    pia = document(load(files))
+    if as_json:
+        typer.echo(pia.model_dump_json(indent=1))
+        return
+    _print_first_page(pia, verify_bundle(files))
+
+
+def _open(bundle: Path) -> dict[str, bytes]:
+    try:
+        return read_bundle(bundle)
+    except BundleError as error:
+        _refuse(str(error))
+
+
+def _refuse(sentence: str) -> NoReturn:
+    typer.echo(sentence, err=True)
+    raise typer.Exit(EXIT_INPUT)
+
+
+def _report_json(report: Report) -> dict[str, object]:
+    return {
+        "ok": report.ok,
+        "checks": [{"id": check.id, "ok": check.ok, "text": check.text} for check in report.checks],
+        "claims": [{"id": c.id, "status": c.status.value, "text": c.text} for c in report.claims],
+    }
+
+
+def _print_report(report: Report) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    for check in report.checks:
+        console.print(
+            Text("ok    " if check.ok else "FAILED", "green" if check.ok else "bold red"), Text(check.text)
+        )
+    verified = [claim for claim in report.claims if claim.status is Status.VERIFIED]
+    open_claims = [claim for claim in report.claims if claim.status in UNEVIDENCED]
+    console.print(
+        f"{len(verified)} of {len(report.claims)} claims are VERIFIED from the evidence, {len(open_claims)} are not carried by it."
+    )
+    console.print(
+        Text("The bundle holds.", "bold green")
+        if report.ok
+        else Text("The bundle does NOT hold.", "bold red")
+    )
+
+
+def _print_claims(listed: Sequence[Claim]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in ("status", "claim", "text"):
+        table.add_column(name, overflow="fold", no_wrap=name != "text")
+    for claim in listed:
+        table.add_row(Text(claim.status, _STYLE.get(claim.status, "bold red")), claim.id, Text(claim.text))
+    Console(highlight=False).print(table)
+
+
+def _print_first_page(pia: Pia, report: Report) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(Text(pia.study.title if pia.study else "Unknown study", "bold"))
+    console.print(Text(pia.generator_status.replace("_", " "), "bold red"), Text(pia.headline))
+    console.print(
+        Text("Verification: the bundle holds.", "green")
+        if report.ok
+        else Text("Verification: the bundle does NOT hold; run wardround-dpo verify.", "bold red")
+    )
+    for title, lines in (
+        ("Read first", [alert.text for alert in pia.alerts]),
+        ("Failed", [f"{claim.id}: {claim.text}" for claim in pia.claims if claim.status is Status.FAILED]),
+        ("Open gaps", [f"{gap.text} [{gap.owner}]" for gap in pia.gaps]),
+    ):
+        console.print()
+        console.print(Text(title, "bold"))
+        for line in lines or ["none"]:
+            console.print(Text(f"- {line}"))
+    console.print()
+    console.print(_hospitals(pia))
+
+
+def _hospitals(pia: Pia) -> Table:
+    """Epsilon per hospital with everything that gives it meaning."""
+    table = Table(
+        title="Loss of one patient (add/remove), by ledger", title_justify="left", box=None, pad_edge=False
+    )
+    for name in ("hospital", "status", "epsilon, this run", "epsilon, all runs", "delta"):
+        table.add_column(name)
+    for hospital in pia.dp.per_hospital:
+        numbers = (hospital.epsilon_run, hospital.epsilon_cumulative, hospital.delta)
+        table.add_row(
+            hospital.hospital,
+            hospital.status,
+            *("undefined" if number is None else f"{number:.4g}" for number in numbers),
+        )
+    return table
+
+
+def main() -> None:
+    """Entry point of the script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

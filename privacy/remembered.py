@@ -1,0 +1,52 @@
+"""The accountant's answers, remembered: an assessment asks the same question for every hospital.
+
+Pure functions of frozen values, so that remembering them changes nothing but the time. Releases are merged first: a
+ledger's rounds and the plan that they come from are one question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from privacy import accounting
+from privacy.accounting import Accountant, merged
+from privacy.guarantee import Adjacency
+from privacy.plan import Release
+
+Releases = tuple[Release, ...]
+
+
+def epsilon(
+    releases: Sequence[Release],
+    delta: float,
+    adjacency: Adjacency = "add/remove",
+    accountant: Accountant = "pld",
+) -> float:
+    """Epsilon of everything together, as `privacy.accounting.spent` gives it."""
+    return _epsilon(merged(releases), delta, adjacency, accountant)
+
+
+def curve(releases: Sequence[Release]) -> tuple[tuple[float, float], ...]:
+    """Pairs (delta, epsilon), as `privacy.accounting.curve` gives them."""
+    return _curve(merged(releases))
+
+
+def tradeoff(releases: Sequence[Release], fprs: tuple[float, ...]) -> tuple[tuple[float, float], ...]:
+    """Pairs (false positive rate, smallest false negative rate), as `privacy.accounting.tradeoff` gives them."""
+    return _tradeoff(merged(releases), fprs)
+
+
+@lru_cache(maxsize=512)
+def _epsilon(releases: Releases, delta: float, adjacency: Adjacency, accountant: Accountant) -> float:
+    return accounting.spent(releases, delta, adjacency, accountant).number()
+
+
+@lru_cache(maxsize=64)
+def _curve(releases: Releases) -> tuple[tuple[float, float], ...]:
+    return tuple(accounting.curve(releases))
+
+
+@lru_cache(maxsize=64)
+def _tradeoff(releases: Releases, fprs: tuple[float, ...]) -> tuple[tuple[float, float], ...]:
+    return tuple(accounting.tradeoff(releases, fprs))
