@@ -91,8 +91,12 @@ LOCAL_STEPS: dict[str, Any] = {
     "learning_rate": 0.2,
     "learning_rate_final_share": 0.1,
 }
-# Momentum 0.9 multiplies a steady change by ten, so a tenth of it is plain averaging in the long run.
-SERVER_LEARNING_RATE = {"fedavg": 1.0, "fedavgm": 0.1, "fedadam": 0.1, "fedyogi": 0.1, "fedadagrad": 0.1}
+# Momentum 0.9 multiplies a steady change by ten, so a tenth of it is plain averaging in the long run. The adaptive
+# ones go further in a round where there are few rounds (chosen on simulated patients).
+SERVER_LEARNING_RATE = {
+    "dp_sgd": {"fedavg": 1.0, "fedavgm": 0.1, "fedadam": 0.2, "fedyogi": 0.3, "fedadagrad": 1.0},
+    "full_batch": {"fedavg": 1.0, "fedavgm": 0.1, "fedadam": 0.1, "fedyogi": 0.1, "fedadagrad": 0.1},
+}
 # What [model] may state in place of the rule.
 OVERRIDES = (
     "rounds",
@@ -117,7 +121,7 @@ def _rule(study: Study) -> dict[str, Any]:
 def resolve_training(study: Study) -> Training:
     """The settings of a study: the rule for its mode and strategy, overridden by what `[model]` states."""
     settings = dict(_rule(study))
-    settings["server_learning_rate"] = SERVER_LEARNING_RATE[study.strategy]
+    settings["server_learning_rate"] = SERVER_LEARNING_RATE[settings["recipe"]][study.strategy]
     if study.model.family == "mlp":
         settings |= MLP
         if settings["optimizer"] == "adam":
