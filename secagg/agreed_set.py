@@ -65,7 +65,7 @@ def check_signatures(
 ) -> None:
     """Return only if a threshold of distinct members signed this set.
 
-    Two sets with t signatures each share an honest signer, because t > (n + T) / 2 (SPEC.md, "Proof").
+    Two sets with t signatures each share an honest signer, because t > (n + T) / 2 (SPEC.md, section 9).
 
     Raises:
         WrongStep: a signature of a hospital that is not in the set.

@@ -1,4 +1,4 @@
-"""What a hospital checks before it signs a proposed set, one function per rule of SPEC.md, section "Agree".
+"""What a hospital checks before it signs a proposed set, one function per rule of SPEC.md, section 7.3.
 
 Each rule is a function of its own so that a test can take exactly one away and show the attack that it stops.
 """

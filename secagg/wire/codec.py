@@ -2,7 +2,7 @@
 
 `decode` accepts exactly the bytes that `encode` makes: unknown fields, leftover bytes, explicit defaults, repeated
 singular fields and any other second spelling of a message are refused, so that one message has one form (SPEC.md,
-"Encoding"). It raises `WireError` and nothing else, on any bytes. The length is bounded before anything is parsed.
+section 4). It raises `WireError` and nothing else, on any bytes. The length is bounded before anything is parsed.
 """
 
 from __future__ import annotations
