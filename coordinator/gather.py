@@ -35,12 +35,16 @@ class Silence:
 
 @dataclass(slots=True)
 class Gatherer:
-    """The coordinator's ear: remembers the last request to each hospital, so that a restarted one gets it again."""
+    """The coordinator's ear: remembers the last request to each hospital, so that a restarted one gets it again.
+
+    `greeting` is what a hospital's new process is sent first once a study runs: the study's offer.
+    """
 
     link: Link
     clock: Clock
     deadline_s: float
     report: Callable[[Progress], None]
+    greeting: tuple[bytes, ...] = ()
     _last: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
 
     def ask(self, hospital: str, *messages: bytes) -> None:
@@ -114,8 +118,9 @@ class Gatherer:
                 case Connected(hospital, fresh):
                     lost.pop(hospital, None)
                     self.report(Progress("connected", f"{hospital} is connected", hospital=hospital))
-                    if fresh and hospital in left:
-                        for message in self._last.get(hospital, ()):
+                    if fresh:
+                        waiting_for = self._last.get(hospital, ()) if hospital in left else ()
+                        for message in (*self.greeting, *waiting_for):
                             self.link.send(hospital, message)
                 case Received(hospital, message):
                     if hospital in left:

@@ -23,6 +23,7 @@ class StudyFailed(Exception):
     def __init__(self, reason: str, refused: tuple[Silence, ...] = ()) -> None:
         super().__init__(reason)
         self.refused = refused
+        self.accepted: tuple[str, ...] = ()
         self.outcomes: tuple[Outcome, ...] = ()
         self.ledgers: dict[str, bytes] = {}
 
@@ -66,6 +67,7 @@ def offer_study(
     report(Progress("waiting", f"waiting for {', '.join(sorted(everybody))}"))
     silent = gatherer.gather("study", everybody, take, grace_s=gatherer.deadline_s)
     refused |= silent
+    gatherer.greeting = (offer,)
     minimum = agreement.study.minimum_answers
     if len(accepted) < minimum:
         reasons = "; ".join(

@@ -72,6 +72,8 @@ class Link(Protocol):
 class ListenError(Exception):
     """The coordinator cannot listen; one sentence with the remedy."""
 
+    exit_code = 3
+
 
 class _Stream:
     """One connection while it lasts. `wake`, `room` and `ended` belong to the loop; `poke` may come from any thread."""

@@ -34,6 +34,7 @@ from privacy.exchange import (
     total_rounds,
 )
 from secagg.context import SESSION_ID_BYTES, Context
+from secagg.errors import ProtocolError
 from secagg.params import PROTOCOL_VERSION, SecAggParams
 from secagg.roster import Roster
 from secagg.secret import SecretBytes
@@ -77,6 +78,9 @@ class StudyRun:
     models: list[NDArray[np.float64]] = field(default_factory=list)
     members: frozenset[str] = frozenset()
     engine: RoundEngine | None = None
+    accepted: frozenset[str] = frozenset()
+    refused: tuple[Silence, ...] = ()
+    join_seconds: float = 0.0
 
     @property
     def study_hash(self) -> bytes:
@@ -96,13 +100,13 @@ class StudyRun:
             self.clock.now().isoformat(timespec="seconds"),
         )
         try:
-            accepted, refused = offer_study(self.gatherer, self.agreement, self.roster, self.report)
-            self._open_session(accepted)
+            self._join()
             theta = self._train(self._start())
-            finished = Finished(theta, tuple(self.outcomes), tuple(sorted(accepted)), refused, {})
             self._check_answers()
         except StudyFailed as failed:
             self.state.close_study(self.study_hash, "failed", str(failed))
+            failed.accepted = tuple(sorted(self.accepted))
+            failed.refused = failed.refused or self.refused
             failed.outcomes = tuple(self.outcomes)
             failed.ledgers = collect_ledgers(self.gatherer, self.study_hash, self.members)
             self._end("failed", str(failed))
@@ -110,7 +114,24 @@ class StudyRun:
         ledgers = collect_ledgers(self.gatherer, self.study_hash, self.members)
         self.state.close_study(self.study_hash, "done", "")
         self._end("done", "")
-        return Finished(finished.theta, finished.outcomes, finished.accepted, finished.refused, ledgers)
+        return Finished(theta, tuple(self.outcomes), tuple(sorted(self.accepted)), self.refused, ledgers)
+
+    def phase_seconds(self) -> dict[str, float]:
+        """Wall time of joining, and of the rounds by task."""
+        took = {"join": self.join_seconds}
+        for outcome in self.outcomes:
+            task = task_of(self.agreement, outcome.round)
+            took[task] = took.get(task, 0.0) + outcome.seconds
+        return took
+
+    def _join(self) -> None:
+        started = self.clock.monotonic_s()
+        self.accepted, self.refused = offer_study(self.gatherer, self.agreement, self.roster, self.report)
+        try:
+            self._open_session(self.accepted)
+        except ProtocolError as error:
+            raise StudyFailed(f"no session could be opened: {error}") from error
+        self.join_seconds = self.clock.monotonic_s() - started
 
     def _end(self, status: str, reason: str) -> None:
         for hospital in sorted(self.gatherer.link.connected()):

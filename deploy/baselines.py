@@ -103,7 +103,8 @@ class Baselines:
 
 def compute_baselines(
     agreement: Agreement,
-    train: Mapping[str, Cohort],
+    raw: Mapping[str, Cohort],
+    staged: Mapping[str, Cohort],
     test: Sequence[Cohort],
     sampler: Sampler,
     entropy: Entropy,
@@ -112,17 +113,18 @@ def compute_baselines(
 
     Args:
         agreement: the study's; with a plan, each hospital alone spends exactly what it spends in the federation.
-        train: each hospital's training patients.
+        raw: each hospital's training patients before the stage, for Cox: the best that pooling could do.
+        staged: the same behind the stage, for each hospital alone.
         test: held-out patients of any number of hospitals.
         sampler: noise of the hospitals alone.
         entropy: their Poisson samples.
     """
     held_out = pooled(test)
-    cox = fit_cox(pooled(list(train.values())))
+    cox = fit_cox(pooled(list(raw.values())))
     layout = layout_of(agreement)
     alone = {
         hospital: c_index(held_out, _alone(agreement, layout, hospital, cohort, held_out, sampler, entropy))
-        for hospital, cohort in train.items()
+        for hospital, cohort in staged.items()
     }
     return Baselines(cox, c_index(held_out, held_out.x @ cox.log_hr), alone)
 

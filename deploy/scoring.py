@@ -68,15 +68,12 @@ def add_scores(
     }
     if baselines:
         report(Progress("baselines", "pooled Cox and each hospital alone (simulation only)"))
-        train = {
-            hospital: build_cohort(
-                apply_stage(read_table(path, study.dictionary), study)[0],
-                study.dictionary,
-                study.horizon_days,
-            )
-            for hospital, path in tables.items()
-        }
-        computed = compute_baselines(agreement, train, held_out, DiscreteGaussian(), OsEntropy())
+        frames = {hospital: read_table(path, study.dictionary) for hospital, path in tables.items()}
+        raw, staged = (
+            {h: build_cohort(f, study.dictionary, study.horizon_days) for h, f in chosen.items()}
+            for chosen in (frames, {h: apply_stage(f, study)[0] for h, f in frames.items()})
+        )
+        computed = compute_baselines(agreement, raw, staged, held_out, DiscreteGaussian(), OsEntropy())
         scored["baselines"] = {
             "pooled_cox": {
                 "c_index": computed.cox_c_index,

@@ -18,7 +18,8 @@ from coordinator.gather import Gatherer
 from coordinator.join import StudyFailed
 from coordinator.pia.build import BuiltPia, build
 from coordinator.progress import Progress
-from coordinator.results import StudyRecord, write_study
+from coordinator.results import write_study
+from coordinator.service import execute
 from coordinator.state import CoordinatorState
 from coordinator.study_run import StudyRun
 from deploy.local_link import LocalLink
@@ -29,7 +30,6 @@ from hospital_node.entropy import DiscreteGaussian, Entropy, OsEntropy
 from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.node import Node
-from privacy.agreement import Agreement
 from privacy.agreement import build as build_agreement
 from privacy.member_keys import ENTROPY_BYTES, MemberKeys, key_files, read_key_files
 from privacy.policy import ANY, Policy
@@ -117,42 +117,16 @@ def simulate(
         report,
         state_folder / "spool",
     )
-    record = execute(run, {"agreement": agreed - started}, clock.monotonic_s)
-    result = write_study(out, agreement, signed, record.study, state.rounds(run.study_hash))
+    executed = execute(run, {"agreement": agreed - started})
+    result = write_study(out, agreement, signed, executed.record, state.rounds(run.study_hash))
     for node in nodes.values():
         node.journal.close()
         node.ledger.close()
     state.close()
-    if record.study.theta is not None:
-        result = add_scores(out, result, agreement, record.study.theta, tables, data, baselines, report)
+    if executed.record.theta is not None:
+        result = add_scores(out, result, agreement, executed.record.theta, tables, data, baselines, report)
     pia = build(out, identity=keys["coordinator"].identity_private, tests=tests)
-    return Simulated(result, pia, record.failed)
-
-
-@dataclass(frozen=True, slots=True)
-class Executed:
-    """A run's record, and the failure where it failed."""
-
-    study: StudyRecord
-    failed: StudyFailed | None
-
-
-def execute(run: StudyRun, seconds: Mapping[str, float], monotonic_s: Callable[[], float]) -> Executed:
-    """Runs a study to its record; a failure becomes part of it."""
-    started = monotonic_s()
-    try:
-        finished = run.run()
-    except StudyFailed as failed:
-        took = {**seconds, "rounds": monotonic_s() - started}
-        record = StudyRecord(None, failed.outcomes, (), failed.refused, failed.ledgers, str(failed), took)
-        return Executed(record, failed)
-    took = {**seconds, "rounds": monotonic_s() - started}
-    return Executed(
-        StudyRecord(
-            finished.theta, finished.outcomes, finished.accepted, finished.refused, finished.ledgers, "", took
-        ),
-        None,
-    )
+    return Simulated(result, pia, executed.failed)
 
 
 def consortium(
@@ -214,16 +188,3 @@ def simulation_policy(study: Study) -> Policy:
         aborted_rounds_maximum=0,
         expires=date.max,
     )
-
-
-__all__ = [
-    "Agreement",
-    "Executed",
-    "Simulated",
-    "SimulationInputError",
-    "consortium",
-    "execute",
-    "make_node",
-    "simulate",
-    "table_of",
-]

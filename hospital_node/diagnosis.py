@@ -32,8 +32,10 @@ Kind = Literal[
 ]
 
 
-class ConnectProblem(Exception):  # noqa: N818 - what the operator reads
+class ConnectProblem(Exception):
     """Why the hospital is not connected, in one sentence with the remedy; `fatal` says that waiting cannot help."""
+
+    exit_code = 3
 
     def __init__(self, kind: Kind, sentence: str, *, fatal: bool = False) -> None:
         super().__init__(sentence)

@@ -243,6 +243,7 @@ class Node:
         release = self._work.reserve(ordered, told, self.ledger, self.clock)
         self.report(NodeEvent("training", f"round {told.round}: {told.task}", told.round))
         vector = self._work.vector(told)
+        self._work.record(told, vector, self.admission.reports)
         self._show(
             "upload", told.round, f"masked vector of round {told.round} ({told.task}), paid by {release}"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,6 +126,16 @@ class RoundWork:
         return exchange.update_vector(
             agreement, self.me, theta, self.training.run(told.task, theta, training_round)
         )
+
+    def record(self, told: RoundOrder, vector: Ring, reports: Path) -> None:
+        """Keeps a copy of the integers at the hospital before they are masked, where its policy says so."""
+        if not self.policy.record_releases:
+            return
+        agreement = self.admitted.agreement
+        folder = reports / "releases"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        integers = from_ring(vector, agreement.modulus_bits).astype("<i8")
+        (folder / f"{agreement.study.id}-{told.round}.bin").write_bytes(integers.tobytes())
 
     def note_abort(self, abort: Abort, state: HospitalState, ledger: LedgerStore) -> None:
         """Records that a reserved round came to nothing; it stays charged."""

@@ -52,7 +52,7 @@ def test_cox_curves_agree_with_lifelines() -> None:
 
 
 def test_without_a_plan_the_hospitals_alone_fit_cox() -> None:
-    result = compute_baselines(demo("none"), TRAIN, TEST, DiscreteGaussian(), OsEntropy())
+    result = compute_baselines(demo("none"), TRAIN, TRAIN, TEST, DiscreteGaussian(), OsEntropy())
     assert result.cox_c_index > 0.65
     held_out = pooled(TEST)
     assert result.local_c_index["east"] == c_index(held_out, held_out.x @ fit_cox(TRAIN["east"]).log_hr)
@@ -66,7 +66,7 @@ def test_alone_under_the_plan_a_hospital_pays_in_accuracy() -> None:
     quiet = replace(demo("none"), plan=DpPlan(releases, 1e6, 1e-5), training=demo_training())
     loud = replace(quiet, plan=DpPlan(tuple(replace(r, noise_multiplier=200.0) for r in releases), 0.1, 1e-5))
     exact, noisy = (
-        compute_baselines(agreement, TRAIN, TEST, DiscreteGaussian(), OsEntropy())
+        compute_baselines(agreement, TRAIN, TRAIN, TEST, DiscreteGaussian(), OsEntropy())
         for agreement in (quiet, loud)
     )
     assert exact.local_mean > 0.65

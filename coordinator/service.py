@@ -1,0 +1,131 @@
+"""Runs one study on a coordinator: listens, runs the rounds, writes result, evidence and assessment."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from coordinator import enrolment, keys
+from coordinator.clock import SystemClock
+from coordinator.entropy import OsEntropy
+from coordinator.gather import Gatherer
+from coordinator.join import StudyFailed
+from coordinator.link import LinkServer
+from coordinator.pia.build import build as build_pia
+from coordinator.progress import Progress
+from coordinator.results import StudyRecord, write_study
+from coordinator.state import CoordinatorState
+from coordinator.study_run import StudyRun
+from privacy.agreement import build
+from privacy.study import Study
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folder given as --home: keys/ (keys, members, consortium.json) and state/ (coordinator.db, spool)."""
+
+    root: Path
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @property
+    def state(self) -> Path:
+        return self.root / "state"
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """A run's record, and the failure where it failed."""
+
+    record: StudyRecord
+    failed: StudyFailed | None
+
+
+class Terminated(BaseException):
+    """SIGTERM: unwinds like Ctrl-C."""
+
+
+def execute(run: StudyRun, seconds: Mapping[str, float]) -> Executed:
+    """Runs a study to its record; a failure becomes part of it."""
+    started = run.clock.monotonic_s()
+    try:
+        finished = run.run()
+    except StudyFailed as failed:
+        took = {**seconds, "rounds": run.clock.monotonic_s() - started, **run.phase_seconds()}
+        return Executed(
+            StudyRecord(
+                None, failed.outcomes, failed.accepted, failed.refused, failed.ledgers, str(failed), took
+            ),
+            failed,
+        )
+    took = {**seconds, "rounds": run.clock.monotonic_s() - started, **run.phase_seconds()}
+    return Executed(
+        StudyRecord(
+            finished.theta, finished.outcomes, finished.accepted, finished.refused, finished.ledgers, "", took
+        ),
+        None,
+    )
+
+
+def serve(
+    home: Home, study: Study, listen: str, out: Path, report: Callable[[Progress], None], tests: Path | None
+) -> Mapping[str, Any]:
+    """Runs the study; returns the result that was written to `out`.
+
+    Raises:
+        StudyFailed: after everything that is known was written; exit code 3.
+        ListenError, KeyFileError, EnrolmentError, StudyError: before anything is offered.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    clock = SystemClock()
+    own, roster = keys.load(home.keys), enrolment.load_roster(home.keys)
+    if roster.roster.ids != study.hospitals:
+        raise StudyFailed(
+            f"the study names {', '.join(study.hospitals)}, the signed roster {', '.join(roster.roster.ids)}; "
+            "draft a roster for this study and have it signed"
+        )
+    started = clock.monotonic_s()
+    report(Progress("agreement", "study agreement: noise is calibrated for the whole study"))
+    agreement = build(study)
+    server = LinkServer(listen, own, roster)
+    port = server.start()
+    try:
+        report(Progress("listening", f"listening on port {port} for {', '.join(study.hospitals)}", port=port))
+        state = CoordinatorState(home.state / "coordinator.db")
+        run = StudyRun(
+            agreement,
+            roster.roster,
+            own.identity_private,
+            Gatherer(server, clock, study.deadline_s, report),
+            state,
+            clock,
+            OsEntropy(),
+            report,
+            home.state / "spool",
+        )
+        executed = execute(run, {"agreement": clock.monotonic_s() - started})
+        result = write_study(out, agreement, roster.signed, executed.record, state.rounds(run.study_hash))
+        state.close()
+    finally:
+        server.stop()
+    written = clock.monotonic_s()
+    built = build_pia(out, identity=own.identity_private, tests=tests)
+    report(
+        Progress(
+            "pia",
+            f"privacy impact assessment: {built.status}, {built.html}",
+            seconds=clock.monotonic_s() - written,
+        )
+    )
+    if executed.failed is not None:
+        raise executed.failed
+    return result
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated

@@ -1,0 +1,166 @@
+"""The end of the demo: scores, the check of the exact sum, the table that a visitor reads."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from coordinator import keys as coordinator_keys
+from coordinator.pia.build import build
+from coordinator.progress import Progress
+from deploy.demo_consortium import DemoRun
+from deploy.demo_run import DemoOutcome
+from deploy.exact_sum import check_sums
+from deploy.scoring import add_scores
+from privacy import agreement as agreements
+from privacy.trained_model import TrainedModel
+
+
+def finish(run: DemoRun, outcome: DemoOutcome, console: Console) -> int:
+    """Scores the model, builds the assessment again with the scores in its evidence, prints everything; returns the exit code."""
+    path = run.out / "result.json"
+    if not path.is_file():
+        console.print(
+            f"[red]the coordinator ended without a result (exit code {outcome.exit_code}); logs: {run.folder.logs}[/red]"
+        )
+        return outcome.exit_code or 3
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if result["status"] != "done":
+        console.print(f"[red]the study failed: {result['reason']}[/red]")
+        _print_privacy(result, console)
+        console.print(f"privacy impact assessment: {run.out / 'pia.html'}")
+        return outcome.exit_code or 3
+    agreement = agreements.from_bytes((run.out / "evidence" / "agreement.json").read_bytes())
+    theta = TrainedModel.from_bytes((run.out / "model.json").read_bytes()).theta
+    began = time.monotonic()
+    tables = {name: run.folder.data / f"{name}.csv" for name in run.hospitals}
+    result = add_scores(
+        run.out, result, agreement, theta, tables, run.folder.data, True, lambda p: _say(p, console)
+    )
+    scored = time.monotonic()
+    sums = check_sums(run, agreement)
+    own = coordinator_keys.load(run.folder.coordinator / "keys")
+    pia = build(run.out, identity=own.identity_private, tests=Path("out/test-evidence.json"))
+    _print_scores(result, console)
+    _print_arms(result, console)
+    _print_privacy(result, console)
+    _print_missing(result, console)
+    console.print(sums.sentence)
+    phases = {
+        "start": outcome.seconds.get("start", 0.0),
+        **result["seconds"],
+        "scores and baselines": scored - began,
+        "assessment": time.monotonic() - scored,
+        "all": time.monotonic() - run.started_s,
+    }
+    console.print("seconds: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in phases.items()))
+    console.print(f"privacy impact assessment ({pia.status}): {pia.html}")
+    console.print(f"check it yourself: .venv/bin/wardround-dpo verify {run.out}")
+    if not sums.equal:
+        return 3
+    return outcome.exit_code
+
+
+def _say(progress: Progress, console: Console) -> None:
+    console.print(f"  {progress.text}")
+
+
+def _print_scores(result: dict[str, Any], console: Console) -> None:
+    table = Table(
+        title=f"C-index on {result['test']['n']} held-out patients (simulation only)", title_justify="left"
+    )
+    table.add_column("model")
+    table.add_column("C-index", justify="right")
+    table.add_column("needs")
+    guarantee = result["guarantee"]
+    epsilon = f"epsilon {guarantee['epsilon']:.3g} per patient" if guarantee["kind"] == "dp" else "no noise"
+    table.add_row("federated, " + epsilon, f"{result['test']['c_index']:.3f}", "no record leaves a hospital")
+    baselines = result["baselines"]
+    table.add_row(
+        "pooled Cox, no privacy", f"{baselines['pooled_cox']['c_index']:.3f}", "all records in one place"
+    )
+    table.add_row(
+        "each hospital alone, same epsilon (mean)",
+        f"{baselines['local_only']['c_index']:.3f}",
+        "nothing shared",
+    )
+    console.print(table)
+
+
+def _print_arms(result: dict[str, Any], console: Console) -> None:
+    """Hazard ratios of the arms; what noise does to them is said, not hidden."""
+    cox = {c["name"]: c for c in result["baselines"]["pooled_cox"]["coefficients"]}
+    table = Table(title="hazard ratios of the arms against arm 0 (zidovudine)", title_justify="left")
+    for name in ("arm", "federated", "pooled Cox", "pooled Cox, 95 % interval"):
+        table.add_column(name, justify="left" if name == "arm" else "right")
+    for coefficient in result["coefficients"]:
+        if not coefficient["name"].startswith("arms="):
+            continue
+        pooled = cox[coefficient["name"]]
+        low, high = (np.exp(pooled["log_hr"] + sign * 1.96 * pooled["se"]) for sign in (-1, 1))
+        table.add_row(
+            coefficient["name"].removeprefix("arms="),
+            f"{np.exp(coefficient['log_hr']):.2f}",
+            f"{np.exp(pooled['log_hr']):.2f}",
+            f"{low:.2f} to {high:.2f}",
+        )
+    console.print(table)
+    if result["guarantee"]["kind"] == "dp":
+        console.print(
+            "The federated ratios carry the noise that protects each patient, XX
+            "are no estimate of a treatment effect. The ranking of patients (C-index) hardly suffers."
+        )
+
+
+def _print_privacy(result: dict[str, Any], console: Console) -> None:
+    table = Table(
+        title="per hospital: what everything it released may reveal about one patient", title_justify="left"
+    )
+    for name in (
+        "hospital",
+        "declared size",
+        "epsilon, this study",
+        "epsilon, all its studies",
+        "delta",
+        "rounds spent",
+        "reserved only",
+    ):
+        table.add_column(name, justify="left" if name == "hospital" else "right")
+    for hospital, body in result["per_hospital"].items():
+        if body["epsilon"] is None:
+            table.add_row(hospital, str(body["n_public"]), body["reason"], "", "", "", "")
+            continue
+        table.add_row(
+            hospital,
+            str(body["n_public"]),
+            f"{body['epsilon']:.3f}",
+            f"{body['epsilon_all_studies']:.3f}",
+            f"{body['delta']:.2g}",
+            str(body["rounds_spent"]),
+            str(body["rounds_reserved_only"]),
+        )
+    console.print(table)
+    guarantee = result["guarantee"]
+    if guarantee["kind"] == "dp":
+        console.print(
+            f"Guarantee: ({guarantee['epsilon']:.4g}, {guarantee['delta']:.3g})-DP per {guarantee['unit']}, {guarantee['adjacency']}, through the stage "
+            f"'{result['stage']}' and every round; seen by the coordinator with any number of hospitals, secure aggregation not counted."
+        )
+    else:
+        console.print(f"Guarantee: none. {guarantee['reason']}")
+
+
+def _print_missing(result: dict[str, Any], console: Console) -> None:
+    missing = result["cohort"]["missing"]
+    if not missing:
+        console.print(f"every round was answered by all {len(result['hospitals'])} hospitals")
+    for entry in missing:
+        console.print(
+            f"[yellow]missing: {entry['hospital']} from round {entry['round']} on, at step {entry['step']} ({entry['reason']})[/yellow]"
+        )

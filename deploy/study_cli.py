@@ -1,0 +1,217 @@
+"""`wardround-study`: what a trial statistician types."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from privacy import command_line
+from privacy.command_line import say, say_json
+
+if TYPE_CHECKING:
+    from coordinator.progress import Progress
+    from privacy.agreement import Agreement
+
+JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+FILE = Annotated[Path, typer.Argument(help="The study file (TOML).")]
+
+app = typer.Typer(
+    name="wardround-study",
+    help="Design a study, price its privacy, try it on tables you hold, apply its model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.command(epilog="Example: wardround-study lint study.toml")
+def lint(file: FILE, as_json: JSON = False) -> None:
+    """Check a study file; says in one sentence what is wrong, and what is legal but worth a second look."""
+    from privacy.study import load_study
+
+    study = load_study(file)
+    remarks = study.remarks()
+    if as_json:
+        say_json({"study": study.id, "ok": True, "remarks": remarks})
+        return
+    for remark in remarks:
+        say(f"note: {remark}")
+    say(
+        f"{study.id}: {len(study.hospitals)} hospitals, {study.dictionary.n_columns} columns, mode {study.mode}"
+    )
+
+
+@app.command(epilog="Example: wardround-study price study.toml --json")
+def price(file: FILE, as_json: JSON = False) -> None:
+    """What the study's releases together reveal about one patient at most, before anything runs."""
+    from privacy.accounting import price as price_plan
+    from privacy.agreement import build
+    from privacy.study import load_study
+
+    study = load_study(file)
+    agreement = build(study)
+    body: dict[str, Any] = {"study": study.id, "mode": study.mode, "stage": study.stage.kind}
+    if agreement.plan is None:
+        body["guarantee"] = {"kind": "none", "reason": "mode none: no noise is added"}
+    else:
+        body |= price_plan(agreement.plan)
+        body["plan"] = agreement.plan.to_json()
+    body["warnings"] = warnings_of(agreement)
+    if as_json:
+        say_json(body)
+        return
+    _print_price(body)
+
+
+def warnings_of(agreement: Agreement) -> list[str]:
+    """What a statistician should hear before spending a budget; from public numbers alone."""
+    found = []
+    if agreement.training.hidden and (
+        (agreement.study.epsilon or 0) < NETWORK_EPSILON or agreement.study.n_public_total < NETWORK_PATIENTS
+    ):
+        found.append(
+            f"a network pays only from epsilon {NETWORK_EPSILON:g} and {NETWORK_PATIENTS} patients on; family 'piecewise_exponential' will do better"
+        )
+    per_column = agreement.study.n_public_total / max(len(agreement.columns), 1)
+    if agreement.plan is not None and per_column < PATIENTS_PER_COLUMN:
+        found.append(
+            f"{per_column:.0f} declared patients a column: below about 80 events a column noise costs accuracy; name fewer columns beforehand"
+        )
+    return found
+
+
+NETWORK_EPSILON = 8.0
+NETWORK_PATIENTS = 5000
+PATIENTS_PER_COLUMN = 160
+
+
+def _print_price(body: dict[str, Any]) -> None:
+    say(f"{body['study']}: mode {body['mode']}, stage {body['stage']}")
+    for name, value in body.items():
+        match value:
+            case {"kind": "dp"}:
+                say(
+                    f"  {name}: epsilon {value['epsilon']:.4g} at delta {value['delta']:.3g} per {value['unit']}, "
+                    f"{value['adjacency']} ({value['view']})"
+                )
+            case {"kind": "none"}:
+                say(f"  {name}: none, {value['reason']}")
+    for warning in body["warnings"]:
+        say(f"note: {warning}")
+
+
+@app.command(epilog="Example: wardround-study simulate study.toml --data tables/ --out out/try")
+def simulate(
+    file: FILE,
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data", help="Folder with <hospital>.csv or .parquet, optionally <hospital>.test.csv."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for result, model, evidence and assessment.")],
+    baselines: Annotated[bool, typer.Option(help="Also fit pooled Cox and each hospital alone.")] = True,
+    as_json: JSON = False,
+) -> None:
+    """Run the whole study in this process: the real nodes, the real secure aggregation, your tables."""
+    from deploy.simulate import simulate as run_simulation
+    from privacy.study import load_study
+
+    simulated = run_simulation(load_study(file), data, out, _reporter(as_json), baselines=baselines)
+    if simulated.failed is not None:
+        command_line.say_error(f"{simulated.failed}; what is known is in {out}")
+        raise typer.Exit(simulated.failed.exit_code)
+    if as_json:
+        say_json(dict(simulated.result))
+    else:
+        print_result(simulated.result)
+        say(
+            f"result: {out / 'result.json'}; privacy impact assessment ({simulated.pia.status}): {simulated.pia.html}"
+        )
+
+
+def _reporter(as_json: bool) -> Any:
+    """Progress on standard error, so that standard output stays a result."""
+
+    def report(progress: Progress) -> None:
+        if as_json:
+            sys.stderr.write(json.dumps(progress.to_json()) + "\n")
+        elif progress.event not in ("uploaded", "connected", "round_started"):
+            sys.stderr.write(progress.text + "\n")
+
+    return report
+
+
+@app.command(epilog="Example: wardround-study results out/try")
+def results(out: Annotated[Path, typer.Argument(help="Folder of a run.")], as_json: JSON = False) -> None:
+    """Show the result of a run."""
+    body = json.loads((out / "result.json").read_text(encoding="utf-8"))
+    if as_json:
+        say_json(body)
+    else:
+        print_result(body)
+
+
+def print_result(body: Any) -> None:
+    """Guarantee first, then who was in it, then figures."""
+    guarantee = body["guarantee"]
+    if guarantee["kind"] == "dp":
+        say(
+            f"guarantee: epsilon {guarantee['epsilon']:.4g} at delta {guarantee['delta']:.3g} per {guarantee['unit']}, {guarantee['adjacency']}"
+        )
+    else:
+        say(f"guarantee: none, {guarantee['reason']}")
+    say(f"in it: {', '.join(body['cohort']['answered'])}")
+    for entry in body["cohort"]["missing"]:
+        say(
+            f"missing: {entry['hospital']} from round {entry['round']}, at {entry['step']}: {entry['reason']}"
+        )
+    for coefficient in body["coefficients"]:
+        say(f"  {coefficient['name']:24} log hazard ratio {coefficient['log_hr']:+.4f}")
+    if body["coefficients"]:
+        say(f"  no intervals: {body['coefficients'][0]['reason']}")
+    if "test" in body:
+        say(f"held-out C-index {body['test']['c_index']:.4f} (n {body['test']['n']}; simulation only)")
+        for name, baseline in body.get("baselines", {}).items():
+            say(f"  {name}: {baseline['c_index']:.4f}")
+
+
+@app.command(epilog="Example: wardround-study predict out/try/model.json new-patients.csv --out curves.csv")
+def predict(
+    model: Annotated[Path, typer.Argument(help="model.json of a run.")],
+    patients: Annotated[Path, typer.Argument(help=".csv or .parquet with the model's columns.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="CSV to write; standard output without it.")
+    ] = None,
+    times: Annotated[
+        list[float] | None, typer.Option("--at", help="Days at which to read the curves; repeatable.")
+    ] = None,
+) -> None:
+    """Survival curves of new patients: one row a patient, log relative hazard and survival at each time."""
+    import numpy as np
+
+    from deploy.predict import load_model
+    from deploy.predict import predict as predict_table
+
+    at = None if not times else np.asarray(sorted(times), dtype=np.float64)
+    table = predict_table(load_model(model), patients, at)
+    text = table.to_csv(index=False, float_format="%.6g")
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        out.write_text(text, encoding="utf-8")
+        say(f"{len(table)} patients: {out}")
+
+
+def main() -> None:
+    """Entry point of the script."""
+    raise SystemExit(command_line.run(app, "wardround-study"))
+
+
+if __name__ == "__main__":
+    main()

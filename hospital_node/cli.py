@@ -1,0 +1,236 @@
+"""`wardround-hospital`: what a hospital's operator types."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hospital_node.home import Home
+from privacy import command_line
+from privacy.command_line import say, say_json
+
+HOME = Annotated[Path, typer.Option("--home", help="Folder of this hospital's keys, policy and state.")]
+JSON = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+STUDY = Annotated[Path, typer.Option("--study", help="The study file that your people accepted.")]
+
+app = typer.Typer(
+    name="wardround-hospital",
+    help="Take part in a study without a record leaving the hospital. First: `wardround-hospital init --help`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(
+    help="Look at your own table; nothing leaves.", no_args_is_help=True, rich_markup_mode=None
+)
+study_app = typer.Typer(
+    help="Read a study before you take part.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(data_app, name="data")
+app.add_typer(study_app, name="study")
+
+
+@app.command(
+    epilog="Example: wardround-hospital init north --home /srv/wardround --contact 'Dr. Osei, +44 20 7946 0000'"
+)
+def init(
+    hospital: Annotated[str, typer.Argument(help="Id of this hospital, as it will stand on the roster.")],
+    home: HOME,
+    contact: Annotated[str, typer.Option(help="Whom the others call to compare fingerprints.")] = "",
+    as_json: JSON = False,
+) -> None:
+    """Make this hospital's keys and the enrolment file for the coordinator. Private keys never leave the folder."""
+    from hospital_node import enrolment, keys
+    from hospital_node.entropy import OsEntropy
+    from privacy.certificates import fingerprint_groups
+
+    place = Home(home)
+    place.prepare()
+    own = keys.create(place.keys, hospital, entropy=OsEntropy().random_bytes, now=datetime.now(UTC))
+    path = enrolment.write_enrolment(place.keys, contact)
+    prints = {
+        "identity": fingerprint_groups(own.identity_public),
+        "certificate": fingerprint_groups(own.certificate.sha256),
+    }
+    if as_json:
+        say_json({"enrolment": str(path), "fingerprints": prints})
+        return
+    say(f"keys are in {place.keys}, readable by you alone")
+    say(f"send {path} to the coordinator; it holds nothing secret")
+    say("read these to whoever asks by phone:")
+    for what, groups in prints.items():
+        say(f"  {what:12} {groups}")
+
+
+@app.command(epilog="Example: wardround-hospital enrol consortium.draft.json --home /srv/wardround")
+def enrol(
+    consortium: Annotated[
+        Path, typer.Argument(help="Draft or complete consortium file from the coordinator.")
+    ],
+    home: HOME,
+    yes: Annotated[bool, typer.Option("--yes", help="The fingerprints were compared already.")] = False,
+) -> None:
+    """Sign a draft of the roster after comparing the fingerprints by phone; keep a complete one."""
+    from hospital_node import enrolment
+    from privacy.roster_file import read_consortium
+
+    place = Home(home)
+    say(enrolment.show_roster(consortium))
+    held = read_consortium(consortium.read_bytes(), str(consortium))
+    if set(held.signatures) == set(held.roster.ids):
+        enrolment.accept_roster(place.keys, consortium)
+        say("kept: every hospital signed this roster; it is now the only thing this hospital trusts")
+        return
+    if not yes and not typer.confirm("Did you compare every fingerprint with its owner by phone?"):
+        raise typer.Exit(command_line.REFUSED)
+    path = enrolment.sign_roster(place.keys, consortium)
+    say(f"signed; send {path} to the coordinator")
+
+
+@data_app.command(
+    "check", epilog="Example: wardround-hospital data check --study study.toml --data extract.csv"
+)
+def data_check(
+    study: STUDY,
+    data: Annotated[Path, typer.Option("--data", help="Your table, .csv or .parquet.")],
+    as_json: JSON = False,
+) -> None:
+    """Check your table against the study's dictionary and show what the stage does to it. Nothing leaves."""
+    from hospital_node.stage import apply_stage
+    from hospital_node.table import read_table
+    from privacy.study import load_study
+
+    loaded = load_study(study)
+    frame = read_table(data, loaded.dictionary)
+    _, report = apply_stage(frame, loaded)
+    if as_json:
+        say_json({"rows": len(frame), "stage": report.to_json()})
+        return
+    say(f"{data.name}: {len(frame)} patients fit the dictionary of {loaded.id}")
+    say("the stage, measured for you alone (it never leaves): " + json.dumps(report.to_json()))
+
+
+@study_app.command(
+    "show", epilog="Example: wardround-hospital study show --study study.toml --home /srv/wardround"
+)
+def study_show(study: STUDY, home: HOME, as_json: JSON = False) -> None:
+    """What a study asks of this hospital, and whether its policy and budget permit it. No data is read."""
+    from hospital_node import keys
+    from hospital_node.admission import terms_of
+    from hospital_node.clock import SystemClock
+    from hospital_node.ledger_store import LedgerStore
+    from privacy.agreement import build
+    from privacy.policy import check
+    from privacy.policy_file import parse_policy
+    from privacy.study import load_study
+
+    place = Home(home)
+    place.prepare()
+    agreement = build(load_study(study))
+    policy = parse_policy(place.policy.read_text(encoding="utf-8"), str(place.policy))
+    clock = SystemClock()
+    with LedgerStore(place.ledger, keys.load(place.keys).identity_private, clock) as ledger:
+        permit = check(policy, terms_of(agreement), ledger.entries(), clock.now())
+    body = {
+        "study": agreement.study.id,
+        "study_hash": agreement.hash,
+        "permitted": True,
+        "before": permit.before.to_json(),
+        "after": permit.after.to_json(),
+        "epsilon_total": policy.epsilon_total,
+    }
+    if as_json:
+        say_json(body)
+        return
+    say(f"{agreement.study.id}: {agreement.study.title}")
+    say(f"study hash {agreement.hash}")
+    if agreement.plan is None:
+        say("mode none: no noise, no formal guarantee; your policy permits it")
+        return
+    say(
+        f"permitted; per patient (add/remove, delta {policy.delta_total:g}) epsilon is {permit.before.number():.3g} before, "
+        f"{permit.after.number():.3g} after, limit {policy.epsilon_total:g}"
+    )
+
+
+@app.command(
+    epilog="Example: wardround-hospital run --home /srv/wardround --study study.toml --data extract.csv --coordinator host:7443"
+)
+def run(
+    home: HOME,
+    study: STUDY,
+    data: Annotated[Path, typer.Option("--data", help="Your table, .csv or .parquet.")],
+    coordinator: Annotated[str, typer.Option("--coordinator", help="host:port")],
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Ask before anything leaves; answer on standard input.")
+    ] = False,
+    patience_s: Annotated[
+        float, typer.Option(help="Give up after so many seconds without a connection; 0: never.")
+    ] = 0.0,
+    as_json: JSON = False,
+) -> None:
+    """Take part in one study until it is over."""
+    from hospital_node.node import NodeEvent, Outgoing
+    from hospital_node.service import Settings, ask_on_terminal, serve
+    from privacy.study import load_study
+
+    def report(event: NodeEvent) -> None:
+        if as_json:
+            say_json({"event": event.event, "text": event.text, "round": event.round})
+        else:
+            say(event.text)
+
+    def ask(outgoing: Outgoing) -> bool:
+        if as_json:
+            say_json(
+                {"event": "confirm", "step": outgoing.step, "round": outgoing.round, "text": outgoing.text}
+            )
+        return ask_on_terminal(outgoing)
+
+    settings = Settings(Home(home), load_study(study), data, coordinator, patience_s or None, confirm)
+    raise typer.Exit(serve(settings, report, ask))
+
+
+@app.command(epilog="Example: wardround-hospital ledger --home /srv/wardround")
+def ledger(home: HOME, as_json: JSON = False) -> None:
+    """Every release that was ever charged, and what all of them together may reveal about one patient."""
+    from hospital_node import keys
+    from hospital_node.clock import SystemClock
+    from hospital_node.ledger_store import LedgerStore
+    from privacy.ledger import cumulative
+    from privacy.policy_file import parse_policy
+
+    place = Home(home)
+    policy = parse_policy(place.policy.read_text(encoding="utf-8"), str(place.policy))
+    with LedgerStore(place.ledger, keys.load(place.keys).identity_private, SystemClock()) as store:
+        entries = store.entries()
+    total = cumulative(entries, policy.delta_total)
+    if as_json:
+        for entry in entries:
+            say_json({"seq": entry.seq, **entry.record.to_json()})
+        say_json({"cumulative": total.to_json(), "epsilon_total": policy.epsilon_total})
+        return
+    for entry in entries:
+        record = entry.record
+        what = (
+            record.note if record.release is None else f"{record.release.name}, {record.release.steps} steps"
+        )
+        say(f"{entry.seq:5} {record.time_iso} {record.kind:7} {record.study_id} round {record.round}: {what}")
+    say(
+        f"all studies together: epsilon {total.number():.3g} at delta {policy.delta_total:g} per patient (add/remove); "
+        f"limit {policy.epsilon_total:g}"
+    )
+
+
+def main() -> None:
+    """Entry point of the script."""
+    raise SystemExit(command_line.run(app, "wardround-hospital"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Where a hospital keeps what: one folder for its keys and its roster, one for what its studies leave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folder given as --home.
+
+    keys/          identity.key, tls.key, tls.crt, enrolment.json, consortium.json (the signed roster)
+    state/ledger.db    what was released; back it up
+    state/session/     secrets of running sessions; never back it up
+    reports/           what the stage measured; never leaves
+    policy.toml        what this hospital permits
+    """
+
+    root: Path
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "state" / "ledger.db"
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "state" / "session" / "journal.db"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+    @property
+    def policy(self) -> Path:
+        return self.root / "policy.toml"
+
+    def prepare(self) -> None:
+        """Makes the folders, readable by their owner alone."""
+        for folder in (self.root, self.ledger.parent, self.journal.parent, self.reports):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,0 +1,122 @@
+"""Runs one hospital: its node behind the link, until the study is over or the operator stops it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hospital_node import enrolment, keys
+from hospital_node.admission import Admission
+from hospital_node.clock import SystemClock
+from hospital_node.diagnosis import ConnectProblem
+from hospital_node.entropy import DiscreteGaussian, OsEntropy
+from hospital_node.home import Home
+from hospital_node.journal import Journal
+from hospital_node.ledger_store import LedgerStore
+from hospital_node.link import LinkClient
+from hospital_node.node import Node, NodeEvent, Outgoing
+from privacy.policy_file import parse_policy
+from privacy.study import Study
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator typed.
+
+    Attributes:
+        patience_s: how long it tries to reach the coordinator; None: for ever.
+        confirm: ask before anything leaves.
+    """
+
+    home: Home
+    study: Study
+    data: Path
+    coordinator: str
+    patience_s: float | None
+    confirm: bool
+
+
+class Interrupted(Exception):
+    """The operator stopped the node before the study was over."""
+
+    exit_code = 130
+
+
+def serve(settings: Settings, report: Callable[[NodeEvent], None], ask: Callable[[Outgoing], bool]) -> int:
+    """Takes part in the study; returns the exit code.
+
+    Raises:
+        ConnectProblem, KeyFileError, EnrolmentError, PolicyFileError, LedgerBroken: before or instead of taking part.
+        Interrupted: SIGINT or SIGTERM came; what was reserved stays charged, nothing is half sent.
+    """
+    home = settings.home
+    home.prepare()
+    own = keys.load(home.keys)
+    roster = enrolment.load_roster(home.keys)
+    policy = parse_policy(home.policy.read_text(encoding="utf-8"), str(home.policy))
+    clock = SystemClock()
+    stop = threading.Event()
+    interrupted = _stop_on_signal(stop)
+    with LedgerStore(home.ledger, own.identity_private, clock) as ledger:
+        journal = Journal(home.journal)
+        node = Node(
+            Admission(own.id, roster.roster, policy, settings.study, settings.data, home.reports),
+            own.identity_private,
+            journal,
+            ledger,
+            OsEntropy(),
+            DiscreteGaussian(),
+            clock,
+            report,
+            ask if settings.confirm else _approve,
+        )
+
+        def on_message(message: bytes) -> Iterator[bytes]:
+            yield from node.on_message(message)
+            if node.ended is not None:
+                stop.set()
+
+        def on_problem(problem: ConnectProblem) -> None:
+            report(NodeEvent("not_connected", str(problem)))
+
+        client = LinkClient(
+            settings.coordinator, own, roster, on_problem=on_problem, patience_s=settings.patience_s
+        )
+        report(NodeEvent("connecting", f"{own.id} dials {settings.coordinator}"))
+        try:
+            client.run(on_message, node.on_connect, stop)
+        finally:
+            journal.close()
+    if node.ended is None:
+        raise Interrupted(
+            f"stopped by signal {interrupted[0]}" if interrupted else "stopped before the study was over"
+        )
+    return node.ended.exit_code
+
+
+def _approve(_: Outgoing) -> bool:
+    return True
+
+
+def _stop_on_signal(stop: threading.Event) -> list[str]:
+    """SIGTERM and SIGINT end the node between two messages."""
+    seen: list[str] = []
+
+    def handle(number: int, _: object) -> None:
+        seen.append(signal.Signals(number).name)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+    return seen
+
+
+def ask_on_terminal(outgoing: Outgoing) -> bool:
+    """Shows what is about to leave and waits for a line: y lets it go, anything else does not."""
+    sys.stderr.write(f"let this leave the hospital? {outgoing.text} [y/n] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
