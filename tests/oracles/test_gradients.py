@@ -1,6 +1,7 @@
 """Per-patient gradients a second time, by means that share no code with ours."""
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -53,6 +54,7 @@ def test_network_against_autograd() -> None:
     check(layout, Mlp(layout))
 
 
+@pytest.mark.filterwarnings("ignore:Full backward hook")
 def test_linear_model_against_opacus() -> None:
     from opacus import GradSampleModule
 
