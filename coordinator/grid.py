@@ -28,7 +28,7 @@ class NotOnThisGrid(Exception):
 TrainRound = Callable[[NDArray[np.float64], int], tuple[NDArray[np.float64], int] | None]
 
 
-class SecureGrid(Grid):
+class SecureGrid(Grid):  # type: ignore[misc]  # flwr is checked as Any
     """Carries a strategy's training messages over the secure aggregation.
 
     A strategy sends the same parameters to every hospital; the grid runs one round and answers with one reply that holds the mean, weighted by

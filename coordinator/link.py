@@ -54,6 +54,8 @@ import grpc.aio
 __all__ = ["Connected", "Disconnected", "Link", "LinkEvent", "LinkServer", "ListenError", "Received"]
 
 FLUSH_S = 2.0
+# Also for an orderly end: which of the two gRPC reports for a killed process depends on timing.
+LOST = "The connection was lost."
 
 
 class Link(Protocol):
@@ -231,7 +233,7 @@ class LinkServer:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(refusal))
         except FrameError as problem:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"Refused: {problem}.")
-        reason = "The connection was lost."
+        reason = LOST
         try:
             await context.write(answer.encode())
             reason = await self._carry(context, session, stream, expires_s)
@@ -281,7 +283,7 @@ class LinkServer:
                 continue
             frame = await context.read()
             if frame is grpc.aio.EOF:
-                return "The hospital closed the connection."
+                return LOST
             self._sessions.take(session, stream, frame)
             stream.wake.set()
 

@@ -68,7 +68,7 @@ class Session:
         self.stream: Stream | None = None
 
 
-class StreamReplaced(Exception):  # noqa: N818 - an event, not an error
+class StreamReplaced(Exception):
     """This stream is not its session's any more."""
 
 

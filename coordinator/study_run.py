@@ -222,7 +222,7 @@ class StudyRun:
         training = self.agreement.training
         app = ServerApp()
 
-        @app.main()
+        @app.main()  # type: ignore[untyped-decorator]  # flwr is checked as Any
         def main(grid: Grid, context: FlowerContext) -> None:
             strategy = make_strategy(training, self.agreement.n)
             strategy.start(
@@ -239,7 +239,7 @@ class StudyRun:
         if not done:
             reasons = "; ".join(sorted({o.reason for o in self.outcomes if o.reason}))
             raise StudyFailed(f"no training round ended with a sum: {reasons}")
-        return np.mean(self.models[-training.average_last :], axis=0, dtype=np.float64)
+        return np.asarray(np.mean(self.models[-training.average_last :], axis=0), dtype=np.float64)
 
     def _keep(self, server_round: int, arrays: ArrayRecord) -> None:
         """Remembers the model after each round for the average; post-processing of what was released."""

@@ -113,8 +113,8 @@ def _print_arms(result: dict[str, Any], console: Console) -> None:
     console.print(table)
     if result["guarantee"]["kind"] == "dp":
         console.print(
-            "The federated ratios carry the noise that protects each patient, XX
-            "are no estimate of a treatment effect. The ranking of patients (C-index) hardly suffers."
+            "Noise and per-patient clipping move the federated ratios in either direction; they have no interval yet and are no estimate of a "
+            "treatment effect. What they serve is the ranking of patients, which is what the C-index measures."
         )
 
 

@@ -28,7 +28,7 @@ CLOCK_SKEW = timedelta(days=1)
 EXPIRY_WARNING = timedelta(days=30)
 
 
-class CertificateProblem(Exception):  # noqa: N818 - reads as a sentence where it is raised
+class CertificateProblem(Exception):
     """A certificate that cannot stand in a roster or cannot be used now; one sentence with the remedy."""
 
     def __init__(

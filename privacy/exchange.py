@@ -146,7 +146,7 @@ def start_model(
     layout = layout_of(agreement)
     if total is None:
         return layout.start(np.zeros(intervals))
-    table = payload_of(agreement, total, answered, 2 * intervals)
+    table = payload_of(agreement, total, answered, 2 * intervals).astype(np.float64)
     return layout.start(baseline(table[:intervals], table[intervals:]))
 
 

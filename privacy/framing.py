@@ -33,7 +33,7 @@ class FrameError(Exception):
     """The peer broke the framing; the stream cannot go on."""
 
 
-class MessageTooLarge(Exception):  # noqa: N818 - reads as a sentence where it is raised
+class MessageTooLarge(Exception):
     """A message above the limit, refused before it was queued or kept."""
 
     def __init__(self, size: int, limit: int) -> None:
@@ -41,7 +41,7 @@ class MessageTooLarge(Exception):  # noqa: N818 - reads as a sentence where it i
         self.size, self.limit = size, limit
 
 
-class QueueFull(Exception):  # noqa: N818
+class QueueFull(Exception):
     """The peer does not take messages as fast as they are sent, or is cut off."""
 
     def __init__(self, queued: int, limit: int) -> None:

@@ -74,7 +74,7 @@ class Pin:
     role: Role
 
 
-class NotAdmitted(Exception):  # noqa: N818 - reads as a sentence where it is raised
+class NotAdmitted(Exception):
     """A connection refused at the door; the sentence goes to the peer, so that its operator can act on it."""
 
     def __init__(self, kind: Literal["tls", "unknown", "role", "expired"], sentence: str) -> None:

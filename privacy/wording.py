@@ -19,7 +19,10 @@ _REFUSED: tuple[tuple[str, re.Pattern[str]], ...] = (
     ),
     (
         "privacy is bounded, not guaranteed; print the bound",
-        re.compile(r"\b(?:guarante\w+ (?:full |total |complete )?privacy|privacy (?:is|are) guaranteed)\b", re.IGNORECASE),
+        re.compile(
+            r"\b(?:guarante\w+ (?:full |total |complete )?privacy|privacy (?:is|are) guaranteed)\b",
+            re.IGNORECASE,
+        ),
     ),
     (
         "updates and sums are personal data until shown otherwise; say what leaves",
@@ -66,7 +69,9 @@ def lint(text: str) -> tuple[Finding, ...]:
     if epsilon:
         absent = [name for name, pattern in _COMPANIONS if not pattern.search(text)]
         if absent:
-            findings.append(Finding(epsilon.group(0), f"epsilon is printed without its {' and '.join(absent)}"))
+            findings.append(
+                Finding(epsilon.group(0), f"epsilon is printed without its {' and '.join(absent)}")
+            )
     auc = _AUC.search(text)
     if auc and not _INTERVAL.search(text):
         findings.append(Finding(auc.group(0), "an AUC is printed without its interval"))
@@ -87,7 +92,9 @@ def passages(page: str) -> Iterator[str]:
 
 
 _WHOLE = frozenset({"table", "figure"})
-_BLOCK = frozenset({"p", "li", "h1", "h2", "h3", "h4", "dt", "dd", "div", "section", "header", "footer", "title"})
+_BLOCK = frozenset(
+    {"p", "li", "h1", "h2", "h3", "h4", "dt", "dd", "div", "section", "header", "footer", "title"}
+)
 _SILENT = frozenset({"style", "script"})
 _VOID = frozenset({"br", "hr", "img", "meta", "link", "input", "col", "wbr", "source", "area", "base"})
 

@@ -64,7 +64,10 @@ def test_init_files_are_empty() -> None:
 @pytest.mark.parametrize(
     ("package", "forbidden"),
     [
-        ("coordinator", ("torch", "opacus", "pandas", "lifelines", "pandera", "pyarrow", "opendp", "hospital_node")),
+        (
+            "coordinator",
+            ("torch", "opacus", "pandas", "lifelines", "pandera", "pyarrow", "opendp", "hospital_node"),
+        ),
         ("secagg", ("grpc", "flwr", "asyncio", "torch", "sqlite3")),
         ("privacy", ("grpc", "flwr", "torch", "opendp", "sqlite3", "pandas")),
         ("threat_model", ("grpc", "flwr", "torch", "pandas")),
@@ -73,7 +76,9 @@ def test_init_files_are_empty() -> None:
 def test_whole_package_loads_without(package: str, forbidden: tuple[str, ...]) -> None:
     """Importing every module of a package in a fresh interpreter loads none of the forbidden ones, not even indirectly."""
     modules = [
-        found.name for found in pkgutil.walk_packages([str(ROOT / package)], prefix=f"{package}.") if "__main__" not in found.name
+        found.name
+        for found in pkgutil.walk_packages([str(ROOT / package)], prefix=f"{package}.")
+        if "__main__" not in found.name
     ]
     assert modules
     code = (
