@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.link import Connected, Disconnected, LinkServer, Received
-from hospital_node.link import LinkClient
+from hospital_node.link import ConnectProblem, LinkClient
 from tests.process.link_setup import Consortium, CuttingProxy, hospital_process, make_consortium, wait_for
 
 
@@ -141,6 +141,8 @@ def test_a_new_coordinator_process_makes_the_hospital_start_again(consortium: Co
             assert wait_for(second, lambda event: isinstance(event, Connected)) == Connected(
                 "north", fresh=True
             )
+            while client._talk._generation < 2:
+                time.sleep(0.01)
             go_on.set()
             assert second.receive(5) == Received("north", b"hello 2")
             second.send("north", b"new")
@@ -182,3 +184,41 @@ def test_the_last_message_before_stop_arrives(
     thread.join(5)
     assert not thread.is_alive()
     assert got == [b"end" + bytes(3_000_000)]
+
+
+def test_what_was_sent_before_the_coordinator_stops_arrives_and_the_hospital_hears_why(
+    consortium: Consortium, server: LinkServer
+) -> None:
+    got: list[bytes] = []
+    told: list[str] = []
+    stop, informed = threading.Event(), threading.Event()
+
+    def on_message(message: bytes) -> list[bytes]:
+        got.append(message)
+        return []
+
+    def on_problem(problem: ConnectProblem) -> None:
+        told.append(str(problem))
+        informed.set()
+
+    client = LinkClient(
+        f"127.0.0.1:{server.start()}",
+        consortium.hospital_keys["north"],
+        consortium.roster,
+        on_problem=on_problem,
+        entropy=os.urandom,
+    )
+    thread = threading.Thread(target=client.run, args=(on_message, list, stop))
+    thread.start()
+    try:
+        wait_for(server, lambda event: isinstance(event, Connected))
+        server.send("north", bytes(5_000_000))
+        started = time.monotonic()
+        server.stop()
+        assert time.monotonic() - started < 1.5
+        assert informed.wait(5)
+    finally:
+        stop.set()
+        thread.join()
+    assert got == [bytes(5_000_000)]
+    assert "The coordinator stopped" in told[0]
