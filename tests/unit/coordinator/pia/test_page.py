@@ -101,6 +101,12 @@ def test_a_page_that_promises_too_much_is_not_written(plain: tuple[Pia, str]) ->
         render(pia.model_copy(update={"headline": "Epsilon 3 at delta 1e-5 for a patient."}))
 
 
+@pytest.mark.threat("FL-05", control="C-DISCLOSE")
+def test_the_page_says_that_properties_of_a_hospital_are_not_hidden(plain: tuple[Pia, str]) -> None:
+    _, html = plain
+    assert "Properties of a hospital (its size, case mix, event rate) are not hidden" in html
+
+
 def test_a_missing_hospital_and_its_missing_ledger_are_on_page_one(tmp_path: Path) -> None:
     run = Run(agreement(), silent={2: ("south",)}, lost_ledgers=("south",))
     pia, html = page(tmp_path, run.files())
