@@ -117,15 +117,34 @@ class Gatherer:
                     )
                 case Connected(hospital, fresh):
                     lost.pop(hospital, None)
-                    self.report(Progress("connected", f"{hospital} is connected", hospital=hospital))
-                    if fresh:
-                        waiting_for = self._last.get(hospital, ()) if hospital in left else ()
-                        for message in (*self.greeting, *waiting_for):
-                            self.link.send(hospital, message)
+                    self._came(hospital, fresh, self._last.get(hospital, ()) if hospital in left else ())
                 case Received(hospital, message):
                     if hospital in left:
                         self._take(step, hospital, message, take, left, silent, round_number)
         return silent
+
+    def await_quorum(self, members: frozenset[str], quorum: int) -> bool:
+        """Waits up to the deadline until so many members are connected; says whether they are."""
+        end = self.clock.monotonic_s() + self.deadline_s
+        while len(members & self.link.connected()) < quorum:
+            left = end - self.clock.monotonic_s()
+            if left <= 0:
+                return False
+            match self.link.receive(left):
+                case Connected(hospital, fresh):
+                    self._came(hospital, fresh, ())
+                case Disconnected(hospital, reason):
+                    self.report(
+                        Progress("disconnected", f"{hospital} is cut off: {reason}", hospital=hospital)
+                    )
+        return True
+
+    def _came(self, hospital: str, fresh: bool, pending: tuple[bytes, ...]) -> None:
+        """A hospital is back; its new process is told of the study and asked again for what it owes."""
+        self.report(Progress("connected", f"{hospital} is connected", hospital=hospital))
+        if fresh:
+            for message in (*self.greeting, *pending):
+                self.link.send(hospital, message)
 
     def _take(
         self,

@@ -156,6 +156,7 @@ class StudyRun:
         """One round on disk before its receipt is announced."""
         assert self.engine is not None
         task = task_of(self.agreement, number)
+        self._needs_quorum(number)
         last = total_rounds(self.agreement)
         self.report(Progress("round_started", f"round {number} of {last}: {task}", round=number, rounds=last))
         present = self.members & self.gatherer.link.connected()
@@ -179,6 +180,17 @@ class StudyRun:
         self.outcomes.append(outcome)
         self._say(outcome, task, last)
         return outcome
+
+    def _needs_quorum(self, number: int) -> None:
+        """A round that cannot reach its threshold is not begun: it would cost budget and give nothing."""
+        quorum = max(self.agreement.threshold, self.agreement.study.minimum_answers)
+        if not self.gatherer.await_quorum(self.members, quorum):
+            present = sorted(self.members & self.gatherer.link.connected())
+            gone = sorted(set(self.agreement.study.hospitals) - set(present))
+            raise StudyFailed(
+                f"round {number} was not begun: {len(present)} hospitals are connected, {quorum} must answer; "
+                f"missing: {', '.join(gone)}"
+            )
 
     def _say(self, outcome: Outcome, task: str, last: int) -> None:
         who = ", ".join(outcome.answered)
@@ -236,9 +248,11 @@ class StudyRun:
         done = [
             o for o in self.outcomes if o.status == "done" and task_of(self.agreement, o.round) == "train"
         ]
-        if not done:
+        if 2 * len(done) < training.rounds:
             reasons = "; ".join(sorted({o.reason for o in self.outcomes if o.reason}))
-            raise StudyFailed(f"no training round ended with a sum: {reasons}")
+            raise StudyFailed(
+                f"only {len(done)} of {training.rounds} training rounds ended with a sum: {reasons}"
+            )
         return np.asarray(np.mean(self.models[-training.average_last :], axis=0), dtype=np.float64)
 
     def _keep(self, server_round: int, arrays: ArrayRecord) -> None:

@@ -7,9 +7,11 @@ patients or fitted on pooled ones exists in simulations only and is labeled so.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from coordinator.clock import SystemClock as CoordinatorClock
@@ -61,6 +63,23 @@ def table_of(data: Path, hospital: str, suffix: str = "") -> Path | None:
     )
 
 
+def tables_of(study: Study, data: Path) -> dict[str, Path]:
+    """Each hospital's table.
+
+    Raises:
+        SimulationInputError: a hospital has none.
+    """
+    tables: dict[str, Path] = {}
+    for hospital in study.hospitals:
+        table = table_of(data, hospital)
+        if table is None:
+            raise SimulationInputError(
+                f"{data}: there is no {hospital}.csv or {hospital}.parquet; write one table per hospital"
+            )
+        tables[hospital] = table
+    return tables
+
+
 def simulate(
     study: Study,
     data: Path,
@@ -84,45 +103,37 @@ def simulate(
         SimulationInputError: a hospital has no table.
         StudyError, RefusedModel, NotBuilt: see `privacy.agreement.build`.
     """
-    tables: dict[str, Path] = {}
-    for hospital in study.hospitals:
-        table = table_of(data, hospital)
-        if table is None:
-            raise SimulationInputError(
-                f"{data}: there is no {hospital}.csv or {hospital}.parquet; write one table per hospital"
-            )
-        tables[hospital] = table
+    tables = tables_of(study, data)
     clock, entropy = CoordinatorClock(), OsEntropy()
     started = clock.monotonic_s()
     report(Progress("agreement", "study agreement: noise is calibrated for the whole study"))
     agreement = build_agreement(study)
+    agreed = clock.monotonic_s() - started
     keys, signed = consortium(study.hospitals, entropy, clock)
-    agreed = clock.monotonic_s()
-    state_folder = out / "state"
-    nodes = {
-        hospital: make_node(
-            hospital, keys[hospital], signed.roster, study, tables[hospital], state_folder, entropy
+    out.mkdir(parents=True, exist_ok=True)
+    # Journals, ledgers and reports of pretended hospitals: nobody needs them after the run, and a bundle must not hold them.
+    with TemporaryDirectory(prefix="wardround-simulation-") as folder, ExitStack() as open_files:
+        state = CoordinatorState(Path(folder) / "coordinator.db")
+        open_files.callback(state.close)
+        nodes = {}
+        for hospital, table in tables.items():
+            node = make_node(hospital, keys[hospital], signed.roster, study, table, Path(folder), entropy)
+            open_files.callback(node.journal.close)
+            open_files.callback(node.ledger.close)
+            nodes[hospital] = node
+        run = StudyRun(
+            agreement,
+            signed.roster,
+            keys["coordinator"].identity_private,
+            Gatherer(LocalLink(nodes), clock, study.deadline_s, report),
+            state,
+            clock,
+            CoordinatorEntropy(),
+            report,
+            Path(folder) / "spool",
         )
-        for hospital in study.hospitals
-    }
-    state = CoordinatorState(state_folder / "coordinator.db")
-    run = StudyRun(
-        agreement,
-        signed.roster,
-        keys["coordinator"].identity_private,
-        Gatherer(LocalLink(nodes), clock, study.deadline_s, report),
-        state,
-        clock,
-        CoordinatorEntropy(),
-        report,
-        state_folder / "spool",
-    )
-    executed = execute(run, {"agreement": agreed - started})
-    result = write_study(out, agreement, signed, executed.record, state.rounds(run.study_hash))
-    for node in nodes.values():
-        node.journal.close()
-        node.ledger.close()
-    state.close()
+        executed = execute(run, {"agreement": agreed})
+        result = write_study(out, agreement, signed, executed.record, state.rounds(run.study_hash))
     if executed.record.theta is not None:
         result = add_scores(out, result, agreement, executed.record.theta, tables, data, baselines, report)
     pia = build(out, identity=keys["coordinator"].identity_private, tests=tests)

@@ -52,13 +52,14 @@ def build(bundle: Path, *, identity: SecretBytes, tests: Path | None = None) -> 
         WordingError: the page would say something that privacy.wording refuses; nothing is written then.
     """
     _complete(bundle, tests)
-    evidence = load(
-        {path: data for path, data in read_bundle(bundle).items() if path.startswith("evidence/")}
-    )
+    files = read_bundle(bundle)
+    evidence = load({path: data for path, data in files.items() if path.startswith("evidence/")})
     pia = document(evidence)
     page = render(pia).encode("utf-8")
     made = {JSON: document_bytes(pia), HTML: page}
-    manifest = make_manifest({**evidence.files, **made}, identity)
+    # Result and model lie beside the evidence: the manifest lists them too, so that a bundle has no unsigned file.
+    listed = {path: data for path, data in files.items() if path != MANIFEST}
+    manifest = make_manifest({**listed, **made}, identity)
     for path, data in {**made, MANIFEST: manifest.to_bytes()}.items():
         (bundle / path).write_bytes(data)
     return BuiltPia(bundle / HTML, bundle / JSON, bundle / MANIFEST, pia)
