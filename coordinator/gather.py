@@ -24,7 +24,7 @@ Take = Callable[[str, str, bytes], bool]
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Why a hospital did not finish a step; `culprit` where it blamed somebody, `kind` is abort, lost, deadline or refused."""
+    """Why a hospital did not finish a step; `culprit` where it blamed somebody, `kind` is abort, lost, deadline, refused or blamed."""
 
     hospital: str
     step: str
@@ -37,14 +37,14 @@ class Silence:
 class Gatherer:
     """The coordinator's ear: remembers the last request to each hospital, so that a restarted one gets it again.
 
-    `greeting` is what a hospital's new process is sent first once a study runs: the study's offer.
+    `greetings` is what a hospital's new process is sent first once a study runs: the study's offer, the session's key list.
     """
 
     link: Link
     clock: Clock
     deadline_s: float
     report: Callable[[Progress], None]
-    greeting: tuple[bytes, ...] = ()
+    greetings: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     _last: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
 
     def ask(self, hospital: str, *messages: bytes) -> None:
@@ -56,6 +56,10 @@ class Gatherer:
     def remember(self, hospital: str, *messages: bytes) -> None:
         """What `hospital` is sent as soon as it connects."""
         self._last[hospital] = messages
+
+    def greet(self, hospital: str, message: bytes) -> None:
+        """Adds what `hospital`'s new processes are sent first."""
+        self.greetings[hospital] = (*self.greetings.get(hospital, ()), message)
 
     def tell(self, hospital: str, message: bytes) -> None:
         """Sends what needs no answer."""
@@ -143,7 +147,7 @@ class Gatherer:
         """A hospital is back; its new process is told of the study and asked again for what it owes."""
         self.report(Progress("connected", f"{hospital} is connected", hospital=hospital))
         if fresh:
-            for message in (*self.greeting, *pending):
+            for message in (*self.greetings.get(hospital, ()), *pending):
                 self.link.send(hospital, message)
 
     def _take(

@@ -67,7 +67,8 @@ def offer_study(
     report(Progress("waiting", f"waiting for {', '.join(sorted(everybody))}"))
     silent = gatherer.gather("study", everybody, take, grace_s=gatherer.deadline_s)
     refused |= silent
-    gatherer.greeting = (offer,)
+    for hospital in sorted(everybody):
+        gatherer.greet(hospital, offer)
     minimum = agreement.study.minimum_answers
     if len(accepted) < minimum:
         reasons = "; ".join(

@@ -89,8 +89,8 @@ class RoundEngine:
     spool_directory: Path
     session: protocol.Session | None = None
 
-    def open_session(self, context: Context, first_round: int, present: frozenset[str]) -> frozenset[str]:
-        """Two trips: adverts in, key list out. Returns the hospitals of the key list.
+    def open_session(self, context: Context, first_round: int, present: frozenset[str]) -> dict[str, Silence]:
+        """Two trips: adverts in, key list out. Returns the hospitals that are not on the key list, with the reason.
 
         Raises:
             TooFewSurvivors: fewer than the threshold sent a good advert.
@@ -112,10 +112,11 @@ class RoundEngine:
 
         silent = self.gatherer.gather("advertise", present, take)
         self.session, key_list = protocol.close_adverts(collecting)
-        members = present - set(silent)
-        for hospital in sorted(members):
+        for hospital in sorted(present - set(silent)):
+            # A hospital that restarts before it has the key list would otherwise never get it.
+            self.gatherer.greet(hospital, key_list)
             self.gatherer.tell(hospital, key_list)
-        return frozenset(members)
+        return silent
 
     def run(
         self,
@@ -220,7 +221,9 @@ class RoundEngine:
                     state = protocol.add_agreement(state, hospital, message)
                 return hospital not in protocol.missing_agreements(state)
 
-            lost = self.gatherer.gather("agree", waiting, take, round_number=working.frame.round)
+            lost = _leave_the_set(
+                self.gatherer.gather("agree", waiting, take, round_number=working.frame.round), waiting
+            )
             working.silent |= lost
             if not lost:
                 return state
@@ -293,6 +296,22 @@ def _spool(spool: Spool, hospital: str, message: bytes, round_number: int) -> No
         spool.add(hospital, chunk.offset, chunk.data)
     except SpoolError as error:
         raise ProtocolError(str(error), hospital) from None
+
+
+def _leave_the_set(silent: dict[str, Silence], proposed: frozenset[str]) -> dict[str, Silence]:
+    """Who is left out of the next, smaller set.
+
+    A hospital that found a bad share names the dealer: the dealer leaves and the reporter is asked again, so that one bad dealer does
+    not cost everybody who notices. Every report takes one hospital out, so asking again comes to an end.
+    """
+    leaving: dict[str, Silence] = {}
+    for silence in silent.values():
+        if silence.kind == "abort" and silence.culprit in proposed - {silence.hospital}:
+            blamed = Silence(silence.culprit, "agree", "blamed", f"{silence.hospital} says: {silence.reason}")
+            leaving.setdefault(silence.culprit, blamed)
+        else:
+            leaving[silence.hospital] = silence
+    return leaving
 
 
 def _sorted(silent: dict[str, Silence]) -> tuple[Silence, ...]:

@@ -42,11 +42,14 @@ class Spool:
         return self._directory / f"{hospital}.bin"
 
     def add(self, hospital: str, offset: int, data: bytes) -> None:
-        """Appends the next chunk.
+        """Appends the next chunk. Offset 0 starts the vector anew: a hospital that was restarted sends all of it again.
 
         Raises:
             SpoolError: the chunk does not start where the last one ended, or the vector grows beyond its length.
         """
+        if offset == 0:
+            self._incoming[hospital] = _Incoming()
+            self._path(hospital).unlink(missing_ok=True)
         incoming = self._incoming.setdefault(hospital, _Incoming())
         if offset != incoming.length or incoming.length + len(data) > self._vector_bytes:
             raise SpoolError(hospital, offset, incoming.length)

@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS rounds (
     study_hash BLOB NOT NULL REFERENCES studies, round INTEGER NOT NULL, record BLOB NOT NULL,
     receipt BLOB, total BLOB, PRIMARY KEY (study_hash, round));
 CREATE TRIGGER IF NOT EXISTS rounds_stay BEFORE UPDATE ON rounds BEGIN SELECT RAISE(ABORT, 'rounds are append-only'); END;
+CREATE TRIGGER IF NOT EXISTS rounds_remain BEFORE DELETE ON rounds BEGIN SELECT RAISE(ABORT, 'rounds are append-only'); END;
 """
 
 

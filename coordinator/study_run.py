@@ -149,7 +149,9 @@ class StudyRun:
         self.state.add_session(
             context.session_id, self.study_hash, self.clock.now().isoformat(timespec="seconds")
         )
-        self.members = self.engine.open_session(context, 1, accepted)
+        silent = self.engine.open_session(context, 1, accepted)
+        self.members = accepted - set(silent)
+        self.refused = (*self.refused, *(silent[hospital] for hospital in sorted(silent)))
         self.report(Progress("session", f"keys agreed by {', '.join(sorted(self.members))}"))
 
     def _round(self, number: int, model: bytes) -> Outcome:
@@ -212,7 +214,10 @@ class StudyRun:
         outcome = self._round(1, b"")
         if outcome.total is None:
             raise StudyFailed(f"the life table's round was aborted: {outcome.reason}")
-        return start_model(self.agreement, outcome.total, outcome.answered)
+        try:
+            return start_model(self.agreement, outcome.total, outcome.answered)
+        except ExchangeError as error:
+            raise StudyFailed(str(error)) from error
 
     def _train_round(
         self, theta: NDArray[np.float64], server_round: int

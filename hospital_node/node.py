@@ -24,12 +24,13 @@ from privacy.policy import PolicyRefusal
 from secagg import hospital as protocol
 from secagg.context import Context
 from secagg.dealing import ENTROPY_BYTES
-from secagg.errors import ProtocolError, SecAggError, WireError
+from secagg.errors import BadShare, ProtocolError, SecAggError, WireError
+from secagg.pairs import read_key_list
 from secagg.params import PROTOCOL_VERSION, SecAggParams
 from secagg.receipt import NO_RECEIPT, ReceiptRef
 from secagg.secret import SecretBytes
 from secagg.state_codec import decode_state, encode_state
-from secagg.states import Advertised, Agreed, HospitalState, Uploaded
+from secagg.states import Advertised, Agreed, HospitalState, Ready, Uploaded
 from secagg.wire import codec
 from secagg.wire.records import (
     Abort,
@@ -146,9 +147,8 @@ class Node:
                     raise WireError(kind, "a hospital does not take this kind of message")
         except (SecAggError, ExchangeError, RoundRefused, PolicyRefusal, LedgerBroken, Declined) as error:
             round_number = _asked_round(message)
-            culprit = error.culprit if isinstance(error, ProtocolError) else None
             self.report(NodeEvent("refused", f"refused {_kind_of(message)}: {error}", round_number))
-            yield codec.pack("abort", Abort(round_number, str(error)[:500], culprit or ""))
+            yield codec.pack("abort", Abort(round_number, str(error)[:500], _blamed(error)))
 
     def _answered_before(self, message: bytes) -> tuple[bytes, ...] | None:
         if self.admitted is None:
@@ -227,7 +227,11 @@ class Node:
         yield advert
 
     def _keys(self, message: bytes) -> None:
+        if self.state is None:
+            raise ProtocolError("a key list came that no advert of this hospital asked for")
         if not isinstance(self.state, Advertised):
+            if _is_known(message, protocol.close_round(self.state)):
+                return
             raise ProtocolError("a key list came that no advert of this hospital asked for")
         ready = protocol.accept_key_list(self.state, message)
         self._commit(ready, message, ())
@@ -339,6 +343,24 @@ def _asked_round(message: bytes) -> int:
     except WireError:
         return 0
     return 0
+
+
+def _is_known(key_list: bytes, state: Ready) -> bool:
+    """The key list of the session that is under way, sent again to a restarted node."""
+    seat = state.seat
+    again = read_key_list(codec.expect("key_list", key_list), seat.params, seat.roster, seat.context)
+    return again.hash == state.participants.hash
+
+
+def _blamed(error: Exception) -> str:
+    """Whom an abort names: of a share that does not open its dealer, so that the coordinator can propose a set without it."""
+    match error:
+        case BadShare():
+            return error.dealer
+        case ProtocolError():
+            return error.culprit or ""
+        case _:
+            return ""
 
 
 def _kind_of(message: bytes) -> str:

@@ -1,0 +1,386 @@
+"""A whole consortium in one process for tests: real nodes on files, the real coordinator, and a link that a test may bend.
+
+Nothing here stands in for a part of the product: the hostile coordinator is the link, which holds the coordinator's key; time is a clock
+that moves only when the coordinator waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coordinator.entropy import OsEntropy as CoordinatorEntropy
+from coordinator.gather import Gatherer
+from coordinator.link import Connected, Disconnected, LinkEvent
+from coordinator.progress import Progress
+from coordinator.service import Executed, execute
+from coordinator.state import CoordinatorState
+from coordinator.study_run import StudyRun
+from deploy.local_link import LocalLink
+from deploy.simulate import consortium, make_node
+from hospital_node.admission import Admission
+from hospital_node.entropy import Entropy, OsEntropy
+from hospital_node.local_study import LocalStudy
+from hospital_node.node import Node, NodeEvent
+from privacy import exchange
+from privacy.agreement import Agreement, build
+from privacy.mechanisms import Sampler
+from privacy.member_keys import MemberKeys
+from privacy.policy import Policy
+from privacy.study import Study
+from secagg import coordinator as protocol
+from secagg.context import Context
+from secagg.params import PROTOCOL_VERSION, SecAggParams
+from secagg.roster import SignedRoster
+from secagg.wire import codec
+from secagg.wire.records import Receipt, SessionStart, StudyOffer, VectorChunk
+from tests.study_files import study, table, write_csv
+
+HOSPITALS = ("a", "b", "c", "d")
+START = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
+DEADLINE_S = 20.0
+# What a power cut would leave is the business of tests/process.
+NO_FSYNC = "PRAGMA synchronous = OFF"
+
+# Full batches: exact Gaussian accounting in milliseconds, and still real noise from a real plan.
+SMALL = (
+    ("n_public = {a = 400, b = 500, c = 600}", "n_public = {a = 400, b = 500, c = 600, d = 300}"),
+    ('hospitals = ["a", "b", "c"]', f'hospitals = ["a", "b", "c", "d"]\ndeadline_s = {DEADLINE_S}'),
+    (
+        'family = "piecewise_exponential"',
+        'family = "piecewise_exponential"\nrounds = 2\nlocal_steps = 2\nsample_rate = 1.0',
+    ),
+)
+MODE_NONE = (
+    ('mode = "local"\nepsilon = 3\ndelta = 1e-5', 'mode = "none"'),
+    ("\nsample_rate = 1.0", ""),
+)
+
+
+def small_study(*changes: tuple[str, str]) -> Study:
+    """Four hospitals, threshold three, a life table and two training rounds."""
+    return study(*SMALL, *changes)
+
+
+@cache
+def small_agreement(*changes: tuple[str, str]) -> Agreement:
+    """The agreement of `small_study`."""
+    return build(small_study(*changes))
+
+
+@cache
+def keys_and_roster() -> tuple[dict[str, MemberKeys], SignedRoster]:
+    """Keys of everybody, made once for all tests of a process."""
+    return consortium(HOSPITALS, OsEntropy(), ManualClock())
+
+
+@dataclass(slots=True)
+class ManualClock:
+    """Time stands still until somebody waits."""
+
+    waited_s: float = 0.0
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.waited_s)
+
+    def monotonic_s(self) -> float:
+        return self.waited_s
+
+
+class RememberingAdmission(Admission):
+    """Reads equal tables for equal agreements once a process: half the time of most tests otherwise."""
+
+    __slots__ = ()
+    read: ClassVar[dict[tuple[str, str, bytes], LocalStudy]] = {}
+
+    def _prepare(self, agreement: Agreement, sampler: Sampler, entropy: Entropy) -> LocalStudy:
+        key = (self.me, agreement.hash, self.data.read_bytes())
+        if key not in self.read:
+            # Slots make a class anew, so that the short form of super does not find it.
+            self.read[key] = Admission._prepare(self, agreement, sampler, entropy)
+        return self.read[key]
+
+
+# What happens to one message on its way: (hospital, kind, bytes) -> the messages that arrive instead.
+Bend = Callable[[str, str, bytes], Iterable[bytes]]
+
+
+def straight(hospital: str, kind: str, message: bytes) -> Iterable[bytes]:
+    """Every message arrives as it was sent."""
+    return (message,)
+
+
+class BentLink(LocalLink):
+    """A LocalLink whose time is the test's clock, with a bend in each direction.
+
+    Attributes:
+        down: bends what goes to hospitals.
+        up: bends what hospitals answer.
+        sent, answered: (hospital, kind, message) as they arrived.
+    """
+
+    def __init__(self, nodes: dict[str, Node], clock: ManualClock) -> None:
+        super().__init__(nodes)
+        self.nodes = nodes
+        self.clock = clock
+        self.down: Bend = straight
+        self.up: Bend = straight
+        self.sent: list[tuple[str, str, bytes]] = []
+        self.answered: list[tuple[str, str, bytes]] = []
+
+    def send(self, hospital: str, message: bytes) -> None:
+        if hospital not in self._connected:
+            return
+        for bent in self.down(hospital, codec.unwrap(message)[0], message):
+            self.sent.append((hospital, codec.unwrap(bent)[0], bent))
+            for reply in self.nodes[hospital].on_message(bent):
+                kind = codec.unwrap(reply)[0]
+                for arrived in self.up(hospital, kind, reply):
+                    self.answered.append((hospital, kind, arrived))
+                    self.put(hospital, arrived)
+
+    def put(self, hospital: str, message: bytes) -> None:
+        """A message that arrives at the coordinator."""
+        from coordinator.link import Received
+
+        self._events.append(Received(hospital, message))
+
+    def receive(self, timeout_s: float) -> LinkEvent | None:
+        event = super().receive(timeout_s)
+        match event:
+            case None:
+                self.clock.waited_s += max(timeout_s, 1e-3)
+            case Disconnected(hospital, _):
+                self._connected.discard(hospital)
+        return event
+
+    def cut(self, hospital: str) -> None:
+        """The connection of a hospital breaks."""
+        self._connected.discard(hospital)
+        self._events.append(Disconnected(hospital, "the peer went away"))
+
+    def back(self, hospital: str, *, fresh: bool) -> None:
+        """It dials in again; `fresh` from a new process."""
+        self._events.append(Connected(hospital, fresh))
+
+    def kinds(self, hospital: str) -> list[str]:
+        """What a hospital answered, in order, without its vector chunks' repetitions."""
+        return [kind for who, kind, _ in self.answered if who == hospital]
+
+
+@dataclass(slots=True)
+class World:
+    """One consortium on `root`."""
+
+    root: Path
+    study: Study
+    agreement: Agreement
+    keys: dict[str, MemberKeys]
+    signed: SignedRoster
+    clock: ManualClock
+    nodes: dict[str, Node]
+    link: BentLink
+    node_events: list[tuple[str, NodeEvent]] = field(default_factory=list)
+    progress: list[Progress] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, root: Path, *changes: tuple[str, str], rows: int = 40) -> World:
+        """Nodes of all hospitals with tables of `rows` made-up patients; integers are recorded before masking."""
+        keys, signed = keys_and_roster()
+        clock = ManualClock()
+        chosen = small_study(*changes)
+        world = cls(root, chosen, small_agreement(*changes), keys, signed, clock, {}, BentLink({}, clock))
+        for seed, hospital in enumerate(HOSPITALS):
+            write_csv(table(rows, seed), root, f"{hospital}.csv")
+            world.nodes[hospital] = world.new_node(hospital)
+        world.link = BentLink(world.nodes, clock)
+        return world
+
+    def new_node(self, hospital: str) -> Node:
+        """A process of this hospital: a new object on the hospital's files."""
+        node = make_node(
+            hospital,
+            self.keys[hospital],
+            self.signed.roster,
+            self.study,
+            self.root / f"{hospital}.csv",
+            self.root / "state",
+            OsEntropy(),
+        )
+        node.report = lambda event: self.node_events.append((hospital, event))
+        own = node.admission
+        node.admission = RememberingAdmission(
+            own.me, own.roster, own.policy, own.study, own.data, own.reports
+        )
+        self.with_policy(node, record_releases=True)
+        for database in (node.journal._db, node.ledger._database):
+            database.execute(NO_FSYNC)
+        return node
+
+    def with_policy(self, node: Node, **changes: Any) -> Node:
+        """The node with another policy file."""
+        policy = Policy.model_validate(node.admission.policy.model_dump() | changes)
+        node.admission = replace(node.admission, policy=policy)
+        return node
+
+    def restart(self, hospital: str) -> Node:
+        """The process dies and a new one opens its files."""
+        self.nodes[hospital].journal.close()
+        self.nodes[hospital].ledger.close()
+        self.nodes[hospital] = self.new_node(hospital)
+        return self.nodes[hospital]
+
+    def gatherer(self, deadline_s: float = DEADLINE_S) -> Gatherer:
+        return Gatherer(self.link, self.clock, deadline_s, self.progress.append)
+
+    def study_run(self) -> StudyRun:
+        """The coordinator's run, on a state of its own."""
+        state = CoordinatorState(self.root / "coordinator.db")
+        state._db.execute(NO_FSYNC)
+        return StudyRun(
+            self.agreement,
+            self.signed.roster,
+            self.keys["coordinator"].identity_private,
+            self.gatherer(),
+            state,
+            self.clock,
+            CoordinatorEntropy(),
+            self.progress.append,
+            self.root / "spool",
+        )
+
+    def execute(self) -> tuple[StudyRun, Executed]:
+        """The whole study."""
+        run = self.study_run()
+        return run, execute(run, {})
+
+    def recorded(self, round_number: int, hospitals: Iterable[str]) -> NDArray[np.int64]:
+        """The sum of what the hospitals wrote down before masking."""
+        files = (
+            self.root / "state" / h / "reports" / "releases" / f"{self.agreement.study.id}-{round_number}.bin"
+            for h in hospitals
+        )
+        vectors = [np.frombuffer(path.read_bytes(), dtype="<i8") for path in files]
+        return np.asarray(np.sum(vectors, axis=0), dtype=np.int64)
+
+    def ledger(self, hospital: str) -> list[tuple[str, int]]:
+        """(kind, round) of every entry."""
+        return [(e.record.kind, e.record.round) for e in self.nodes[hospital].ledger.entries()]
+
+    def refusals(self, hospital: str) -> list[str]:
+        """What this hospital refused, as its operator reads it."""
+        return [e.text for who, e in self.node_events if who == hospital and e.event.endswith("refused")]
+
+
+def offer(world: World) -> bytes:
+    """The study's offer."""
+    return codec.pack("study_offer", StudyOffer(world.agreement.to_bytes(), world.signed.roster.canonical))
+
+
+@dataclass(slots=True)
+class Hand:
+    """A coordinator moved by hand, one message at a time, that may sign whatever it likes."""
+
+    world: World
+    session: protocol.Session | None = None
+    last_receipt: bytes = b""
+
+    @property
+    def params(self) -> SecAggParams:
+        a = self.world.agreement
+        return SecAggParams(a.n, a.colluding, a.threshold, a.modulus_bits, a.dim)
+
+    def join(self, first_round: int = 1) -> Hand:
+        """Offer, session, key list; every hospital takes part."""
+        world, roster = self.world, self.world.signed.roster
+        context = Context(
+            PROTOCOL_VERSION,
+            bytes.fromhex(world.agreement.hash),
+            roster.hash,
+            CoordinatorEntropy().take(16),
+        )
+        identity = world.keys["coordinator"].identity_private
+        collecting = protocol.collect_adverts(identity, self.params, roster, context, first_round=first_round)
+        start = codec.pack(
+            "session_start", SessionStart(context.study_hash, context.roster_hash, context.session_id)
+        )
+        for hospital, node in world.nodes.items():
+            list(node.on_message(offer(world)))
+            (advert,) = node.on_message(start)
+            collecting = protocol.add_advert(collecting, hospital, advert)
+        self.session, key_list = protocol.close_adverts(collecting)
+        for node in world.nodes.values():
+            assert list(node.on_message(key_list)) == []
+        return self
+
+    def order(
+        self,
+        number: int,
+        *,
+        model: bytes = b"",
+        settings: bytes | None = None,
+        task: str | None = None,
+    ) -> tuple[protocol.Uploading, bytes]:
+        """A signed round order; what is not given follows from the agreement."""
+        assert self.session is not None
+        agreement = self.world.agreement
+        return protocol.start_round(
+            self.session,
+            number,
+            exchange.task_of(agreement, number) if task is None else task,
+            model,
+            exchange.order_settings(agreement, number) if settings is None else settings,
+            self.last_receipt,
+        )
+
+    def ask(self, hospital: str, message: bytes) -> list[bytes]:
+        return list(self.world.nodes[hospital].on_message(message))
+
+    def uploads(self, state: protocol.Uploading, replies: dict[str, list[bytes]]) -> protocol.Uploading:
+        """The round with every hospital's header, seals and vector."""
+        for hospital, (header, seals, *chunks) in replies.items():
+            state = protocol.add_upload(state, hospital, header, seals, sha256(vector_of(chunks)))
+        return state
+
+    def round(
+        self, number: int, model: bytes = b"", who: Iterable[str] = HOSPITALS
+    ) -> tuple[NDArray[np.uint64], bytes, tuple[str, ...]]:
+        """One whole round; returns the sum in the ring, the receipt and who is in it. The receipt is not sent."""
+        state, order = self.order(number, model=model)
+        replies = {hospital: self.ask(hospital, order) for hospital in who}
+        state = self.uploads(state, replies)
+        agreeing, requests = protocol.propose(state)
+        for hospital, request in requests.items():
+            agreeing = protocol.add_agreement(agreeing, hospital, self.ask(hospital, request)[0])
+        opening, requests = protocol.request_open(agreeing)
+        for hospital, request in requests.items():
+            opening = protocol.add_shares(opening, hospital, self.ask(hospital, request)[0])
+        ring = np.dtype("<u8")
+        vectors = {h: np.frombuffer(vector_of(replies[h][2:]), dtype=ring) for h in opening.members}
+        total = protocol.unmask(opening, vectors)
+        self.last_receipt = protocol.make_receipt(opening, total)
+        return np.asarray(total), self.last_receipt, opening.members
+
+
+def vector_of(chunks: Iterable[bytes]) -> bytes:
+    """The vector that chunk messages carry."""
+    return b"".join(codec.unpack("vector_chunk", VectorChunk, chunk).data for chunk in chunks)
+
+
+def receipt_with(receipt: bytes, total: bytes) -> bytes:
+    """The receipt with other bytes in the place of its sum."""
+    held = codec.unpack("receipt", Receipt, receipt)
+    return codec.pack("receipt", Receipt(held.signed, total))
+
+
+def sha256(data: bytes) -> bytes:
+    from hashlib import sha256 as digest
+
+    return digest(data).digest()
