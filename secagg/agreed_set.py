@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from secagg import identity
 from secagg.context import label
@@ -56,6 +56,12 @@ def verify_set_signature(
     identity.verify(public, frame.label("agree"), data, signature, what="agreed set", who=hospital)
 
 
+def signers_are_members(signers: Set[str], members: Mapping[str, bytes]) -> None:
+    """Only members count towards the threshold; with v in U the second of two rules that either alone suffice."""
+    if not signers <= members.keys():
+        raise WrongStep("a hospital outside the set cannot sign it")
+
+
 def check_signatures(
     signatures: Sequence[MemberSignature],
     data: bytes,
@@ -74,8 +80,7 @@ def check_signatures(
     """
     members = member_headers(read_set(data, params))
     signers = {entry.hospital for entry in signatures}
-    if not signers <= members.keys():
-        raise WrongStep("a hospital outside the set cannot sign it")
+    signers_are_members(signers, members)
     if len(signers) < params.threshold:
         raise TooFewSurvivors(params.threshold, len(signers), "open")
     for entry in signatures:
