@@ -52,7 +52,7 @@ class ThreatEvidence:
     def __init__(self, root: Path, writes: bool) -> None:
         self._root = root
         self._writes = writes
-        self._outcomes: dict[str, tuple[str, str]] = {}
+        self._outcomes: dict[str, tuple[tuple[str, ...], str]] = {}
         # Asked at the start: a test that leaves a file behind must not make its own evidence look dirty, and an
         # edit made while the tests run must not look tested.
         self._code = code_identity(root) if writes else None
@@ -63,16 +63,18 @@ class ThreatEvidence:
         for item in items:
             controls = controls_of(item, named)
             if controls:
-                item.user_properties.append((PROPERTY, " ".join(sorted(controls))))
+                # The id as the register spells it: xdist may add a group's name to it later.
+                item.user_properties.append((PROPERTY, [item.nodeid, *sorted(controls)]))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        controls = dict(report.user_properties).get(PROPERTY)
-        if not isinstance(controls, str):
+        known = dict(report.user_properties).get(PROPERTY)
+        if not isinstance(known, list):
             return
-        _, before = self._outcomes.get(report.nodeid, ("", ""))
+        test, *controls = map(str, known)
+        _, before = self._outcomes.get(test, ((), ""))
         if report.when == "call" or report.outcome != "passed":
             outcome = "failed" if "failed" in (before, report.outcome) else report.outcome
-            self._outcomes[report.nodeid] = (controls, outcome)
+            self._outcomes[test] = (tuple(controls), outcome)
 
     def pytest_sessionfinish(self) -> None:
         if not self._writes or self._code is None or not self._outcomes:
@@ -83,7 +85,7 @@ class ThreatEvidence:
             commit=self._code.commit if same else None,
             dirty=bool(self._code.dirty or now.dirty) if self._code.dirty is not None else None,
             tests=tuple(
-                TestRecord(id=test, outcome=outcome, controls=tuple(controls.split()))  # type: ignore[arg-type]
+                TestRecord(id=test, outcome=outcome, controls=controls)  # type: ignore[arg-type]
                 for test, (controls, outcome) in sorted(self._outcomes.items())
             ),
         )

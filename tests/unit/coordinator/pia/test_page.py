@@ -11,6 +11,7 @@ import pytest
 from coordinator.pia.build import build
 from coordinator.pia.render import render
 from privacy.canonical import canonical
+from privacy.claims import evaluate
 from privacy.evidence import load
 from privacy.pia_document import document
 from privacy.pia_schema import Pia, Status
@@ -168,12 +169,11 @@ def test_a_result_that_says_there_is_no_guarantee_wins_over_the_ledgers(tmp_path
     assert "No formal guarantee" in first_page(html)
 
 
-def test_the_stage_drop_prints_the_mixture_guarantee(tmp_path: Path) -> None:
+def test_the_stage_drop_carries_the_mixture_guarantee() -> None:
     run = Run(agreement("local", 'kind = "drop"\nk = 2', 1))
-    pia, html = page(tmp_path, run.files())
-    assert {release["sensitivity_rows"] for release in pia.dp.releases} == {2}
-    assert "one patient can move 2 rows" in html
-    assert next(claim for claim in pia.claims if claim.id == "E-AGREED").status is Status.VERIFIED
+    claims = {claim.id: claim for claim in evaluate(load(run.files()))}
+    assert "one patient can move 2 rows" in claims["E-STAGE-COST"].text
+    assert {claims[name].status for name in ("E-GUARANTEE", "E-AGREED", "E-PLAN")} == {Status.VERIFIED}
 
 
 def test_budgets_draw_a_line_and_an_overdrawn_one_fails(tmp_path: Path) -> None:
