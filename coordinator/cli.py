@@ -127,6 +127,7 @@ def run(
     tests: Annotated[
         Path | None, typer.Option(help="Test evidence of this code, for the assessment.")
     ] = None,
+    pia: Annotated[bool, typer.Option(help="Write the assessment at the end; else `pia build` does.")] = True,
     as_json: JSON = False,
 ) -> None:
     """Run one study to its end. Every result names who was in it; too few answers end with exit code 3."""
@@ -142,7 +143,7 @@ def run(
             say(progress.text)
 
     try:
-        result = serve(Home(home), load_study(study), listen, out, report, tests)
+        result = serve(Home(home), load_study(study), listen, out, report, tests, assessment=pia)
     except Terminated:
         raise typer.Exit(command_line.INTERRUPTED) from None
     if as_json:

@@ -74,6 +74,7 @@ class Gatherer:
         enough: Callable[[], bool] | None = None,
         round_number: int = 0,
         grace_s: float = RECONNECT_GRACE_S,
+        deadline_s: float | None = None,
     ) -> dict[str, Silence]:
         """Hands messages to `take` until every hospital of `waiting` is done or silent.
 
@@ -84,11 +85,13 @@ class Gatherer:
             enough: when it turns true, hospitals that are cut off are not waited for any longer.
             round_number: aborts of other rounds are ignored; 0 stands for whatever is under way.
             grace_s: how long a hospital that is cut off may stay away.
+            deadline_s: of this step, where it differs from the study's.
 
         Returns:
             The silent hospitals.
         """
-        end = self.clock.monotonic_s() + self.deadline_s
+        deadline_s = deadline_s or self.deadline_s
+        end = self.clock.monotonic_s() + deadline_s
         left = set(waiting)
         lost: dict[str, tuple[float, str]] = {
             h: (self.clock.monotonic_s() + grace_s, "it is not connected")
@@ -101,7 +104,7 @@ class Gatherer:
                 break
             now = self.clock.monotonic_s()
             for hospital in [h for h in left if (h in lost and lost[h][0] <= now) or now >= end]:
-                why = lost.get(hospital, (0.0, f"no answer within {self.deadline_s:g} s"))[1]
+                why = lost.get(hospital, (0.0, f"no answer within {deadline_s:g} s"))[1]
                 kind = "lost" if hospital in lost else "deadline"
                 self._silence(silent, left, Silence(hospital, step, kind, why))
             if not left:

@@ -12,7 +12,8 @@ from secagg.roster import Roster
 from secagg.wire import codec
 from secagg.wire.records import Hello, LedgerExport, LedgerExportRequest, StudyAnswer, StudyOffer
 
-LEDGER_PATIENCE_S = 30.0
+# Hospitals start and read their data while the coordinator waits: never less than this, whatever a step's deadline is.
+JOIN_PATIENCE_S = 120.0
 
 
 class StudyFailed(Exception):
@@ -65,7 +66,8 @@ def offer_study(
         return True
 
     report(Progress("waiting", f"waiting for {', '.join(sorted(everybody))}"))
-    silent = gatherer.gather("study", everybody, take, grace_s=gatherer.deadline_s)
+    patience_s = max(gatherer.deadline_s, JOIN_PATIENCE_S)
+    silent = gatherer.gather("study", everybody, take, grace_s=patience_s, deadline_s=patience_s)
     refused |= silent
     for hospital in sorted(everybody):
         gatherer.greet(hospital, offer)

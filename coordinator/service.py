@@ -73,9 +73,19 @@ def execute(run: StudyRun, seconds: Mapping[str, float]) -> Executed:
 
 
 def serve(
-    home: Home, study: Study, listen: str, out: Path, report: Callable[[Progress], None], tests: Path | None
+    home: Home,
+    study: Study,
+    listen: str,
+    out: Path,
+    report: Callable[[Progress], None],
+    tests: Path | None,
+    *,
+    assessment: bool = True,
 ) -> Mapping[str, Any]:
     """Runs the study; returns the result that was written to `out`.
+
+    Args:
+        assessment: write the privacy impact assessment too; otherwise `pia build` does it later.
 
     Raises:
         StudyFailed: after everything that is known was written; exit code 3.
@@ -113,15 +123,16 @@ def serve(
         state.close()
     finally:
         server.stop()
-    written = clock.monotonic_s()
-    built = build_pia(out, identity=own.identity_private, tests=tests)
-    report(
-        Progress(
-            "pia",
-            f"privacy impact assessment: {built.status}, {built.html}",
-            seconds=clock.monotonic_s() - written,
+    if assessment:
+        written = clock.monotonic_s()
+        built = build_pia(out, identity=own.identity_private, tests=tests)
+        report(
+            Progress(
+                "pia",
+                f"privacy impact assessment: {built.status}, {built.html}",
+                seconds=clock.monotonic_s() - written,
+            )
         )
-    )
     if executed.failed is not None:
         raise executed.failed
     return result

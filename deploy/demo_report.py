@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from coordinator import keys as coordinator_keys
-from coordinator.pia.build import build
+from coordinator.pia.build import BuiltPia, build
 from coordinator.progress import Progress
 from deploy.demo_consortium import DemoRun
 from deploy.demo_run import DemoOutcome
@@ -33,8 +33,10 @@ def finish(run: DemoRun, outcome: DemoOutcome, console: Console) -> int:
     result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if result["status"] != "done":
         console.print(f"[red]the study failed: {result['reason']}[/red]")
+        pia = _assess(run)
         _print_privacy(result, console)
-        console.print(f"privacy impact assessment: {run.out / 'pia.html'}")
+        _print_missing(result, console)
+        console.print(f"privacy impact assessment ({pia.status}): {pia.html}")
         return outcome.exit_code or 3
     agreement = agreements.from_bytes((run.out / "evidence" / "agreement.json").read_bytes())
     theta = TrainedModel.from_bytes((run.out / "model.json").read_bytes()).theta
@@ -45,8 +47,7 @@ def finish(run: DemoRun, outcome: DemoOutcome, console: Console) -> int:
     )
     scored = time.monotonic()
     sums = check_sums(run, agreement)
-    own = coordinator_keys.load(run.folder.coordinator / "keys")
-    pia = build(run.out, identity=own.identity_private, tests=Path("out/test-evidence.json"))
+    pia = _assess(run)
     _print_scores(result, console)
     _print_arms(result, console)
     _print_privacy(result, console)
@@ -65,6 +66,12 @@ def finish(run: DemoRun, outcome: DemoOutcome, console: Console) -> int:
     if not sums.equal:
         return 3
     return outcome.exit_code
+
+
+def _assess(run: DemoRun) -> BuiltPia:
+    """The assessment, with the scores of the simulation in its evidence; as `wardround-coordinator pia build` writes it."""
+    own = coordinator_keys.load(run.folder.coordinator / "keys")
+    return build(run.out, identity=own.identity_private, tests=Path("out/test-evidence.json"))
 
 
 def _say(progress: Progress, console: Console) -> None:

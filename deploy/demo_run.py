@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,10 +70,9 @@ def run_processes(run: DemoRun, kill: KillPlan | None, console: Console) -> Demo
 
 
 def _coordinator_arguments(run: DemoRun) -> list[str]:
-    tests = os.environ.get("WARDROUND_TEST_EVIDENCE", "out/test-evidence.json")
     return [
         "run", "--home", str(run.folder.coordinator), "--study", str(run.study), "--listen", "127.0.0.1:0",
-        "--out", str(run.out), "--tests", tests, "--json",
+        "--out", str(run.out), "--no-pia", "--json",
     ]  # fmt: skip
 
 

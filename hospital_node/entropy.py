@@ -10,8 +10,11 @@ from functools import cache
 from typing import Protocol
 
 import numpy as np
-import opendp.prelude as dp
 from numpy.typing import NDArray
+
+# Not opendp.prelude, which imports scikit-learn: a second a process.
+from opendp import domains, measurements, metrics
+from opendp.mod import Measurement, enable_features
 
 _WORD = 1 << 64
 
@@ -79,9 +82,9 @@ def poisson_sample(n_patients: int, rate: float, entropy: Entropy) -> NDArray[np
 
 
 @cache
-def _measurement(scale: int) -> dp.Measurement:
+def _measurement(scale: int) -> Measurement:
     """OpenDP's Gaussian on integer vectors; the noise stream belongs to the call, not to this object."""
     # The library's opt-in, asked for by every constructor used here.
-    dp.enable_features("contrib")
-    integers = dp.vector_domain(dp.atom_domain(T="i64"))
-    return dp.m.make_gaussian(integers, dp.l2_distance(T="f64"), float(scale))
+    enable_features("contrib")
+    integers = domains.vector_domain(domains.atom_domain(T="i64"))
+    return measurements.make_gaussian(integers, metrics.l2_distance(T="f64"), float(scale))

@@ -16,14 +16,15 @@ from typing import Literal
 
 import numpy as np
 from dp_accounting import NeighboringRelation, get_epsilon_gaussian, get_sigma_gaussian
-from dp_accounting.pld import PLDAccountant
+from dp_accounting.pld import privacy_loss_distribution
+from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 from dp_accounting.rdp import RdpAccountant
 from dp_accounting.rdp.rdp_privacy_accountant import compute_epsilon
 from scipy.special import ndtr, ndtri
 
 from privacy.guarantee import Adjacency, Guarantee
 from privacy.mixture import sampled_rdp
-from privacy.plan import DpPlan, Release
+from privacy.plan import DpPlan, Release, binomial_weights
 
 Accountant = Literal["pld", "rdp"]
 
@@ -152,9 +153,9 @@ def tradeoff(events: Sequence[Release], fprs: Sequence[float] = TRADEOFF_FPRS) -
     if mu is not None:
         return [(fpr, float(ndtr(ndtri(1 - fpr) - mu))) for fpr in fprs]
     account = _pld(releases, "add/remove", _interval(releases))
-    top = max(1.0, float(account.get_epsilon(1e-9)))
+    top = max(1.0, float(account.get_epsilon_for_delta(1e-9)))
     epsilons = np.linspace(0.0, top, 400)
-    deltas = np.asarray(account.get_delta(epsilons), dtype=np.float64)
+    deltas = np.asarray(account.get_delta_for_epsilon(epsilons), dtype=np.float64)
     points = []
     for fpr in fprs:
         steep = 1 - deltas - np.exp(epsilons) * fpr
@@ -206,17 +207,51 @@ def _is_mixture(release: Release) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _pld(releases: tuple[Release, ...], adjacency: Adjacency, interval: float) -> PLDAccountant:
-    """Composed accountant; shared by all callers, who only read it."""
-    relation = (
-        NeighboringRelation.ADD_OR_REMOVE_ONE
-        if adjacency == "add/remove"
-        else NeighboringRelation.REPLACE_ONE
-    )
-    account = PLDAccountant(relation, interval)
+def _pld(releases: tuple[Release, ...], adjacency: Adjacency, interval: float) -> PrivacyLossDistribution:
+    """Composed distribution; shared by all callers, who only read it.
+
+    dp-accounting's PLDAccountant builds the very same one (tests compare them), but tabulates a step anew for every
+    composition that holds it, and a ledger asks for one composition a round.
+    """
+    total = privacy_loss_distribution.identity(interval)
     for release in releases:
-        account.compose(release.event())
-    return account
+        if release.kind == "gaussian":
+            # Equal Gaussians compose to one with less noise, exactly.
+            deviation = release.accounted_multiplier() / release.sensitivity_rows / sqrt(release.steps)
+            more = privacy_loss_distribution.from_gaussian_mechanism(
+                standard_deviation=deviation,
+                value_discretization_interval=interval,
+                neighboring_relation=_relation(adjacency),
+            )
+        else:
+            more = _step(replace(release, steps=1), adjacency, interval).self_compose(release.steps)
+        total = total.compose(more)
+    return total
+
+
+@lru_cache(maxsize=64)
+def _step(release: Release, adjacency: Adjacency, interval: float) -> PrivacyLossDistribution:
+    """One sampled step; the one place where it is tabulated."""
+    noise, rows = release.accounted_multiplier(), release.sensitivity_rows
+    if rows == 1:
+        return privacy_loss_distribution.from_gaussian_mechanism(
+            standard_deviation=noise,
+            value_discretization_interval=interval,
+            sampling_prob=release.sample_rate,
+            neighboring_relation=_relation(adjacency),
+        )
+    return privacy_loss_distribution.from_mixture_gaussian_mechanism(
+        standard_deviation=noise,
+        sensitivities=range(rows + 1),
+        sampling_probs=binomial_weights(rows, release.sample_rate),
+        value_discretization_interval=interval,
+    )
+
+
+def _relation(adjacency: Adjacency) -> NeighboringRelation:
+    if adjacency == "add/remove":
+        return NeighboringRelation.ADD_OR_REMOVE_ONE
+    return NeighboringRelation.REPLACE_ONE
 
 
 def _pld_epsilon(releases: tuple[Release, ...], delta: float, adjacency: Adjacency) -> float:
@@ -227,22 +262,22 @@ def _pld_epsilon(releases: tuple[Release, ...], delta: float, adjacency: Adjacen
     interval = _interval(releases)
     if adjacency == "replace" and any(_is_mixture(release) for release in releases):
         return _replace_by_group(_pld(releases, "add/remove", interval), delta)
-    return float(_pld(releases, adjacency, interval).get_epsilon(delta))
+    return float(_pld(releases, adjacency, interval).get_epsilon_for_delta(delta))
 
 
-def _replace_by_group(account: PLDAccountant, delta: float) -> float:
+def _replace_by_group(account: PrivacyLossDistribution, delta: float) -> float:
     """Replacing is removing and adding: (2 e, (1 + exp(e)) delta(e)), for the smallest such e.
 
     dp-accounting has no replace pair for mixtures; this bound is valid and not tight.
     """
     low, high = 0.0, 1.0
-    while (1 + exp(high)) * account.get_delta(high) > delta:
+    while (1 + exp(high)) * account.get_delta_for_epsilon(high) > delta:
         low, high = high, 2 * high
         if high > 500:
             return inf
     while high - low > 1e-6:
         middle = (low + high) / 2
-        if (1 + exp(middle)) * account.get_delta(middle) > delta:
+        if (1 + exp(middle)) * account.get_delta_for_epsilon(middle) > delta:
             low = middle
         else:
             high = middle

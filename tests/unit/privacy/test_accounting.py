@@ -188,3 +188,24 @@ def test_price_is_quick_whole_and_repeatable() -> None:
 def test_the_smallest_noise_the_mechanism_can_draw_is_accounted_lower_than_its_target() -> None:
     coarse = replace(sampled(1.0, 0.1, 60), units_bits=8)
     assert epsilon(coarse) > epsilon(sampled(1.0, 0.1, 60))
+
+
+@pytest.mark.parametrize("adjacency", ["add/remove", "replace"])
+def test_the_composition_is_the_one_of_the_librarys_accountant(adjacency: str) -> None:
+    relation = {
+        "add/remove": dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE,
+        "replace": dp_accounting.NeighboringRelation.REPLACE_ONE,
+    }[adjacency]
+    releases = [Release("life_table", "gaussian", 9.0, steps=2), sampled(2.3, 0.1, 200)]
+    library = dp_accounting.pld.PLDAccountant(relation, 2e-4)
+    for release in merged(releases):
+        library.compose(release.event())
+    ours = spent(releases, DELTA, adjacency).number()  # type: ignore[arg-type]
+    assert ours == pytest.approx(library.get_epsilon(DELTA) + 1e-12, abs=1e-10)
+
+
+def test_the_mixture_is_the_one_of_the_librarys_accountant() -> None:
+    release = sampled(8.0, 0.05, 40, rows=3)
+    library = dp_accounting.pld.PLDAccountant(value_discretization_interval=1e-3)
+    library.compose(release.event())
+    assert spent([release], DELTA).number() == pytest.approx(library.get_epsilon(DELTA) + 1e-12, abs=1e-10)
