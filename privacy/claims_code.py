@@ -125,7 +125,7 @@ def necessity(evidence: Evidence) -> Iterator[Claim]:
     yield attested(
         "N-COST",
         "necessity",
-        f"{len(evidence.simulation.figures)} figures compare the federated model with alternatives. Simulation only.",
+        "The federated model was scored on held-out patients beside its alternatives. Simulation only.",
         (SIMULATION,),
         "One run on demonstration data, figures without intervals.",
     )

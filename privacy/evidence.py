@@ -134,23 +134,24 @@ class Budget(_Record):
     delta_total: float = Field(gt=0, lt=1)
 
 
-class Figure(_Record):
-    """One measured figure of a simulation."""
+class Score(BaseModel):
+    """How well a model orders (``c_index``) and predicts (``ibs``, lower is better) held-out patients."""
 
-    name: str
-    value: float
-    note: str = ""
+    model_config = ConfigDict(frozen=True)
+
+    c_index: float
+    ibs: float | None = None
+    n: int | None = None
 
 
-class Simulation(_Record):
-    """``simulation.json``: figures measured on data that one machine could see. Never present in a real study.
+class Simulation(BaseModel):
+    """``simulation.json``: scores measured on data that one machine could see. Never present in a real study."""
 
-    ``in_one_process`` says that no network was between the parties, so that network controls were off.
-    """
+    model_config = ConfigDict(frozen=True)
 
-    label: Literal["simulation only"] = "simulation only"
-    in_one_process: bool
-    figures: tuple[Figure, ...]
+    label: str = Field(pattern="^simulation only")
+    test: Score
+    baselines: dict[Literal["pooled_cox", "local_only"], Score] = {}
 
 
 class StatedGuarantee(BaseModel):
@@ -176,7 +177,10 @@ class StatedHospital(BaseModel):
 
 
 class Result(BaseModel):
-    """The parts of ``result.json`` that the assessment checks; other keys are the users' and are not read."""
+    """The parts of ``result.json`` that the assessment checks; other keys are the users' and are not read.
+
+    ``transport`` says whether a network was between the parties; without it network controls are UNKNOWN.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -187,6 +191,7 @@ class Result(BaseModel):
     guarantee: StatedGuarantee
     cohort: dict[str, Any]
     per_hospital: dict[str, StatedHospital]
+    transport: Literal["mutual_tls_1_3", "in_process"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,11 @@ _PRODUCERS = (
     (SIMULATION, "simulation"),
 )
 
+_BASELINES = {
+    "pooled_cox": "Cox model on pooled tables: all data in one place, no protection",
+    "local_only": "Each hospital alone, mean",
+}
+
 
 def document(evidence: Evidence) -> Pia:
     """The assessment that this evidence carries."""
@@ -338,9 +343,19 @@ def _secagg(evidence: Evidence, facts: Facts) -> SecAgg:
 
 
 def _results(evidence: Evidence) -> tuple[Measure, ...]:
+    """Scores of a simulation; of local-only models their mean alone, since a page has no exact figure of one hospital."""
     if evidence.simulation is None:
         return ()
+    rows = [("Federated model of this run", evidence.simulation.test)]
+    rows += [
+        (_BASELINES[name], score)
+        for name, score in sorted(evidence.simulation.baselines.items(), reverse=True)
+    ]
     return tuple(
-        Measure(name=figure.name, value=f"{figure.value:.4g}", note=figure.note)
-        for figure in evidence.simulation.figures
+        Measure(
+            name=name,
+            c_index=f"{score.c_index:.3f}",
+            ibs="" if score.ibs is None else f"{score.ibs:.3f}",
+        )
+        for name, score in rows
     )

@@ -268,11 +268,11 @@ class EvidenceFile(_Part):
 
 
 class Measure(_Part):
-    """A figure of the result file, shown as it is."""
+    """Scores of one model on held-out patients, as printed."""
 
     name: str
-    value: str
-    note: str
+    c_index: str
+    ibs: str
 
 
 class Pia(_Part):

@@ -77,8 +77,9 @@ def _on(control: Control, evidence: Evidence) -> On:
         case "always":
             return "ON"
         case "network":
-            one_process = evidence.simulation is not None and evidence.simulation.in_one_process
-            return "OFF" if one_process else "ON"
+            if evidence.result is None or evidence.result.transport is None:
+                return "UNKNOWN"
+            return "ON" if evidence.result.transport == "mutual_tls_1_3" else "OFF"
         case "dp" | "stage":
             if evidence.agreement is None:
                 return "UNKNOWN"

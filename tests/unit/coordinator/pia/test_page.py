@@ -176,6 +176,21 @@ def test_the_stage_drop_carries_the_mixture_guarantee() -> None:
     assert {claims[name].status for name in ("E-GUARANTEE", "E-AGREED", "E-PLAN")} == {Status.VERIFIED}
 
 
+def test_scores_of_a_simulation_are_labeled_and_no_hospital_is_scored_alone(tmp_path: Path) -> None:
+    scores = {
+        "label": "simulation only: one machine held all data",
+        "test": {"c_index": 0.6931, "ibs": 0.171, "n": 430},
+        "baselines": {
+            "pooled_cox": {"c_index": 0.7112, "ibs": 0.166},
+            "local_only": {"c_index": 0.6643, "per_hospital": {"east": 0.61234}},
+        },
+    }
+    pia, html = page(tmp_path, {**plain_files(), "evidence/simulation.json": canonical(scores)})
+    assert [measure.c_index for measure in pia.results] == ["0.693", "0.711", "0.664"]
+    assert "0.612" not in html
+    assert "Simulation" in first_page(html)
+
+
 def test_budgets_draw_a_line_and_an_overdrawn_one_fails(tmp_path: Path) -> None:
     budgets = {name: {"epsilon_total": 2.0, "delta_total": 1e-5} for name in HOSPITALS}
     pia, html = page(tmp_path, {**plain_files(), "evidence/budgets.json": canonical(budgets)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -89,12 +90,16 @@ def test_no_test_run_and_a_stale_one_are_told_apart() -> None:
     assert stale.status is Status.STALE
 
 
-def test_network_controls_are_off_in_one_process() -> None:
-    simulation = canonical({"label": "simulation only", "in_one_process": True, "figures": []})
-    found = load({**evidence().files, "evidence/simulation.json": simulation})
+@pytest.mark.parametrize(
+    ("transport", "on"), [(None, "UNKNOWN"), ("in_process", "OFF"), ("mutual_tls_1_3", "ON")]
+)
+def test_network_controls_are_on_only_where_the_result_says_that_there_was_a_network(
+    transport: str | None, on: str
+) -> None:
+    body = json.loads(evidence().files["evidence/result.json"]) | {"transport": transport}
+    found = load({**evidence().files, "evidence/result.json": canonical(body)})
     assert found.register is not None
-    assert control_state(found.register.control("C-MTLS"), found).on == "OFF"
-    assert control_state(found.register.control("C-MTLS"), evidence()).on == "ON"
+    assert control_state(found.register.control("C-MTLS"), found).on == on
 
 
 @pytest.mark.threat("FL-22", control="C-SIGNEDLEDGER")
