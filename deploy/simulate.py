@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from coordinator.clock import Clock
 from coordinator.clock import SystemClock as CoordinatorClock
 from coordinator.entropy import OsEntropy as CoordinatorEntropy
 from coordinator.gather import Gatherer
@@ -141,7 +142,7 @@ def simulate(
 
 
 def consortium(
-    hospitals: tuple[str, ...], entropy: Entropy, clock: CoordinatorClock
+    hospitals: tuple[str, ...], entropy: Entropy, clock: Clock
 ) -> tuple[dict[str, MemberKeys], SignedRoster]:
     """Fresh keys of everybody and the roster that all hospitals signed, for this simulation only."""
     keys = {

@@ -290,6 +290,7 @@ class Hand:
 
     world: World
     session: protocol.Session | None = None
+    key_list: bytes = b""
     last_receipt: bytes = b""
 
     @property
@@ -297,8 +298,8 @@ class Hand:
         a = self.world.agreement
         return SecAggParams(a.n, a.colluding, a.threshold, a.modulus_bits, a.dim)
 
-    def join(self, first_round: int = 1) -> Hand:
-        """Offer, session, key list; every hospital takes part."""
+    def join(self, first_round: int = 1, told: Iterable[str] = HOSPITALS) -> Hand:
+        """Offer, session, key list; every hospital takes part, those of `told` get the key list."""
         world, roster = self.world, self.world.signed.roster
         context = Context(
             PROTOCOL_VERSION,
@@ -315,9 +316,9 @@ class Hand:
             list(node.on_message(offer(world)))
             (advert,) = node.on_message(start)
             collecting = protocol.add_advert(collecting, hospital, advert)
-        self.session, key_list = protocol.close_adverts(collecting)
-        for node in world.nodes.values():
-            assert list(node.on_message(key_list)) == []
+        self.session, self.key_list = protocol.close_adverts(collecting)
+        for hospital in told:
+            assert self.ask(hospital, self.key_list) == []
         return self
 
     def order(
