@@ -15,7 +15,7 @@ demo: $(VENV)/.runtime
 	@$(VENV)/bin/python -m deploy.demo
 
 test: $(VENV)/.dev
-	$(VENV)/bin/python -m pytest -m "not slow" -n 2 --dist loadgroup tests
+	$(VENV)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile tests
 
 check: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
@@ -24,7 +24,7 @@ check: $(VENV)/.dev
 	$(VENV)/bin/lint-imports
 
 check-all: check
-	$(VENV)/bin/python -m pytest -m "slow or not slow" -n 2 --dist loadgroup tests
+	$(VENV)/bin/python -m pytest -m "slow or not slow" -n 2 --dist loadfile tests
 
 bench: $(VENV)/.bench
 	$(VENV)/bin/python -m tests.bench

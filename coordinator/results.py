@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class StudyRecord:
         ledgers: signed exports by hospital.
         reason: why it failed, empty where it did not.
         seconds: wall time per phase.
+        transport: "mutual_tls_1_3", or "in_process" where a simulation hands messages over.
     """
 
     theta: NDArray[np.float64] | None
@@ -51,21 +52,32 @@ class StudyRecord:
     ledgers: Mapping[str, bytes]
     reason: str
     seconds: Mapping[str, float]
+    transport: str
 
 
-def guarantee_of(agreement: Agreement) -> Guarantee:
-    """The study's end-to-end guarantee: its whole plan, composed through the stage."""
+def planned_guarantee(agreement: Agreement) -> Guarantee:
+    """What the study's whole plan costs a patient, composed through the stage."""
     if agreement.plan is None:
         return Guarantee.none(
-            "mode none: nothing that leaves the hospitals is noised; only the sum is hidden from single view"
+            "mode none: nothing that leaves the hospitals is noised; only single hospitals are hidden in the sum"
         )
     return spent(agreement.plan.releases, agreement.plan.delta)
+
+
+def _released_guarantee(agreement: Agreement, per_hospital: Mapping[str, Mapping[str, Any]]) -> Guarantee:
+    """What the run did cost: the largest loss that a hospital's signed ledger shows; the plan's where there is no ledger."""
+    planned = planned_guarantee(agreement)
+    shown = [body["epsilon"] for body in per_hospital.values() if body["epsilon"] is not None]
+    return replace(planned, epsilon=max(shown)) if shown and planned.kind == "dp" else planned
 
 
 def result_json(agreement: Agreement, roster: SignedRoster, record: StudyRecord) -> dict[str, Any]:
     """The coordinator's part of result.json: scores on held-out patients are added by whoever has them."""
     done = [o for o in record.outcomes if o.status == "done"]
     answered = sorted({hospital for o in done for hospital in o.answered})
+    per_hospital = {
+        h: _hospital(agreement, roster, h, record.ledgers.get(h)) for h in agreement.study.hospitals
+    }
     return {
         "study": agreement.study.id,
         "study_hash": agreement.hash,
@@ -74,13 +86,13 @@ def result_json(agreement: Agreement, roster: SignedRoster, record: StudyRecord)
         "mode": agreement.study.mode,
         "family": agreement.training.family,
         "stage": agreement.study.stage.kind,
+        "transport": record.transport,
         "hospitals": list(agreement.study.hospitals),
         "rounds": len(record.outcomes),
-        "guarantee": guarantee_of(agreement).to_json(),
+        "guarantee": _released_guarantee(agreement, per_hospital).to_json(),
+        "guarantee_planned": planned_guarantee(agreement).to_json(),
         "cohort": {"answered": answered, "missing": _missing(agreement, record)},
-        "per_hospital": {
-            h: _hospital(agreement, roster, h, record.ledgers.get(h)) for h in agreement.study.hospitals
-        },
+        "per_hospital": per_hospital,
         "coefficients": [] if record.theta is None else _coefficients(agreement, record.theta),
         "coefficients_reason": NO_RATIOS if agreement.training.hidden else "",
         "seconds": {phase: round(seconds, 3) for phase, seconds in record.seconds.items()},

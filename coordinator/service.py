@@ -50,7 +50,7 @@ class Terminated(BaseException):
     """SIGTERM: unwinds like Ctrl-C."""
 
 
-def execute(run: StudyRun, seconds: Mapping[str, float]) -> Executed:
+def execute(run: StudyRun, seconds: Mapping[str, float], transport: str) -> Executed:
     """Runs a study to its record; a failure becomes part of it."""
     started = run.clock.monotonic_s()
     try:
@@ -59,14 +59,28 @@ def execute(run: StudyRun, seconds: Mapping[str, float]) -> Executed:
         took = {**seconds, "rounds": run.clock.monotonic_s() - started, **run.phase_seconds()}
         return Executed(
             StudyRecord(
-                None, failed.outcomes, failed.accepted, failed.refused, failed.ledgers, str(failed), took
+                None,
+                failed.outcomes,
+                failed.accepted,
+                failed.refused,
+                failed.ledgers,
+                str(failed),
+                took,
+                transport,
             ),
             failed,
         )
     took = {**seconds, "rounds": run.clock.monotonic_s() - started, **run.phase_seconds()}
     return Executed(
         StudyRecord(
-            finished.theta, finished.outcomes, finished.accepted, finished.refused, finished.ledgers, "", took
+            finished.theta,
+            finished.outcomes,
+            finished.accepted,
+            finished.refused,
+            finished.ledgers,
+            "",
+            took,
+            transport,
         ),
         None,
     )
@@ -118,7 +132,7 @@ def serve(
             report,
             home.state / "spool",
         )
-        executed = execute(run, {"agreement": clock.monotonic_s() - started})
+        executed = execute(run, {"agreement": clock.monotonic_s() - started}, "mutual_tls_1_3")
         result = write_study(out, agreement, roster.signed, executed.record, state.rounds(run.study_hash))
         state.close()
     finally:

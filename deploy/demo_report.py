@@ -19,6 +19,9 @@ from deploy.demo_run import DemoOutcome
 from deploy.exact_sum import check_sums
 from deploy.scoring import add_scores
 from privacy import agreement as agreements
+from privacy.canonical import canonical
+from privacy.evidence import BUDGETS
+from privacy.policy_file import parse_policy
 from privacy.trained_model import TrainedModel
 
 
@@ -70,6 +73,12 @@ def finish(run: DemoRun, outcome: DemoOutcome, console: Console) -> int:
 
 def _assess(run: DemoRun) -> BuiltPia:
     """The assessment, with the scores of the simulation in its evidence; as `wardround-coordinator pia build` writes it."""
+    budgets = {}
+    for name in run.hospitals:
+        path = run.folder.hospital(name).policy
+        policy = parse_policy(path.read_text(encoding="utf-8"), str(path))
+        budgets[name] = {"epsilon_total": policy.epsilon_total, "delta_total": policy.delta_total}
+    (run.out / BUDGETS).write_bytes(canonical(budgets))
     own = coordinator_keys.load(run.folder.coordinator / "keys")
     return build(run.out, identity=own.identity_private, tests=Path("out/test-evidence.json"))
 

@@ -133,7 +133,7 @@ def simulate(
             report,
             Path(folder) / "spool",
         )
-        executed = execute(run, {"agreement": agreed})
+        executed = execute(run, {"agreement": agreed}, "in_process")
         result = write_study(out, agreement, signed, executed.record, state.rounds(run.study_hash))
     if executed.record.theta is not None:
         result = add_scores(out, result, agreement, executed.record.theta, tables, data, baselines, report)
