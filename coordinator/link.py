@@ -54,6 +54,7 @@ import grpc.aio
 __all__ = ["Connected", "Disconnected", "Link", "LinkEvent", "LinkServer", "ListenError", "Received"]
 
 FLUSH_S = 2.0
+LAST_WRITE_S = 1.0
 # Also for an orderly end: which of the two gRPC reports for a killed process depends on timing.
 LOST = "The connection was lost."
 
@@ -183,7 +184,8 @@ class LinkServer:
         except (RuntimeError, OSError, ListenError) as problem:
             if started.done():
                 raise
-            started.set_exception(problem)
+            # The traceback would keep the server, and its thread, for as long as the caller keeps the error.
+            started.set_exception(problem.with_traceback(None))
 
     async def _serve(self, started: Future[int]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -223,23 +225,30 @@ class LinkServer:
             stream.end("The coordinator stopped.")
 
     async def _connect(self, _: object, context: Any) -> None:
-        """One stream from greeting to end; `context.abort` raises."""
+        """One stream from greeting to end.
+
+        The status is set, not raised by `context.abort`: gRPC keeps that exception, and with it the server and its thread, after the end.
+        """
         try:
             hospital, expires_s = self._admit(context)
             hello = Hello.decode(await self._first_frame(context))
             stream = _Stream()
             session, answer = self._sessions.attach(hospital, hello, stream)
         except NotAdmitted as refusal:
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(refusal))
+            context.set_code(grpc.StatusCode.PERMISSION_DENIED)
+            context.set_details(str(refusal))
+            return
         except FrameError as problem:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"Refused: {problem}.")
+            context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
+            context.set_details(f"Refused: {problem}.")
+            return
         reason = LOST
         try:
-            await context.write(answer.encode())
-            reason = await self._carry(context, session, stream, expires_s)
+            reason = await self._carry(context, session, stream, answer, expires_s)
         finally:
             self._sessions.detach(session, stream, reason)
-        await context.abort(grpc.StatusCode.ABORTED, reason)
+        context.set_code(grpc.StatusCode.ABORTED)
+        context.set_details(reason)
 
     def _admit(self, context: Any) -> tuple[str, float]:
         """Who connects, and for how many seconds its certificate is good. Raises NotAdmitted."""
@@ -252,15 +261,18 @@ class LinkServer:
 
     async def _first_frame(self, context: Any) -> bytes:
         try:
-            frame = await asyncio.wait_for(context.read(), HELLO_DEADLINE_S)
+            async with asyncio.timeout(HELLO_DEADLINE_S):
+                frame = await context.read()
         except TimeoutError:
             raise FrameError(f"no greeting came within {HELLO_DEADLINE_S:.0f} s") from None
         return b"" if frame is grpc.aio.EOF else bytes(frame)
 
-    async def _carry(self, context: Any, session: Session, stream: _Stream, expires_s: float) -> str:
+    async def _carry(
+        self, context: Any, session: Session, stream: _Stream, answer: Hello, expires_s: float
+    ) -> str:
         """Read and write until the stream ends; returns the reason."""
         reader = asyncio.create_task(self._read(context, session, stream))
-        writer = asyncio.create_task(self._write(context, session, stream))
+        writer = asyncio.create_task(self._write(context, session, stream, answer))
         parts: set[asyncio.Future[str]] = {reader, writer, stream.ended}
         try:
             done, _ = await asyncio.wait(parts, timeout=expires_s, return_when=asyncio.FIRST_COMPLETED)
@@ -271,6 +283,10 @@ class LinkServer:
             self._sessions.forget(session)
             return f"Refused: {problem}"
         finally:
+            # gRPC cannot send the status while a write is under way: the writer finishes it and leaves, unless the hospital takes nothing.
+            stream.end("")
+            stream.wake.set()
+            await asyncio.wait({writer}, timeout=LAST_WRITE_S)
             reader.cancel()
             writer.cancel()
             await asyncio.gather(reader, writer, return_exceptions=True)
@@ -281,17 +297,25 @@ class LinkServer:
             if not self._sessions.has_room(session):
                 await stream.room.wait()
                 continue
-            frame = await context.read()
+            try:
+                frame = await context.read()
+            except grpc.aio.BaseError:
+                return LOST
             if frame is grpc.aio.EOF:
                 return LOST
             self._sessions.take(session, stream, frame)
             stream.wake.set()
 
-    async def _write(self, context: Any, session: Session, stream: _Stream) -> str:
-        while True:
-            stream.wake.clear()
-            frame = self._sessions.next_frame(session, stream)
+    async def _write(self, context: Any, session: Session, stream: _Stream, answer: Hello) -> str:
+        frame: bytes | None = answer.encode()
+        while not stream.ended.done():
             if frame is None:
                 await stream.wake.wait()
             else:
-                await context.write(frame)
+                try:
+                    await context.write(frame)
+                except grpc.aio.BaseError:
+                    return LOST
+            stream.wake.clear()
+            frame = self._sessions.next_frame(session, stream)
+        return stream.ended.result()

@@ -45,6 +45,9 @@ __all__ = ["ConnectProblem", "LinkClient"]
 
 STOP_POLL_S = 0.1
 FLUSH_S = 2.0
+# Caught where they are raised: kept in a task, their tracebacks would keep the channel and its thread until the next garbage collection.
+# The status of the call says why it is over.
+CALL_IS_OVER = (grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
 
 
 class LinkClient:
@@ -195,25 +198,28 @@ class LinkClient:
         async with grpc.aio.secure_channel(f"dns:///{host}:{self._port}", credentials, options) as channel:
             call = channel.stream_stream(f"/{SERVICE}/{METHOD}")()
             try:
-                await asyncio.wait_for(self._greet(call), HELLO_DEADLINE_S)
-                met = True
-                await self._carry(call)
+                async with asyncio.timeout(HELLO_DEADLINE_S):
+                    met = await self._greet(call)
+                if met:
+                    await self._carry(call)
             except TimeoutError:
                 call.cancel()
             except (FrameError, MessageTooLarge) as problem:
                 self._talk.forget()
                 return met, ConnectProblem("lost", f"The coordinator broke the link's rules: {problem}.")
-            except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
-                # The call is over; its status below says why.
-                pass
             return met, await self._explain(met, await call.code(), await call.details())
 
-    async def _greet(self, call: Any) -> None:
-        await call.write(self._talk.hello().encode())
-        frame = await call.read()
+    async def _greet(self, call: Any) -> bool:
+        """Exchange greetings; False when the call is over before."""
+        try:
+            await call.write(self._talk.hello().encode())
+            frame = await call.read()
+        except CALL_IS_OVER:
+            return False
         if frame is grpc.aio.EOF:
-            raise asyncio.InvalidStateError
+            return False
         self._talk.meet(Hello.decode(frame))
+        return True
 
     async def _carry(self, call: Any) -> None:
         """Read and write until the stream ends."""
@@ -243,7 +249,10 @@ class LinkClient:
             if not self._talk.has_room():
                 await room.wait()
                 continue
-            frame = await call.read()
+            try:
+                frame = await call.read()
+            except CALL_IS_OVER:
+                return
             if frame is grpc.aio.EOF:
                 return
             self._talk.take(frame)
@@ -255,8 +264,11 @@ class LinkClient:
             frame = self._talk.next_frame()
             if frame is None:
                 await wake.wait()
-            else:
+                continue
+            try:
                 await call.write(frame)
+            except CALL_IS_OVER:
+                return
 
     async def _explain(self, met: bool, code: grpc.StatusCode, details: str) -> ConnectProblem:
         # The text comes over the network and goes to a terminal.

@@ -100,7 +100,10 @@ class CuttingProxy:
         self._cut_after = self.forwarded + count
 
     def close(self) -> None:
+        # Closing alone does not wake the thread that accepts.
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._thread.join()
         self.cut()
 
     def _accept(self) -> None:
