@@ -131,20 +131,24 @@ class Gatherer:
         return silent
 
     def await_quorum(self, members: frozenset[str], quorum: int) -> bool:
-        """Waits up to the deadline until so many members are connected; says whether they are."""
+        """Waits up to the deadline until so many members are connected; says whether they are.
+
+        Who came back meanwhile is let in first, also where enough are there without it.
+        """
         end = self.clock.monotonic_s() + self.deadline_s
-        while len(members & self.link.connected()) < quorum:
-            left = end - self.clock.monotonic_s()
-            if left <= 0:
-                return False
+        while True:
+            enough = len(members & self.link.connected()) >= quorum
+            left = 0.0 if enough else max(0.0, end - self.clock.monotonic_s())
             match self.link.receive(left):
+                case None:
+                    if enough or left == 0.0:
+                        return enough
                 case Connected(hospital, fresh):
                     self._came(hospital, fresh, ())
                 case Disconnected(hospital, reason):
                     self.report(
                         Progress("disconnected", f"{hospital} is cut off: {reason}", hospital=hospital)
                     )
-        return True
 
     def _came(self, hospital: str, fresh: bool, pending: tuple[bytes, ...]) -> None:
         """A hospital is back; its new process is told of the study and asked again for what it owes."""

@@ -9,8 +9,6 @@ from typing import NoReturn
 import numpy as np
 import pytest
 
-from hospital_node import node as node_module
-from hospital_node import round_work
 from hospital_node.flower_link import FlowerTraining
 from hospital_node.journal import Journal
 from hospital_node.node import Ended, Outgoing
@@ -19,6 +17,7 @@ from privacy import exchange
 from privacy.canonical import canonical, parse_canonical
 from privacy.ledger_export import read_export
 from secagg import coordinator as protocol
+from secagg import hospital as arrows
 from secagg.errors import WireError
 from secagg.fixed_point import from_ring
 from secagg.order import sign_order
@@ -166,7 +165,7 @@ def test_the_round_is_reserved_before_training_and_spent_before_anything_leaves(
     hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[str, list[tuple[str, int]]]] = []
-    train, mask = FlowerTraining.run, node_module.protocol.upload
+    train, mask = FlowerTraining.run, arrows.upload
 
     def watched_training(*arguments: object) -> object:
         seen.append(("training", hand.world.ledger("a")))
@@ -177,7 +176,7 @@ def test_the_round_is_reserved_before_training_and_spent_before_anything_leaves(
         return mask(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(FlowerTraining, "run", watched_training)
-    monkeypatch.setattr(node_module.protocol, "upload", watched_mask)
+    monkeypatch.setattr(arrows, "upload", watched_mask)
     _, order = hand.order(1)
     leaving = hand.world.nodes["a"].on_message(order)
     next(leaving)
@@ -196,7 +195,7 @@ def test_a_crash_while_computing_leaves_the_round_reserved(
         if arrow == "training":
             crash.setattr(FlowerTraining, "run", _crash)
         else:
-            crash.setattr(node_module.protocol, "upload", _crash)
+            crash.setattr(arrows, "upload", _crash)
         with pytest.raises(Crash):
             hand.ask("a", order)
     assert hand.world.ledger("a") == [("RESERVE", 1)]
@@ -316,9 +315,7 @@ def test_without_the_bound_huge_weights_would_be_trained_on(
 ) -> None:
     right = second_round(hand)
     monkeypatch.setattr(RoundWork, "_expected", lambda *_: None)
-    monkeypatch.setattr(
-        round_work.exchange, "parse_model", lambda _, data: np.frombuffer(data, dtype="<f8").copy()
-    )
+    monkeypatch.setattr(exchange, "parse_model", lambda _, data: np.frombuffer(data, dtype="<f8").copy())
     _, order = hand.order(2, model=_trap(1e6)(right))
     assert kinds(hand.ask("a", order))[0] == "upload_header"
 
