@@ -5,8 +5,12 @@ from __future__ import annotations
 import logging
 import os
 
+from privacy.transport_rules import grpc_environment
+
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
 os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
+# Flower imports grpc, which reads once which ciphers it may use.
+os.environ.update(grpc_environment(os.environ))
 
 from flwr.app import Context, RecordDict
 from flwr.serverapp import Grid

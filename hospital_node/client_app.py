@@ -12,6 +12,7 @@ import numpy as np
 
 from hospital_node.local_study import LocalStudy
 from privacy.grid import FloatArray
+from privacy.transport_rules import grpc_environment
 
 if TYPE_CHECKING:
     from flwr.app import ArrayRecord
@@ -23,7 +24,8 @@ class TaskError(ValueError):
 
 
 def silence_flower() -> None:
-    """Switch off Flower's telemetry and update check; it reads the environment when it is imported."""
+    """Switch off Flower's telemetry and update check, and TLS 1.2 in the grpc that it imports; both read the environment once."""
+    os.environ.update(grpc_environment(os.environ))
     os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
     os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
 
