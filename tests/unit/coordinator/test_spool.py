@@ -1,0 +1,72 @@
+"""Vectors on disk: in order, whole, and never longer than agreed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from coordinator.spool import Spool, SpoolError
+
+VECTOR = bytes(range(200)) * 2
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool", len(VECTOR))
+
+
+def test_chunks_in_order_make_the_vector(spool: Spool) -> None:
+    for offset in range(0, 400, 100):
+        assert not spool.complete("a")
+        spool.add("a", offset, VECTOR[offset : offset + 100])
+    assert spool.complete("a")
+    assert spool.sha256("a") == hashlib.sha256(VECTOR).digest()
+    assert b"".join(spool.blocks("a", 64)) == spool.read("a") == VECTOR
+    assert [len(block) for block in spool.blocks("a", 150)] == [150, 150, 100]
+
+
+@pytest.mark.parametrize("offset", [1, 99, 101, 300, 400])
+def test_a_chunk_that_does_not_continue_the_vector_is_refused(spool: Spool, offset: int) -> None:
+    spool.add("a", 0, VECTOR[:100])
+    with pytest.raises(SpoolError) as caught:
+        spool.add("a", offset, b"x")
+    assert (caught.value.hospital, caught.value.offset, caught.value.expected) == ("a", offset, 100)
+    spool.add("a", 100, VECTOR[100:])
+    assert spool.read("a") == VECTOR
+
+
+@pytest.mark.threat("FL-19", control="C-LIMITS")
+def test_a_vector_never_grows_beyond_its_length(spool: Spool) -> None:
+    with pytest.raises(SpoolError):
+        spool.add("a", 0, bytes(401))
+    spool.add("b", 0, VECTOR)
+    with pytest.raises(SpoolError):
+        spool.add("b", 400, b"x")
+    assert spool.read("b") == VECTOR
+
+
+def test_a_restarted_hospital_sends_its_vector_anew(spool: Spool) -> None:
+    spool.add("a", 0, bytes(100))
+    spool.add("a", 100, bytes(100))
+    spool.add("a", 0, VECTOR[:100])
+    spool.add("a", 100, VECTOR[100:])
+    assert spool.complete("a")
+    assert spool.sha256("a") == hashlib.sha256(VECTOR).digest()
+    assert spool.read("a") == VECTOR
+
+
+def test_hospitals_are_apart_and_clearing_leaves_nothing(spool: Spool, tmp_path: Path) -> None:
+    spool.add("a", 0, VECTOR)
+    spool.add("b", 0, bytes(400))
+    assert spool.read("a") == VECTOR
+    spool.clear()
+    assert not (tmp_path / "spool").exists()
+
+
+def test_a_new_round_starts_empty(spool: Spool, tmp_path: Path) -> None:
+    spool.add("a", 0, VECTOR)
+    again = Spool(tmp_path / "spool", len(VECTOR))
+    assert not again.complete("a")
+    assert list((tmp_path / "spool").iterdir()) == []

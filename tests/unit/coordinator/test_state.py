@@ -1,0 +1,88 @@
+"""What the coordinator keeps: append-only, and there after a restart."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from coordinator.state import CoordinatorState, StoredRound
+
+STUDY = bytes(32)
+ROUND = StoredRound(1, b"{}", b"receipt", b"total")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "coordinator.db"
+
+
+def opened(path: Path) -> CoordinatorState:
+    state = CoordinatorState(path)
+    state.open_study(STUDY, "small", b"agreement", "2031-01-01T00:00:00Z")
+    return state
+
+
+def test_rounds_are_there_after_a_restart_in_order(path: Path) -> None:
+    state = opened(path)
+    state.add_round(STUDY, StoredRound(2, b"{2}", None, None))
+    state.add_round(STUDY, ROUND)
+    state.close()
+    again = opened(path)
+    assert again.rounds(STUDY) == [ROUND, StoredRound(2, b"{2}", None, None)]
+    assert again.rounds(b"\x01" * 32) == []
+    again.close()
+
+
+@pytest.mark.threat("FL-35", control="C-LOG")
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE rounds SET record = x'00'", "DELETE FROM rounds", "DELETE FROM rounds WHERE round = 1"],
+)
+def test_a_round_is_never_changed_or_deleted(path: Path, statement: str) -> None:
+    state = opened(path)
+    state.add_round(STUDY, ROUND)
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        state._db.execute(statement)
+    assert state.rounds(STUDY) == [ROUND]
+    # It is the triggers that refuse.
+    for trigger in ("rounds_stay", "rounds_remain"):
+        state._db.execute(f"DROP TRIGGER {trigger}")
+    state._db.execute(statement)
+    assert state.rounds(STUDY) != [ROUND]
+    state.close()
+
+
+def test_a_round_number_is_used_once(path: Path) -> None:
+    state = opened(path)
+    state.add_round(STUDY, ROUND)
+    with pytest.raises(sqlite3.IntegrityError):
+        state.add_round(STUDY, StoredRound(1, b"another", None, None))
+    assert state.rounds(STUDY) == [ROUND]
+    state.close()
+
+
+def test_a_round_belongs_to_a_known_study(path: Path) -> None:
+    state = opened(path)
+    with pytest.raises(sqlite3.IntegrityError):
+        state.add_round(b"\x02" * 32, ROUND)
+    state.close()
+
+
+def test_studies_are_listed_with_how_they_ended(path: Path) -> None:
+    state = opened(path)
+    state.open_study(b"\x01" * 32, "second", b"", "2031-01-02T00:00:00Z")
+    state.close_study(STUDY, "failed", "too few")
+    assert state.studies() == [
+        ("small", "2031-01-01T00:00:00Z", "failed", "too few"),
+        ("second", "2031-01-02T00:00:00Z", "open", ""),
+    ]
+    state.close()
+
+
+def test_it_waits_for_the_disk(path: Path) -> None:
+    state = opened(path)
+    assert state._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert state._db.execute("PRAGMA synchronous").fetchone() == (2,)
+    state.close()
