@@ -1,11 +1,17 @@
-"""What a round leaves behind, as canonical JSON."""
+"""What a round leaves behind, as canonical JSON, and back again after a restart."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
+import numpy as np
+
+from coordinator.gather import Silence
 from coordinator.rounds import Outcome
-from privacy.canonical import canonical
+from coordinator.state import StoredRound
+from privacy.canonical import canonical, parse_canonical
+
+NO_ORDER_HASH = bytes(32)
 
 
 def round_record(outcome: Outcome, task: str, threshold: int, finished: datetime) -> bytes:
@@ -24,3 +30,45 @@ def round_record(outcome: Outcome, task: str, threshold: int, finished: datetime
             "finished_at": finished.isoformat(timespec="seconds"),
         }
     )
+
+
+def outcome_of(stored: StoredRound) -> Outcome:
+    """A finished or aborted round as it was, from the coordinator's own state."""
+    match parse_canonical(stored.record):
+        case {
+            "status": "done" | "aborted" as status,
+            "reason": str(reason),
+            "order_hash": str(order_hash),
+            "answered": list(answered),
+            "missing": list(missing),
+            "seconds": int() | float() as seconds,
+        }:
+            total = (
+                None if stored.total is None else np.frombuffer(stored.total, dtype="<i8").astype(np.int64)
+            )
+            silent = tuple(
+                Silence(entry["hospital"], entry["step"], "stored", "it was silent before the restart")
+                for entry in missing
+                if isinstance(entry, dict)
+            )
+            return Outcome(
+                stored.round,
+                bytes.fromhex(order_hash),
+                status,
+                tuple(str(hospital) for hospital in answered),
+                silent,
+                total,
+                stored.receipt,
+                reason,
+                "",
+                float(seconds),
+            )
+    raise ValueError(
+        f"round {stored.round} in the coordinator's state is damaged; restore the state from its backup"
+    )
+
+
+def interrupted(round_number: int) -> Outcome:
+    """A round that was ordered and never finished, because the coordinator's process ended."""
+    reason = "the coordinator was restarted while the round was under way; what was uploaded stays charged"
+    return Outcome(round_number, NO_ORDER_HASH, "aborted", (), (), None, None, reason, "", 0.0)

@@ -19,7 +19,7 @@ from coordinator.progress import Progress
 from coordinator.results import StudyRecord, write_study
 from coordinator.state import CoordinatorState
 from coordinator.study_run import StudyRun
-from privacy.agreement import build
+from privacy.agreement import Agreement, build, from_bytes
 from privacy.study import Study
 
 
@@ -44,6 +44,12 @@ class Executed:
 
     record: StudyRecord
     failed: StudyFailed | None
+
+
+class StudyOver(Exception):
+    """A study id that cannot be run again; one sentence with the remedy."""
+
+    exit_code = 2
 
 
 class Terminated(BaseException):
@@ -115,12 +121,12 @@ def serve(
         )
     started = clock.monotonic_s()
     report(Progress("agreement", "study agreement: noise is calibrated for the whole study"))
-    agreement = build(study)
+    state = CoordinatorState(home.state / "coordinator.db")
+    agreement = agreement_for(study, state)
     server = LinkServer(listen, own, roster)
     port = server.start()
     try:
         report(Progress("listening", f"listening on port {port} for {', '.join(study.hospitals)}", port=port))
-        state = CoordinatorState(home.state / "coordinator.db")
         run = StudyRun(
             agreement,
             roster.roster,
@@ -134,9 +140,9 @@ def serve(
         )
         executed = execute(run, {"agreement": clock.monotonic_s() - started}, "mutual_tls_1_3")
         result = write_study(out, agreement, roster.signed, executed.record, state.rounds(run.study_hash))
-        state.close()
     finally:
         server.stop()
+        state.close()
     if assessment:
         written = clock.monotonic_s()
         built = build_pia(out, identity=own.identity_private, tests=tests)
@@ -150,6 +156,24 @@ def serve(
     if executed.failed is not None:
         raise executed.failed
     return result
+
+
+def agreement_for(study: Study, state: CoordinatorState) -> Agreement:
+    """The agreement of a new study, or of one that an earlier process began.
+
+    Raises:
+        StudyOver: the study reached its end before, or another one has its id.
+    """
+    stored = state.stored_study(study.id)
+    if stored is None:
+        return build(study)
+    data, status = stored
+    agreement = from_bytes(data)
+    if agreement.study != study:
+        raise StudyOver(f"study id {study.id} belongs to another study that was run here; choose a new id")
+    if status == "done":
+        raise StudyOver(f"study {study.id} reached its end before; a new run is a new study with a new id")
+    return agreement
 
 
 def _terminate(number: int, frame: object) -> None:

@@ -18,6 +18,8 @@ CREATE TABLE IF NOT EXISTS sessions (
 CREATE TABLE IF NOT EXISTS rounds (
     study_hash BLOB NOT NULL REFERENCES studies, round INTEGER NOT NULL, record BLOB NOT NULL,
     receipt BLOB, total BLOB, PRIMARY KEY (study_hash, round));
+CREATE TABLE IF NOT EXISTS begun (
+    study_hash BLOB NOT NULL REFERENCES studies, round INTEGER NOT NULL, PRIMARY KEY (study_hash, round));
 CREATE TRIGGER IF NOT EXISTS rounds_stay BEFORE UPDATE ON rounds BEGIN SELECT RAISE(ABORT, 'rounds are append-only'); END;
 CREATE TRIGGER IF NOT EXISTS rounds_remain BEFORE DELETE ON rounds BEGIN SELECT RAISE(ABORT, 'rounds are append-only'); END;
 """
@@ -54,6 +56,14 @@ class CoordinatorState:
             (study_hash, study_id, agreement, opened),
         )
 
+    def stored_study(self, study_id: str) -> tuple[bytes, str] | None:
+        """The agreement's bytes and the status of a study that was opened before; None for a new one."""
+        row = self._db.execute(
+            "SELECT agreement, status FROM studies WHERE study_id = ? ORDER BY opened DESC LIMIT 1",
+            (study_id,),
+        ).fetchone()
+        return None if row is None else (bytes(row[0]), str(row[1]))
+
     def close_study(self, study_hash: bytes, status: str, reason: str) -> None:
         self._db.execute(
             "UPDATE studies SET status = ?, reason = ? WHERE study_hash = ?", (status, reason, study_hash)
@@ -68,6 +78,15 @@ class CoordinatorState:
 
     def add_session(self, session_id: bytes, study_hash: bytes, started: str) -> None:
         self._db.execute("INSERT INTO sessions VALUES (?, ?, ?)", (session_id, study_hash, started))
+
+    def begin_round(self, study_hash: bytes, round_number: int) -> None:
+        """Written before the order leaves: a restarted coordinator never orders the same round again."""
+        self._db.execute("INSERT OR IGNORE INTO begun VALUES (?, ?)", (study_hash, round_number))
+
+    def begun(self, study_hash: bytes) -> tuple[int, ...]:
+        """Rounds whose order may have left, in order."""
+        rows = self._db.execute("SELECT round FROM begun WHERE study_hash = ? ORDER BY round", (study_hash,))
+        return tuple(int(row[0]) for row in rows)
 
     def add_round(self, study_hash: bytes, stored: StoredRound) -> None:
         self._db.execute(

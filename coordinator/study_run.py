@@ -19,7 +19,7 @@ from coordinator.gather import Gatherer, Silence
 from coordinator.grid import ARRAY, SecureGrid
 from coordinator.join import StudyFailed, collect_ledgers, offer_study
 from coordinator.progress import Progress
-from coordinator.records import round_record
+from coordinator.records import interrupted, outcome_of, round_record
 from coordinator.rounds import Outcome, RoundEngine
 from coordinator.state import CoordinatorState, StoredRound
 from coordinator.strategies import make_strategy
@@ -81,6 +81,7 @@ class StudyRun:
     accepted: frozenset[str] = frozenset()
     refused: tuple[Silence, ...] = ()
     join_seconds: float = 0.0
+    replay: dict[int, Outcome] = field(default_factory=dict)
 
     @property
     def study_hash(self) -> bytes:
@@ -99,6 +100,7 @@ class StudyRun:
             self.agreement.to_bytes(),
             self.clock.now().isoformat(timespec="seconds"),
         )
+        self._restore()
         try:
             self._join()
             theta = self._train(self._start())
@@ -123,6 +125,22 @@ class StudyRun:
             task = task_of(self.agreement, outcome.round)
             took[task] = took.get(task, 0.0) + outcome.seconds
         return took
+
+    def _restore(self) -> None:
+        """What an earlier process of this coordinator left: finished rounds are answered from their records.
+
+        The strategy then rebuilds its state by running over them, and the first live round follows. A round that was ordered and not
+        finished is over: hospitals start no round twice.
+        """
+        self.replay = {stored.round: outcome_of(stored) for stored in self.state.rounds(self.study_hash)}
+        for number in self.state.begun(self.study_hash):
+            if number not in self.replay:
+                outcome = interrupted(number)
+                self._store(outcome)
+                self.replay[number] = outcome
+        if self.replay:
+            last = max(self.replay)
+            self.report(Progress("resumed", f"resumed: rounds 1 to {last} were run before the restart"))
 
     def _join(self) -> None:
         started = self.clock.monotonic_s()
@@ -149,7 +167,7 @@ class StudyRun:
         self.state.add_session(
             context.session_id, self.study_hash, self.clock.now().isoformat(timespec="seconds")
         )
-        silent = self.engine.open_session(context, 1, accepted)
+        silent = self.engine.open_session(context, 1 + max(self.replay, default=0), accepted)
         self.members = accepted - set(silent)
         self.refused = (*self.refused, *(silent[hospital] for hospital in sorted(silent)))
         self.report(Progress("session", f"keys agreed by {', '.join(sorted(self.members))}"))
@@ -157,6 +175,9 @@ class StudyRun:
     def _round(self, number: int, model: bytes) -> Outcome:
         """One round on disk before its receipt is announced."""
         assert self.engine is not None
+        if number in self.replay:
+            self.outcomes.append(self.replay[number])
+            return self.replay[number]
         task = task_of(self.agreement, number)
         self._needs_quorum(number)
         last = total_rounds(self.agreement)
@@ -168,20 +189,25 @@ class StudyRun:
         }
         previous = next((o.receipt for o in reversed(self.outcomes) if o.receipt is not None), b"")
         settings = order_settings(self.agreement, number)
+        self.state.begin_round(self.study_hash, number)
         outcome = self.engine.run(number, task, model, settings, previous, present, absent)
+        self._store(outcome)
+        self.engine.publish(outcome)
+        self.outcomes.append(outcome)
+        self._say(outcome, task, last)
+        return outcome
+
+    def _store(self, outcome: Outcome) -> None:
+        task = task_of(self.agreement, outcome.round)
         self.state.add_round(
             self.study_hash,
             StoredRound(
-                number,
+                outcome.round,
                 round_record(outcome, task, self.agreement.threshold, self.clock.now()),
                 outcome.receipt,
                 None if outcome.total is None else outcome.total.astype("<i8").tobytes(),
             ),
         )
-        self.engine.publish(outcome)
-        self.outcomes.append(outcome)
-        self._say(outcome, task, last)
-        return outcome
 
     def _needs_quorum(self, number: int) -> None:
         """A round that cannot reach its threshold is not begun: it would cost budget and give nothing."""
