@@ -9,6 +9,7 @@ go once its self-mask seed is known (t shares) and the pair seeds with all other
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from secagg.wire import codec
@@ -55,6 +56,34 @@ class Result:
     states: int
     sums: int
     violation: Violation | None
+
+
+def solvable_sums(given: Mapping[int, Profile], uploaded: int, openers: int) -> list[int]:
+    """The sums that the adversary can compute, as masks of the honest hospitals in them.
+
+    Args:
+        given: bit of each honest hospital of the key list to what it gave away.
+        uploaded: those that uploaded under this round's order.
+        openers: shares that the adversary needs beside those of the corrupted hospitals.
+    """
+    honest = sum(given)
+    known = sum(bit for bit in given if sum(1 for p in given.values() if p.opened & bit) >= openers)
+    # Masks with a corrupted hospital are known; with an honest one, if either side gave the seed.
+    edges = {}
+    for bit, profile in given.items():
+        cut = profile.revealed | sum(other for other, theirs in given.items() if theirs.revealed & bit)
+        edges[bit] = honest & ~cut & ~bit
+    sums, left = [], uploaded & known
+    while left:
+        group = frontier = left & -left
+        while frontier:
+            bit = frontier & -frontier
+            frontier = (frontier & ~bit) | (edges[bit] & ~group)
+            group |= edges[bit]
+        left &= ~group
+        if not group & ~(uploaded & known):
+            sums.append(group)
+    return sums
 
 
 class Explorer:
@@ -171,34 +200,13 @@ class Explorer:
         return number
 
     def solvable(self, profiles: list[Profile]) -> list[int]:
-        """The sums that the adversary can compute, as masks of the honest hospitals in them."""
-        bits = [self.bit[name] for name in self.field.honest]
-        uploaded = sum(bit for bit, profile in zip(bits, profiles, strict=True) if profile.local >= 0)
-        enough = self.case.threshold - self.case.corrupted
-        known = 0
-        for bit in bits:
-            if sum(1 for profile in profiles if profile.opened & bit) >= enough:
-                known |= bit
-        # Masks with a corrupted hospital are known; with an honest one, if either side gave the seed.
-        edges = {}
-        for bit, profile in zip(bits, profiles, strict=True):
-            given = profile.revealed
-            for other, theirs in zip(bits, profiles, strict=True):
-                if theirs.revealed & bit:
-                    given |= other
-            edges[bit] = self.honest_bits & ~given & ~bit
-        sums, left = [], uploaded & known
-        while left:
-            group = frontier = left & -left
-            while frontier:
-                bit = frontier & -frontier
-                frontier &= ~bit
-                frontier |= edges[bit] & ~group if bit in edges else 0
-                group |= edges[bit]
-            left &= ~group
-            if not group & ~(uploaded & known):
-                sums.append(group)
-        return sums
+        """The sums that the adversary can compute in this state."""
+        given = dict(zip((self.bit[name] for name in self.field.honest), profiles, strict=True))
+        return solvable_sums(
+            given,
+            sum(bit for bit, profile in given.items() if profile.local >= 0),
+            self.case.threshold - self.case.corrupted,
+        )
 
     def wrong(self, profiles: list[Profile]) -> tuple[str, int]:
         """What is violated, or nothing, and the number of sums."""

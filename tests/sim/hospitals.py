@@ -1,0 +1,250 @@
+"""A hospital of the simulation: the real node on real files, with a fuse that kills it at any write.
+
+Inputs are chosen so that the sum shows who was counted: declared sizes are distinct powers of two times one number, and
+each hospital moves the parameters by steps of its own. Nothing else of the node is replaced.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.simulate import simulation_policy
+from hospital_node.admission import Admission
+from hospital_node.entropy import DiscreteGaussian, Entropy
+from hospital_node.journal import Journal
+from hospital_node.ledger_store import LedgerStore
+from hospital_node.local_study import LocalStudy
+from hospital_node.node import Node, NodeEvent
+from privacy.agreement import Agreement, build
+from privacy.ledger import Entry
+from privacy.mechanisms import Sampler
+from privacy.plan import Release
+from privacy.study import Study
+from tests.study_files import study, table, write_csv
+from tests.unit.secagg.rounds import entropy, key_of, make_roster, names
+
+ROUNDS = 8
+SIZE = 400
+START = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
+# The simulation kills processes, not machines.
+NO_FSYNC = "PRAGMA synchronous = OFF"
+
+
+class Killed(Exception):
+    """The hospital's process ended here, between two statements."""
+
+
+@dataclass(slots=True)
+class Fuse:
+    """Counts the places before and after each write down to the one where the process dies."""
+
+    left: int | None = None
+
+    def burn(self) -> None:
+        """Pass one place."""
+        if self.left is None:
+            return
+        self.left -= 1
+        if self.left <= 0:
+            self.left = None
+            raise Killed
+
+
+class FusedJournal(Journal):
+    """The journal, killed before or after a commit."""
+
+    def __init__(self, path: Path, fuse: Fuse) -> None:
+        super().__init__(path)
+        self._db.execute(NO_FSYNC)
+        self._fuse = fuse
+
+    def commit(self, *args: object) -> None:
+        self._fuse.burn()
+        super().commit(*args)  # type: ignore[arg-type]
+        self._fuse.burn()
+
+
+class FusedLedger(LedgerStore):
+    """The ledger, killed before or after an entry."""
+
+    def __init__(self, path: Path, me: str, clock: SimClock, fuse: Fuse) -> None:
+        super().__init__(path, key_of(me), clock)
+        self._database.execute(NO_FSYNC)
+        self._fuse = fuse
+
+    def reserve(
+        self, *, study_hash: str, study_id: str, session: str, round_number: int, release: Release
+    ) -> Entry:
+        self._fuse.burn()
+        entry = super().reserve(
+            study_hash=study_hash,
+            study_id=study_id,
+            session=session,
+            round_number=round_number,
+            release=release,
+        )
+        self._fuse.burn()
+        return entry
+
+    def spend(self, *, study_hash: str, session: str, round_number: int) -> Entry:
+        self._fuse.burn()
+        entry = super().spend(study_hash=study_hash, session=session, round_number=round_number)
+        self._fuse.burn()
+        return entry
+
+
+@dataclass(slots=True)
+class SimClock:
+    """One clock for everybody."""
+
+    seconds: float = 0.0
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.seconds)
+
+    def monotonic_s(self) -> float:
+        return self.seconds
+
+
+@dataclass(slots=True)
+class CountedEntropy:
+    """Bytes that never repeat within a run, not after a restart either, and are the same in each run."""
+
+    name: str
+    drawn: int = 0
+
+    def random_bytes(self, count: int) -> bytes:
+        self.drawn += 1
+        block = b"".join(entropy(self.name, self.drawn, i) for i in range(-(-count // 32)))
+        return block[:count]
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedTraining:
+    """Moves parameter i by (place + 1) thousandths; counts place + 1 patients per interval."""
+
+    place: int
+
+    def run(self, task: str, theta: NDArray[np.float64], training_round: int) -> NDArray[np.float64]:
+        if task == "life_table":
+            return np.full(2 * INTERVALS, self.place + 1.0)
+        return theta + (self.place + 1) * 1e-3 * (np.arange(theta.size) % 7 + training_round)
+
+
+INTERVALS = 10
+
+
+@functools.cache
+def sim_study(n: int) -> Study:
+    """A study of n hospitals with full batches, whose accounting takes milliseconds."""
+    hospitals = names(n)
+    sizes = ", ".join(f"{name} = {SIZE << place}" for place, name in enumerate(hospitals))
+    quoted = ", ".join(f'"{name}"' for name in hospitals)
+    return study(
+        ("n_public = {a = 400, b = 500, c = 600}", f"n_public = {{{sizes}}}"),
+        ('hospitals = ["a", "b", "c"]', f"hospitals = [{quoted}]"),
+        (
+            'family = "piecewise_exponential"',
+            f'family = "piecewise_exponential"\nrounds = {ROUNDS}\nlocal_steps = 1\nsample_rate = 1.0',
+        ),
+    )
+
+
+@functools.cache
+def sim_agreement(n: int) -> Agreement:
+    """The agreement of `sim_study`."""
+    return build(sim_study(n))
+
+
+class PreparedAdmission(Admission):
+    """Reads the made-up table once a process: nothing here looks at patients."""
+
+    __slots__ = ()
+    local: dict[str, LocalStudy] = {}
+
+    def _prepare(self, agreement: Agreement, sampler: Sampler, entropy: Entropy) -> LocalStudy:
+        key = f"{self.me} {agreement.hash}"
+        if key not in self.local:
+            write_csv(table(40, 1), self.data.parent, self.data.name)
+            self.local[key] = Admission._prepare(self, agreement, sampler, entropy)
+        return self.local[key]
+
+
+@dataclass(slots=True)
+class SimHospital:
+    """One hospital: its files, its process if it runs, and what its operator saw."""
+
+    name: str
+    n: int
+    home: Path
+    clock: SimClock
+    entropy: CountedEntropy
+    fuse: Fuse = field(default_factory=Fuse)
+    node: Node | None = None
+    events: list[NodeEvent] = field(default_factory=list)
+
+    def start(self) -> None:
+        """A new process on the hospital's files."""
+        self.fuse.left = None
+        self.home.mkdir(parents=True, exist_ok=True)
+        chosen = sim_study(self.n)
+        policy = simulation_policy(chosen).model_copy(
+            update={"record_releases": True, "aborted_rounds_maximum": ROUNDS}
+        )
+        roster = make_roster(names(self.n))
+        admission = PreparedAdmission(
+            self.name, roster, policy, chosen, self.home / "patients.csv", self.home / "reports"
+        )
+        self.node = Node(
+            admission,
+            key_of(self.name),
+            FusedJournal(self.home / "journal.db", self.fuse),
+            FusedLedger(self.home / "ledger.db", self.name, self.clock, self.fuse),
+            self.entropy,
+            DiscreteGaussian(),
+            self.clock,
+            self.events.append,
+            lambda outgoing: True,
+        )
+
+    def stop(self) -> None:
+        """The process is gone; what it had not committed is too."""
+        if self.node is not None:
+            self.node.journal.close()
+            self.node.ledger.close()
+            self.node = None
+
+    def handle(self, message: bytes) -> tuple[bytes, ...]:
+        """The replies of the process, all or those before its death.
+
+        Raises:
+            Killed: the fuse burned down; the process is gone.
+        """
+        assert self.node is not None
+        replies: list[bytes] = []
+        try:
+            for reply in self.node.on_message(message):
+                replies.append(reply)
+        except Killed:
+            self.stop()
+            raise
+        work = self.node._work
+        if work is not None and not isinstance(work.training, MarkedTraining):
+            place = names(self.n).index(self.name)
+            self.node._work = replace(work, training=MarkedTraining(place))  # type: ignore[arg-type]
+        return tuple(replies)
+
+    def vector(self, round_number: int) -> NDArray[np.int64]:
+        """The integers of a round before they were masked, as the node wrote them down."""
+        name = f"{sim_study(self.n).id}-{round_number}.bin"
+        return np.frombuffer((self.home / "reports" / "releases" / name).read_bytes(), dtype="<i8")
+
+
+Send = Callable[[str, str, bytes], None]

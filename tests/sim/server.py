@@ -1,0 +1,225 @@
+"""The coordinator of the simulation: the real machine in a small shell, one message at a time, deadlines by hand."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from privacy import exchange
+from privacy.agreement import Agreement
+from secagg import coordinator as co
+from secagg.context import Context
+from secagg.errors import SecAggError
+from secagg.fixed_point import from_ring
+from secagg.masks import Ring
+from secagg.params import PROTOCOL_VERSION, SecAggParams
+from secagg.wire import codec
+from secagg.wire.records import SessionStart, StudyOffer, VectorChunk
+from tests.sim.hospitals import sim_agreement
+from tests.unit.secagg.rounds import entropy, key_of, make_roster, names
+
+Phase = co.Collecting | co.Session | co.Uploading | co.Agreeing | co.Opening
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A round that came to a sum."""
+
+    round: int
+    members: tuple[str, ...]
+    total: Ring
+    receipt: bytes
+
+
+@dataclass(slots=True)
+class Arriving:
+    """What came of one hospital's upload."""
+
+    header: bytes = b""
+    seals: bytes = b""
+    vector: bytes = b""
+
+
+@dataclass(slots=True)
+class Server:
+    """An honest coordinator; `tests.sim.lies` makes it dishonest from outside."""
+
+    n: int
+    rounds: int
+    send: Callable[[str, bytes], None]
+    phase: Phase | None = None
+    session: co.Session | None = None
+    sessions: int = 0
+    next_round: int = 1
+    last_model: bytes = b""
+    model: bytes = b""
+    finished: list[Finished] = field(default_factory=list)
+    uploads: dict[str, Arriving] = field(default_factory=dict)
+    vectors: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def agreement(self) -> Agreement:
+        return sim_agreement(self.n)
+
+    @property
+    def params(self) -> SecAggParams:
+        a = self.agreement
+        return SecAggParams(a.n, a.colluding, a.threshold, a.modulus_bits, a.dim)
+
+    def open_session(self) -> None:
+        """Offer the study and open a new session; also after a crash, which loses the one before."""
+        roster = make_roster(names(self.n))
+        self.sessions += 1
+        context = Context(
+            PROTOCOL_VERSION,
+            bytes.fromhex(self.agreement.hash),
+            roster.hash,
+            entropy("session", self.sessions)[:16],
+        )
+        self.phase = co.collect_adverts(
+            key_of("coordinator"), self.params, roster, context, first_round=self.next_round
+        )
+        start = SessionStart(context.study_hash, context.roster_hash, context.session_id)
+        for hospital in roster.ids:
+            self.greet(hospital)
+            self.send(hospital, codec.pack("session_start", start))
+
+    def greet(self, hospital: str) -> None:
+        """What a hospital is told first on a fresh link."""
+        offer = StudyOffer(self.agreement.to_bytes(), make_roster(names(self.n)).canonical)
+        self.send(hospital, codec.pack("study_offer", offer))
+
+    def receive(self, hospital: str, message: bytes) -> None:
+        """Take one message; what does not fit or is refused changes nothing."""
+        try:
+            kind, _ = codec.unwrap(message)
+            match kind, self.phase:
+                case "advert", co.Collecting():
+                    self.phase = co.add_advert(self.phase, hospital, message)
+                    if len(self.phase.adverts) == self.n:
+                        self._close_adverts(self.phase)
+                case (("upload_header" | "seals" | "vector_chunk"), co.Uploading()):
+                    self._upload(self.phase, hospital, kind, message)
+                case "agreement", co.Agreeing():
+                    self.phase = co.add_agreement(self.phase, hospital, message)
+                    self._open_if_complete()
+                case "shares", co.Opening():
+                    self.phase = co.add_shares(self.phase, hospital, message)
+                    if self.phase.opened_by == set(self.phase.members):
+                        self._finish(self.phase)
+        except SecAggError:
+            return
+
+    def deadline(self) -> None:
+        """Go on with whoever is there, or give the round up."""
+        try:
+            match self.phase:
+                case None:
+                    self.open_session()
+                case co.Collecting():
+                    self._close_adverts(self.phase)
+                case co.Session():
+                    self._start_round(self.phase)
+                case co.Uploading():
+                    self.phase, requests = co.propose(self.phase)
+                    self._send_all(requests)
+                case co.Agreeing():
+                    self.phase, requests = co.shrink(self.phase, co.missing_agreements(self.phase))
+                    self._send_all(requests)
+                case co.Opening():
+                    self._finish(self.phase)
+        except SecAggError:
+            if self.session is None or isinstance(self.phase, co.Collecting):
+                self.open_session()
+            else:
+                self._start_round(self.session)
+
+    def crash(self) -> None:
+        """Everything in memory is gone; rounds are never used again."""
+        self.phase, self.session = None, None
+
+    def _send_all(self, requests: dict[str, bytes]) -> None:
+        for hospital, request in requests.items():
+            self.send(hospital, request)
+
+    def _close_adverts(self, collecting: co.Collecting) -> None:
+        self.session, key_list = co.close_adverts(collecting)
+        self._send_all(dict.fromkeys(self.session.participants.ids, key_list))
+        self._start_round(self.session)
+
+    def _start_round(self, session: co.Session) -> None:
+        self.phase, self.session = session, session
+        if self.next_round > self.rounds:
+            return
+        number, self.next_round = self.next_round, self.next_round + 1
+        self.last_model, self.model = self.model, self._model_of(number)
+        previous = self.finished[-1].receipt if self.finished else b""
+        self.phase, order = co.start_round(
+            session,
+            number,
+            exchange.task_of(self.agreement, number),
+            self.model,
+            exchange.order_settings(self.agreement, number),
+            previous,
+        )
+        self.uploads, self.vectors = {}, {}
+        self._send_all(dict.fromkeys(session.participants.ids, order))
+
+    def _model_of(self, number: int) -> bytes:
+        if exchange.task_of(self.agreement, number) == "life_table":
+            return b""
+        expected = None
+        if self.finished:
+            last = self.finished[-1]
+            expected = exchange.expected_model(
+                self.agreement,
+                number,
+                last.round,
+                self.model,
+                from_ring(last.total, self.agreement.modulus_bits),
+                last.members,
+            )
+        start = np.zeros(self.agreement.parameters) if expected is None else expected
+        return exchange.model_bytes(start)
+
+    def _upload(self, uploading: co.Uploading, hospital: str, kind: str, message: bytes) -> None:
+        arriving = self.uploads.setdefault(hospital, Arriving())
+        if kind == "upload_header":
+            arriving.header = message
+        elif kind == "seals":
+            arriving.seals = message
+        else:
+            chunk = codec.unpack("vector_chunk", VectorChunk, message)
+            if chunk.round == uploading.frame.round and chunk.offset == len(arriving.vector):
+                arriving.vector += chunk.data
+        if not (arriving.header and arriving.seals and len(arriving.vector) == self.params.vector_bytes):
+            return
+        digest = hashlib.sha256(arriving.vector).digest()
+        try:
+            self.phase = co.add_upload(uploading, hospital, arriving.header, arriving.seals, digest)
+        except SecAggError:
+            del self.uploads[hospital]
+            raise
+        self.vectors[hospital] = arriving.vector
+        if len(self.phase.uploads) == len(uploading.frame.participants.ids):
+            self.phase, requests = co.propose(self.phase)
+            self._send_all(requests)
+
+    def _open_if_complete(self) -> None:
+        assert isinstance(self.phase, co.Agreeing)
+        if not co.missing_agreements(self.phase):
+            self.phase, requests = co.request_open(self.phase)
+            self._send_all(requests)
+
+    def _finish(self, opening: co.Opening) -> None:
+        vectors = {h: np.frombuffer(self.vectors[h], dtype=self.params.ring) for h in opening.members}
+        total = co.unmask(opening, vectors)
+        number = opening.agreeing.uploading.frame.round
+        receipt = co.make_receipt(opening, total)
+        self.finished.append(Finished(number, opening.members, total, receipt))
+        assert self.session is not None
+        self._send_all(dict.fromkeys(self.session.participants.ids, receipt))
+        self._start_round(self.session)

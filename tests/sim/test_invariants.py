@@ -1,0 +1,156 @@
+"""Each invariant of the simulation notices when the control behind it is gone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hospital_node.journal import Journal
+from hospital_node.ledger_store import LedgerStore
+from hospital_node.round_work import RoundWork
+from secagg import hospital as protocol
+from secagg import unmask
+from secagg.errors import ParameterError
+from secagg.masks import Ring
+from secagg.secret import SecretBytes
+from secagg.tables import Opening
+from tests.sim.hospitals import CountedEntropy
+from tests.sim.record import kind_of
+from tests.sim.scheduler import (
+    AdvanceTime,
+    Crash,
+    Deliver,
+    ReplayOldRound,
+    Restart,
+    ServerLies,
+    Simulation,
+    Tamper,
+    run,
+)
+
+
+def nothing(*_: Any, **__: Any) -> None:
+    """A control that is switched off."""
+
+
+@pytest.fixture
+def four(tmp_path: Path) -> Iterator[Simulation]:
+    simulation = Simulation(4, tmp_path)
+    yield simulation
+    simulation.close()
+
+
+def until(simulation: Simulation, kind: str, count: int = 1) -> None:
+    """Deliver until so many messages of this kind are under way at the front."""
+    while [kind_of(e.message) for e in simulation.under_way[:count]] != [kind] * count:
+        assert simulation.under_way, f"no {kind} ever came"
+        simulation.step(Deliver(0))
+
+
+def end(simulation: Simulation) -> None:
+    """Let it settle and check everything."""
+    simulation.settle()
+    simulation.record.check(simulation.hospitals, [e.message for e in simulation.sent])
+
+
+def test_a_round_without_faults_passes(four: Simulation) -> None:
+    end(four)
+    assert [done.round for done in four.server.finished] == [1, 2]
+
+
+def damage_a_seed(four: Simulation) -> None:
+    """One hospital never uploads, and of those who reveal their seed with it, one is misheard."""
+    until(four, "round_order", 4)
+    four.step(Crash(3))
+    until(four, "upload_header")
+    four.step(Deliver(0, 9))
+    four.step(AdvanceTime())
+    until(four, "agreement", 3)
+    four.step(Tamper(1, -1, 1))
+
+
+def test_a_wrong_sum_is_noticed(four: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unchecked(state: Opening, total: Ring) -> Ring:
+        return total[: state.agreeing.uploading.session.desk.params.dim]
+
+    monkeypatch.setattr(unmask, "check_constants", unchecked)
+    four.server.rounds = 1
+    damage_a_seed(four)
+    with pytest.raises(AssertionError, match="not exact"):
+        end(four)
+
+
+def test_with_its_control_the_wrong_sum_is_an_abort(four: Simulation) -> None:
+    damage_a_seed(four)
+    end(four)
+    assert 1 not in [done.round for done in four.server.finished]
+
+
+def test_both_share_kinds_are_noticed(four: Simulation) -> None:
+    """A hospital that forgets what it signed."""
+    until(four, "agree_request", 4)
+    forgetful = four.hospitals["h000"]
+    assert forgetful.node is not None
+    uploaded = forgetful.node.state
+    four.step(ServerLies(0, 0, 0b0111))
+    four.step(Deliver(-1))
+    four.step(Deliver(-1))
+    forgetful.node.state = uploaded
+    with pytest.raises(AssertionError, match="both kinds"):
+        end(four)
+
+
+def test_two_vectors_under_one_round_key_are_noticed(
+    four: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hospital that stores nothing of the round that it is in."""
+    commit = Journal.commit
+
+    def before_the_round(journal: Journal, study: bytes, number: int, *rest: Any) -> None:
+        if number == 0:
+            commit(journal, study, number, *rest)
+
+    until(four, "round_order", 4)
+    monkeypatch.setattr(Journal, "commit", before_the_round)
+    monkeypatch.setattr(LedgerStore, "spend", nothing)
+    order = four.sent.index(four.under_way[0])
+    four.step(Deliver(0))
+    four.step(Restart(0))
+    four.step(Deliver(-1))
+    four.step(ReplayOldRound(order))
+    with pytest.raises(AssertionError, match="another answer than before"):
+        four.step(Deliver(-1))
+
+
+def test_an_upload_that_nobody_paid_for_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RoundWork, "spend", nothing)
+    with pytest.raises(AssertionError, match="not marked as spent"):
+        run(3, [])
+    monkeypatch.setattr(RoundWork, "reserve", lambda *_: "nothing")
+    with pytest.raises(AssertionError, match="nothing paid for"):
+        run(3, [])
+
+
+def test_a_charge_for_nothing_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> None:
+        raise ParameterError("no upload today")
+
+    monkeypatch.setattr(protocol, "upload", fails)
+    with pytest.raises(AssertionError, match="nothing left"):
+        run(3, [])
+
+
+def test_a_secret_in_a_repr_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SecretBytes, "__repr__", lambda secret: secret.reveal().hex())
+    with pytest.raises(AssertionError, match="secret in a text"):
+        run(3, [])
+
+
+def test_chance_in_a_machine_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(3, []) == run(3, [])
+    monkeypatch.setattr(CountedEntropy, "random_bytes", lambda _, count: os.urandom(count))
+    assert run(3, []) != run(3, [])
