@@ -19,7 +19,7 @@ from privacy.agreement import Agreement
 from privacy.canonical import canonical
 from privacy.evidence import AGREEMENT, LEDGERS, RECEIPTS, RESULT, ROSTER, ROUNDS
 from privacy.guarantee import Guarantee
-from privacy.ledger import charged, fold
+from privacy.ledger import LedgerBroken, charged, fold
 from privacy.ledger_export import read_export
 from privacy.trained_model import TrainedModel, layout_of
 from secagg.receipt import without_sum
@@ -136,7 +136,11 @@ def _hospital(
         return body | {"epsilon": None, "reason": "mode none"}
     if ledger is None:
         return body | {"epsilon": None, "reason": "no ledger was received from this hospital"}
-    entries = read_export(ledger, roster.roster.member(hospital).identity_key)
+    try:
+        entries = read_export(ledger, roster.roster.member(hospital).identity_key)
+    except LedgerBroken as error:
+        # One hospital's broken export must not cost the others their study.
+        return body | {"epsilon": None, "reason": f"its ledger does not verify: {error}"}
     own = [state for key, state in fold(entries).items() if key[0] == agreement.hash]
     delta = agreement.plan.delta
     return body | {
