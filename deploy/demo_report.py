@@ -18,9 +18,13 @@ from deploy.demo_consortium import DemoRun
 from deploy.demo_run import DemoOutcome
 from deploy.exact_sum import check_sums
 from deploy.scoring import add_scores
+from hospital_node import keys as hospital_keys
+from hospital_node.clock import SystemClock
+from hospital_node.ledger_store import LedgerStore
 from privacy import agreement as agreements
 from privacy.canonical import canonical
 from privacy.evidence import BUDGETS
+from privacy.ledger import fold
 from privacy.policy_file import parse_policy
 from privacy.trained_model import TrainedModel
 
@@ -38,7 +42,7 @@ def finish(run: DemoRun, outcome: DemoOutcome, console: Console) -> int:
         console.print(f"[red]the study failed: {result['reason']}[/red]")
         pia = _assess(run)
         _print_privacy(result, console)
-        _print_missing(result, console)
+        _print_missing(run, result, console)
         console.print(f"privacy impact assessment ({pia.status}): {pia.html}")
         return outcome.exit_code or 3
     agreement = agreements.from_bytes((run.out / "evidence" / "agreement.json").read_bytes())
@@ -54,7 +58,7 @@ def finish(run: DemoRun, outcome: DemoOutcome, console: Console) -> int:
     _print_scores(result, console)
     _print_arms(result, console)
     _print_privacy(result, console)
-    _print_missing(result, console)
+    _print_missing(run, result, console)
     console.print(sums.sentence)
     phases = {
         "start": outcome.seconds.get("start", 0.0),
@@ -172,11 +176,26 @@ def _print_privacy(result: dict[str, Any], console: Console) -> None:
         console.print(f"Guarantee: none. {guarantee['reason']}")
 
 
-def _print_missing(result: dict[str, Any], console: Console) -> None:
+def _print_missing(run: DemoRun, result: dict[str, Any], console: Console) -> None:
     missing = result["cohort"]["missing"]
     if not missing:
         console.print(f"every round was answered by all {len(result['hospitals'])} hospitals")
     for entry in missing:
+        name = entry["hospital"]
         console.print(
-            f"[yellow]missing: {entry['hospital']} from round {entry['round']} on, at step {entry['step']} ({entry['reason']})[/yellow]"
+            f"[yellow]missing: {name} from round {entry['round']} on, at step {entry['step']} ({entry['reason']})[/yellow]"
         )
+        if result["per_hospital"][name]["epsilon"] is None:
+            console.print(f"  the ledger on the disk of {name}: {_own_ledger(run, name)} (simulation only)")
+
+
+def _own_ledger(run: DemoRun, name: str) -> str:
+    """What a hospital that is gone had charged, read from its own file, which in a study only it can do."""
+    home = run.folder.hospital(name)
+    with LedgerStore(home.ledger, hospital_keys.load(home.keys).identity_private, SystemClock()) as store:
+        states = [(key[2], state.kind) for key, state in fold(store.entries()).items()]
+    kinds = dict.fromkeys(kind for _, kind in states)
+    return ", ".join(
+        f"{kind} for rounds {', '.join(str(number) for number, own in states if own == kind)}"
+        for kind in kinds
+    )
