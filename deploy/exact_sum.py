@@ -54,4 +54,4 @@ def check_sums(run: DemoRun, agreement: Agreement) -> SumCheck:
         if not np.array_equal(published, recorded):
             return SumCheck(compared, False, f"round {stored.round} differs from what its hospitals recorded")
         compared += 1
-    return SumCheck(compared, compared > 0, "no round was finished")
+    return SumCheck(compared, compared > 0, "" if compared else "no round was finished")

@@ -1,0 +1,223 @@
+"""`wardround-hospital` as an operator types it."""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from hospital_node import keys
+from hospital_node.cli import main
+from hospital_node.clock import SystemClock
+from hospital_node.home import Home
+from hospital_node.ledger_store import LedgerStore
+from hospital_node.node import Outgoing
+from hospital_node.service import ask_on_terminal
+from tests.command_lines import run
+from tests.consortium import SMALL, small_agreement
+from tests.study_files import table, text, write_csv
+
+POLICY = """
+epsilon_total = {epsilon}
+delta_total = 1e-5
+minimum_noise_multiplier = 0.5
+minimum_threshold = 3
+minimum_cohort = 3
+colluding_minimum = 1
+families = ["piecewise_exponential"]
+stages = ["generalize"]
+purposes = ["test"]
+modes = ["local"]
+allow_mode_none = false
+aborted_rounds_maximum = 2
+expires = 2999-12-31
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A hospital that has made its keys."""
+    home = Home(tmp_path / "home")
+    assert run(main, "init", "a", "--home", home.root, "--contact", "Dr. Osei").code == 0
+    home.policy.write_text(POLICY.format(epsilon=3.5), encoding="utf-8")
+    return home
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "study.toml"
+    path.write_text(text(*SMALL), encoding="utf-8")
+    return path
+
+
+def spend(home: Home, release: str) -> None:
+    """Puts a reserved round of some study into the hospital's ledger."""
+    plan = small_agreement().plan
+    assert plan is not None
+    with LedgerStore(home.ledger, keys.load(home.keys).identity_private, SystemClock()) as ledger:
+        ledger.reserve(
+            study_hash="00" * 32,
+            study_id="earlier",
+            session="ab",
+            round_number=1,
+            release=plan.release(release),
+        )
+
+
+@pytest.mark.threat("FL-24", control="C-LEAST")
+def test_init_makes_keys_that_only_their_owner_reads_and_prints_none(tmp_path: Path) -> None:
+    root = tmp_path / "home"
+    ran = run(main, "init", "a", "--home", root, "--json")
+    assert ran.code == 0
+    assert set(ran.json()) == {"enrolment", "fingerprints"}
+    private = (root / "keys" / "identity.key", root / "keys" / "tls.key")
+    for path in private:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    secret = keys.load(root / "keys").identity_private.reveal()
+    assert secret.hex() not in ran.out + ran.err + Path(ran.json()["enrolment"]).read_text()
+    again = run(main, "init", "a", "--home", root)
+    assert again.code == 2
+    again.error()
+
+
+def _rename(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.rename(columns={"marker": "markr"})
+
+
+def _zero_time(frame: pd.DataFrame) -> pd.DataFrame:
+    frame.loc[7, "days"] = "0"
+    return frame
+
+
+def _negative(frame: pd.DataFrame) -> pd.DataFrame:
+    frame.loc[7, "days"] = "-417.5"
+    return frame
+
+
+def _twice(frame: pd.DataFrame) -> pd.DataFrame:
+    frame.loc[7, "pid"] = frame.loc[3, "pid"]
+    return frame
+
+
+@pytest.mark.threat("FL-21", control="C-SCHEMA")
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [(_rename, "mark"), (_zero_time, "days"), (_negative, "days"), (_twice, "pid")],
+)
+def test_a_spoiled_table_is_one_sentence_without_a_patients_value(
+    tmp_path: Path, study: Path, spoil: Callable[[pd.DataFrame], pd.DataFrame], named: str
+) -> None:
+    path = write_csv(spoil(table()), tmp_path, "extract.csv")
+    ran = run(main, "data", "check", "--study", study, "--data", path)
+    assert ran.code == 2
+    assert named in ran.error()
+    for value in ("P00003", "P00007", "417.5"):
+        assert value not in ran.error()
+
+
+def test_a_good_table_shows_what_the_stage_measured(tmp_path: Path, study: Path) -> None:
+    path = write_csv(table(), tmp_path, "extract.csv")
+    body = run(main, "data", "check", "--study", study, "--data", path, "--json").json()
+    assert body["rows"] == 60
+    assert body["stage"]
+    assert "it never leaves" in run(main, "data", "check", "--study", study, "--data", path).out
+
+
+def test_an_unknown_study_key_is_bad_input(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(text(*SMALL, ("intervals = 10", "interval = 10")), encoding="utf-8")
+    ran = run(main, "data", "check", "--study", path, "--data", tmp_path / "x.csv")
+    assert ran.code == 2
+    assert "intervals" in ran.error()
+
+
+def test_show_says_what_a_study_costs_without_reading_data(home: Home, study: Path) -> None:
+    ran = run(main, "study", "show", "--study", study, "--home", home.root, "--json")
+    assert ran.code == 0, ran.err
+    body = ran.json()
+    assert body["permitted"] is True
+    assert body["study_hash"] == small_agreement().hash
+    assert 2.9 < body["after"]["epsilon"] <= 3.0
+    assert "permitted; per patient" in run(main, "study", "show", "--study", study, "--home", home.root).out
+
+
+@pytest.mark.threat("FL-16", control="C-POLICY")
+def test_a_budget_that_is_used_up_is_exit_code_4(home: Home, study: Path) -> None:
+    spend(home, "train")
+    ran = run(main, "study", "show", "--study", study, "--home", home.root)
+    assert ran.code == 4
+    assert "epsilon_total" in ran.error()
+    home.policy.write_text(POLICY.format(epsilon=7.0), encoding="utf-8")
+    assert run(main, "study", "show", "--study", study, "--home", home.root).code == 0
+
+
+def test_a_policy_that_does_not_permit_a_study_is_exit_code_1(home: Home, study: Path) -> None:
+    home.policy.write_text(POLICY.format(epsilon=3.5).replace('"test"', '"billing"'), encoding="utf-8")
+    ran = run(main, "study", "show", "--study", study, "--home", home.root)
+    assert ran.code == 1
+    assert "purposes" in ran.error()
+
+
+def test_an_unknown_policy_key_is_bad_input(home: Home, study: Path) -> None:
+    home.policy.write_text(POLICY.format(epsilon=3.5) + "epsilon_totl = 9\n", encoding="utf-8")
+    ran = run(main, "study", "show", "--study", study, "--home", home.root)
+    assert ran.code == 2
+    assert "epsilon_total" in ran.error()
+
+
+def test_the_ledger_prints_every_charge_and_the_sum(home: Home) -> None:
+    spend(home, "life_table")
+    ran = run(main, "ledger", "--home", home.root, "--json")
+    entry, total = (json.loads(line) for line in ran.out.splitlines())
+    assert (entry["seq"], entry["kind"], entry["study_id"]) == (1, "RESERVE", "earlier")
+    assert 0 < total["cumulative"]["epsilon"] < 3
+    assert "earlier round 1: life_table, 1 steps" in run(main, "ledger", "--home", home.root).out
+
+
+def test_a_ledger_that_somebody_edited_is_refused(home: Home) -> None:
+    spend(home, "life_table")
+    with sqlite3.connect(home.ledger) as database:
+        database.execute("DROP TRIGGER no_update")
+        database.execute(
+            "UPDATE entries SET line = CAST(replace(CAST(line AS TEXT), 'earlier', 'another') AS BLOB)"
+        )
+    ran = run(main, "ledger", "--home", home.root)
+    assert ran.code == 2
+    assert "ledger entry 1" in ran.error()
+
+
+def test_run_needs_keys_a_roster_and_a_policy_before_it_dials(home: Home, study: Path) -> None:
+    ran = run(
+        main, "run", "--home", home.root, "--study", study, "--data", "x.csv", "--coordinator", "127.0.0.1:1"
+    )
+    assert ran.code == 2
+    ran.error()
+
+
+@pytest.mark.parametrize(
+    ("typed", "leaves"), [("y\n", True), ("YES\n", True), ("n\n", False), ("\n", False), ("", False)]
+)
+def test_only_a_yes_lets_something_leave(
+    typed: str, leaves: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    assert ask_on_terminal(Outgoing("upload", 3, "masked vector of round 3")) is leaves
+    assert "let this leave the hospital? masked vector of round 3" in capsys.readouterr().err
+
+
+def test_a_home_is_its_owners_alone(home: Home) -> None:
+    for folder in (home.root, home.ledger.parent, home.journal.parent, home.reports):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_help_shows_an_example_for_every_command() -> None:
+    for command in (["init"], ["enrol"], ["run"], ["ledger"], ["data", "check"], ["study", "show"]):
+        shown = run(main, *command, "--help")
+        assert shown.code == 0
+        assert f"Example: wardround-hospital {' '.join(command)}" in " ".join(shown.out.split())
