@@ -6,6 +6,7 @@ meet on the same bytes (Bonawitz et al. 2017 leave domain separation to the impl
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from secagg.errors import ParameterError
@@ -13,6 +14,7 @@ from secagg.params import PROTOCOL_VERSION
 
 SESSION_ID_BYTES = 16
 _MAGIC = b"wardround"
+_CONTEXT_PARTS = ("@roster", "@session", "@study", "@version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +54,28 @@ def label(context: Context | None, purpose: str, **parts: bytes | str | int) -> 
         purpose: what the tag is for; no two uses share one.
         parts: named values; integers are unsigned and below 2**64. The order in which they are given does not count.
     """
-    named: dict[str, bytes | str | int] = dict(parts)
+    count = len(parts) + (len(_CONTEXT_PARTS) if context is not None else 0)
+    pieces = [_field(_MAGIC), _field(purpose.encode()), count.to_bytes(4, "big")]
     if context is not None:
-        named |= {
-            "@version": context.version,
-            "@study": context.study_hash,
-            "@roster": context.roster_hash,
-            "@session": context.session_id,
-        }
-    pieces = [_field(_MAGIC), _field(purpose.encode()), len(named).to_bytes(4, "big")]
-    for name in sorted(named):
-        pieces += [_field(name.encode()), _typed(named[name])]
+        pieces.append(_encoded(context))
+    pieces += [_named(name, parts[name]) for name in sorted(parts)]
     return b"".join(pieces)
+
+
+@functools.lru_cache(maxsize=64)
+def _encoded(context: Context) -> bytes:
+    """The parts of a context; as @ is below every letter, they come first in each tag."""
+    values: tuple[bytes | int, ...] = (
+        context.roster_hash,
+        context.session_id,
+        context.study_hash,
+        context.version,
+    )
+    return b"".join(_named(name, value) for name, value in zip(_CONTEXT_PARTS, values, strict=True))
+
+
+def _named(name: str, value: bytes | str | int) -> bytes:
+    return _field(name.encode()) + _typed(value)
 
 
 def _field(value: bytes) -> bytes:

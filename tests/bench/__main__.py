@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 BENCHMARKS: tuple[tuple[str, ...], ...] = (
+    ("tests.bench.secagg", "--json"),
     ("tests.bench.utility", "--json", "--mode", "none"),
     ("tests.bench.utility", "--json", "--mode", "local", "--epsilon", "3"),
 )
