@@ -81,6 +81,7 @@ def execute(run: StudyRun, seconds: Mapping[str, float], transport: str) -> Exec
             "",
             took,
             transport,
+            finished.estimate,
         ),
         None,
     )
