@@ -33,6 +33,7 @@ from privacy.exchange import (
     order_settings,
     start_model,
     statistic,
+    task_at,
     task_of,
     total_rounds,
 )
@@ -129,7 +130,7 @@ class StudyRun:
         """Wall time of joining, and of the rounds by task."""
         took = {"join": self.join_seconds}
         for outcome in self.outcomes:
-            task = task_of(self.agreement, outcome.round).name
+            task = task_of(self.agreement, outcome.round)
             took[task] = took.get(task, 0.0) + outcome.seconds
         return took
 
@@ -166,7 +167,7 @@ class StudyRun:
     def _round(self, number: int, model: bytes) -> Outcome:
         """One round on disk before its receipt is announced."""
         assert self.engine is not None
-        task = task_of(self.agreement, number).name
+        task = task_of(self.agreement, number)
         self._needs_quorum(number)
         last = total_rounds(self.agreement)
         self.report(Progress("round_started", f"round {number} of {last}: {task}", round=number, rounds=last))
@@ -235,7 +236,7 @@ class StudyRun:
             StudyFailed: the sum is not what the agreement says, or a round that the rest builds on was aborted.
         """
         number = server_round + int(self.agreement.training.life_table)
-        task = task_of(self.agreement, number)
+        task = task_at(self.agreement, number)
         outcome = self._round(number, model_bytes(theta))
         if outcome.total is None:
             if not task.repeats:
@@ -283,7 +284,7 @@ class StudyRun:
     def _task_after(self, server_round: int) -> str | None:
         """What the round after a server round is for, None after the last."""
         number = server_round + int(self.agreement.training.life_table) + 1
-        return task_of(self.agreement, number).name if number <= total_rounds(self.agreement) else None
+        return task_of(self.agreement, number) if number <= total_rounds(self.agreement) else None
 
     def _check_rounds(self) -> None:
         """Half of the rounds that may be aborted must have ended with a sum.
@@ -291,7 +292,7 @@ class StudyRun:
         Raises:
             StudyFailed: they did not.
         """
-        repeated = [o for o in self.outcomes if task_of(self.agreement, o.round).repeats]
+        repeated = [o for o in self.outcomes if task_at(self.agreement, o.round).repeats]
         done = [o for o in repeated if o.status == "done"]
         if 2 * len(done) < len(repeated):
             reasons = "; ".join(sorted({o.reason for o in self.outcomes if o.reason}))

@@ -59,7 +59,7 @@ class RoundWork:
             ExchangeError: no such round, or a model of the wrong length or with wild parameters.
         """
         agreement = self.admitted.agreement
-        if told.task != exchange.task_of(agreement, told.round).name:
+        if told.task != exchange.task_of(agreement, told.round):
             raise RoundRefused(f"round {told.round} is not for the task {told.task!r}")
         if told.settings != exchange.order_settings(agreement, told.round):
             raise RoundRefused(f"the settings of round {told.round} are not those of the agreement")
@@ -141,7 +141,7 @@ class RoundWork:
     def vector(self, told: RoundOrder) -> Ring:
         """The ring vector of a round, (dim,)."""
         agreement = self.admitted.agreement
-        task = exchange.task_of(agreement, told.round)
+        task = exchange.task_at(agreement, told.round)
         theta = exchange.parse_model(agreement, told.model) if told.model else np.zeros(agreement.parameters)
         if task.payload == "change":
             training_round = told.round - int(agreement.training.life_table)
@@ -180,7 +180,7 @@ class RoundWork:
 
     def _release(self, told: RoundOrder) -> Release:
         agreement = self.admitted.agreement
-        return exchange.release_of(agreement, exchange.task_of(agreement, told.round))
+        return exchange.release_of(agreement, exchange.task_at(agreement, told.round))
 
 
 def _ring(agreement: Agreement) -> np.dtype[np.unsignedinteger]:

@@ -35,7 +35,7 @@ class ExchangeError(Exception):
     """A sum or a model that cannot be what the agreement says; names the part."""
 
 
-def task_of(agreement: Agreement, round_number: int) -> Task:
+def task_at(agreement: Agreement, round_number: int) -> Task:
     """What round `round_number` (from 1) is for, by the order of the recipe's tasks.
 
     Raises:
@@ -47,6 +47,11 @@ def task_of(agreement: Agreement, round_number: int) -> Task:
             return task
         first += task.rounds
     raise ExchangeError(f"round {round_number}: the study has rounds 1 to {first - 1}")
+
+
+def task_of(agreement: Agreement, round_number: int) -> str:
+    """The name of that task, as a round order carries it."""
+    return task_at(agreement, round_number).name
 
 
 def total_rounds(agreement: Agreement) -> int:
@@ -80,7 +85,7 @@ def order_settings(agreement: Agreement, round_number: int) -> bytes:
     """
     return canonical(
         {
-            "task": task_of(agreement, round_number).name,
+            "task": task_of(agreement, round_number),
             "round": round_number,
             "training": agreement.training.model_dump(mode="json"),
         }
@@ -183,7 +188,7 @@ def start_model(
     layout = layout_of(agreement)
     if total is None:
         return layout.start(np.zeros(intervals))
-    task = task_of(agreement, 1)
+    task = task_at(agreement, 1)
     if task.payload == "statistic":
         table = statistic(agreement, task, total, answered).values
     else:
@@ -208,7 +213,7 @@ def followed(
     """The fold with the sum of round `round_number`; None where sums before it are not known."""
     if round_number == 1:
         return begin_fit(agreement, start_model(agreement, total, answered))
-    task = task_of(agreement, round_number)
+    task = task_at(agreement, round_number)
     return None if fit is None else fit.after(task.name, statistic(agreement, task, total, answered))
 
 
@@ -238,8 +243,8 @@ def expected_model(
     if last_round != round_number - 1:
         return None
     if fit is not None:
-        return fit.ordered(task_of(agreement, round_number).name)
-    if task_of(agreement, last_round).name == "life_table":
+        return fit.ordered(task_of(agreement, round_number))
+    if task_of(agreement, last_round) == "life_table":
         return start_model(agreement, total, answered)
     if agreement.training.strategy != "fedavg":
         return None
