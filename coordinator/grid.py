@@ -1,8 +1,9 @@
-"""Flower's view of the consortium: a Grid whose one reply is the securely aggregated mean."""
+"""Flower's view of the consortium: a Grid whose one reply is what the securely aggregated sum says."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from coordinator.flower_link import COORDINATOR_NODE, RUN_ID, Grid, Run
 
 ARRAY = "theta"
+NOISE_SD = "noise-sd"
+TASK = "task"
 FIRST_HOSPITAL_NODE = COORDINATOR_NODE + 1
 
 
@@ -24,15 +27,32 @@ class NotOnThisGrid(Exception):
         )
 
 
-# Runs one training round: (parameters, server round) -> mean of the new parameters and total weight, None if it was aborted.
-TrainRound = Callable[[NDArray[np.float64], int], tuple[NDArray[np.float64], int] | None]
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a strategy gets to see of one round.
+
+    Attributes:
+        values: the mean of the new parameters, or the sum of a statistic in its own unit.
+        weight: declared size of the answering hospitals together.
+        noise_sd: of each value; 0 where the recipe does not ask.
+        task: what the round was for.
+    """
+
+    values: NDArray[np.float64]
+    weight: int
+    noise_sd: float
+    task: str
+
+
+# Runs one round: (parameters, server round) -> its answer, None if it was aborted.
+TrainRound = Callable[[NDArray[np.float64], int], Answer | None]
 
 
 class SecureGrid(Grid):  # type: ignore[misc]  # flwr is checked as Any
     """Carries a strategy's training messages over the secure aggregation.
 
     A strategy sends the same parameters to every hospital; the grid runs one round and answers with one reply that holds the mean, weighted by
-    the declared sizes. Which hospitals answered is in the round's record and never changes what a strategy sees.
+    the declared sizes, or the sum of a statistic. Which hospitals answered is in the round's record and never changes what a strategy sees.
     """
 
     def __init__(self, hospitals: int, train_round: TrainRound) -> None:
@@ -84,11 +104,11 @@ class SecureGrid(Grid):  # type: ignore[misc]  # flwr is checked as Any
         answer = self._train_round(theta, server_round)
         if answer is None:
             return []
-        mean, total_weight = answer
         reply = RecordDict(
             {
-                "arrays": ArrayRecord({ARRAY: Array(mean)}),
-                "metrics": MetricRecord({"num-examples": total_weight}),
+                "arrays": ArrayRecord({ARRAY: Array(answer.values)}),
+                "metrics": MetricRecord({"num-examples": answer.weight, NOISE_SD: answer.noise_sd}),
+                "config": ConfigRecord({TASK: answer.task}),
             }
         )
         return [Message(reply, reply_to=sent[0])]

@@ -14,20 +14,21 @@ from numpy.typing import NDArray
 from coordinator.gather import Silence
 from coordinator.rounds import Outcome
 from coordinator.state import StoredRound
-from privacy.accounting import spent
+from privacy.accounting import HEADLINE_VIEW, spent
 from privacy.agreement import Agreement
 from privacy.canonical import canonical
 from privacy.evidence import AGREEMENT, LEDGERS, RECEIPTS, RESULT, ROSTER, ROUNDS
 from privacy.guarantee import Guarantee
 from privacy.ledger import LedgerBroken, charged, fold
 from privacy.ledger_export import read_export
+from privacy.recipes.intervals import Estimate
 from privacy.trained_model import TrainedModel, layout_of
 from secagg.receipt import without_sum
 from secagg.roster import SignedRoster
 
 MODEL_FILE = "model.json"
 RESULT_FILE = "result.json"
-NO_INTERVAL = "standard errors that know of the noise are not built yet"
+NO_INTERVAL = "this recipe averages models and does not know its own noise; recipe newton has intervals"
 NO_RATIOS = "a network has no hazard ratios"
 
 
@@ -43,6 +44,7 @@ class StudyRecord:
         reason: why it failed, empty where it did not.
         seconds: wall time per phase.
         transport: "mutual_tls_1_3", or "in_process" where a simulation hands messages over.
+        estimate: coefficients with their errors, where the recipe knows them.
     """
 
     theta: NDArray[np.float64] | None
@@ -53,6 +55,7 @@ class StudyRecord:
     reason: str
     seconds: Mapping[str, float]
     transport: str
+    estimate: Estimate | None = None
 
 
 def planned_guarantee(agreement: Agreement) -> Guarantee:
@@ -61,7 +64,8 @@ def planned_guarantee(agreement: Agreement) -> Guarantee:
         return Guarantee.none(
             "mode none: nothing that leaves the hospitals is noised; only single hospitals are hidden in the sum"
         )
-    return spent(agreement.plan.releases, agreement.plan.delta)
+    view = "coordinator" if agreement.study.noise_shares == 1 else HEADLINE_VIEW
+    return spent(agreement.plan.releases, agreement.plan.delta, view=view)
 
 
 def _released_guarantee(agreement: Agreement, per_hospital: Mapping[str, Mapping[str, Any]]) -> Guarantee:
@@ -93,7 +97,9 @@ def result_json(agreement: Agreement, roster: SignedRoster, record: StudyRecord)
         "guarantee_planned": planned_guarantee(agreement).to_json(),
         "cohort": {"answered": answered, "missing": _missing(agreement, record)},
         "per_hospital": per_hospital,
-        "coefficients": [] if record.theta is None else _coefficients(agreement, record.theta),
+        "coefficients": []
+        if record.theta is None
+        else _coefficients(agreement, record.theta, record.estimate),
         "coefficients_reason": NO_RATIOS if agreement.training.hidden else "",
         "seconds": {phase: round(seconds, 3) for phase, seconds in record.seconds.items()},
         "pia": "pia.html",
@@ -152,22 +158,31 @@ def _hospital(
     }
 
 
-def _coefficients(agreement: Agreement, theta: NDArray[np.float64]) -> list[dict[str, Any]]:
-    """Log hazard ratios per unit of the field (of its log(1 + x) where the dictionary says so); none for a network."""
+def _coefficients(
+    agreement: Agreement, theta: NDArray[np.float64], estimate: Estimate | None
+) -> list[dict[str, Any]]:
+    """Log hazard ratios per unit of the field (of its log(1 + x) where the dictionary says so); none for a network.
+
+    Intervals stand where the recipe knows its noise; elsewhere they are null with the reason.
+    """
     if agreement.training.hidden:
         return []
-    beta = layout_of(agreement).beta(theta)
-    return [
-        {
+    known = estimate or Estimate(layout_of(agreement).beta(theta), None, NO_INTERVAL)
+    error, interval = known.standard_error, known.interval
+    rows = []
+    for j, column in enumerate(agreement.study.dictionary.design):
+        scale = column.half_range
+        row: dict[str, Any] = {
             "name": column.name,
-            "log_hr": float(value / column.half_range),
-            "log_hr_scaled": float(value),
-            "se": None,
-            "ci95": None,
-            "reason": NO_INTERVAL,
+            "log_hr": float(known.log_hr[j] / scale),
+            "log_hr_scaled": float(known.log_hr[j]),
+            "se": None if error is None else float(error[j] / scale),
+            "ci95": None if interval is None else [float(bound / scale) for bound in interval[j]],
         }
-        for column, value in zip(agreement.study.dictionary.design, beta, strict=True)
-    ]
+        if error is None:
+            row["reason"] = known.reason
+        rows.append(row)
+    return rows
 
 
 def write_study(

@@ -87,6 +87,7 @@ def execute(run: StudyRun, seconds: Mapping[str, float], transport: str) -> Exec
             "",
             took,
             transport,
+            finished.estimate,
         ),
         None,
     )

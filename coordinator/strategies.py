@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedYogi, Strategy
 
+from coordinator.folded_sums import FoldedSums
+from privacy.recipes.fit import Fit
 from privacy.training import Training
 
 # Adam's denominator floor for models whose gradients are divided by the number of patients.
@@ -11,13 +16,12 @@ SERVER_TAU = 1e-6
 
 
 def make_strategy(training: Training, hospitals: int) -> Strategy:
-    """The strategy of an agreement; it sees one reply a round, evaluates nothing and waits for nobody."""
-    quiet = {
-        "fraction_evaluate": 0.0,
-        "min_train_nodes": hospitals,
-        "min_evaluate_nodes": 0,
-        "min_available_nodes": hospitals,
-    }
+    """The stock strategy of an agreement; it sees one reply a round, evaluates nothing and waits for nobody.
+
+    Raises:
+        ValueError: the recipe is a strategy itself.
+    """
+    quiet = _quiet(hospitals)
     rate = training.server_learning_rate
     match training.strategy:
         case "fedavg":
@@ -30,3 +34,19 @@ def make_strategy(training: Training, hospitals: int) -> Strategy:
             return FedYogi(**quiet, eta=rate, tau=SERVER_TAU)
         case "fedadagrad":
             return FedAdagrad(**quiet, eta=rate, tau=SERVER_TAU)
+        case "newton" | "adam":
+            raise ValueError("recipes that fold statistics are made by fold_strategy")
+
+
+def fold_strategy(fit: Fit, next_task: Callable[[int], str | None], hospitals: int) -> FoldedSums:
+    """The strategy of a recipe whose hospitals send statistics."""
+    return FoldedSums(fit, next_task, **_quiet(hospitals))
+
+
+def _quiet(hospitals: int) -> dict[str, Any]:
+    return {
+        "fraction_evaluate": 0.0,
+        "min_train_nodes": hospitals,
+        "min_evaluate_nodes": 0,
+        "min_available_nodes": hospitals,
+    }

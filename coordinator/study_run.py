@@ -15,24 +15,29 @@ from coordinator.clock import Clock
 from coordinator.entropy import Entropy
 from coordinator.flower_link import Context as FlowerContext
 from coordinator.flower_link import Grid, adopt_identity, empty_context
+from coordinator.folded_sums import FoldedSums
 from coordinator.gather import Gatherer, Silence
-from coordinator.grid import ARRAY, SecureGrid
+from coordinator.grid import ARRAY, Answer, SecureGrid
 from coordinator.join import StudyFailed, collect_ledgers, offer_study
 from coordinator.progress import Progress
 from coordinator.records import interrupted, outcome_of, round_record
 from coordinator.rounds import Outcome, RoundEngine
 from coordinator.state import CoordinatorState, StoredRound
-from coordinator.strategies import make_strategy
+from coordinator.strategies import fold_strategy, make_strategy
 from privacy.agreement import Agreement
 from privacy.exchange import (
     ExchangeError,
+    begin_fit,
     mean_update,
     model_bytes,
     order_settings,
     start_model,
+    statistic,
+    task_at,
     task_of,
     total_rounds,
 )
+from privacy.recipes.intervals import Estimate
 from secagg.context import SESSION_ID_BYTES, Context
 from secagg.errors import ProtocolError
 from secagg.params import PROTOCOL_VERSION, SecAggParams
@@ -47,7 +52,8 @@ class Finished:
     """A study that reached its last round.
 
     Attributes:
-        theta: final parameters, the mean of the last `average_last` rounds' models.
+        theta: final parameters.
+        estimate: coefficients with their errors, where the recipe knows them.
         outcomes: every round in order, aborted ones included.
         accepted: hospitals that accepted the study.
         refused: hospitals that did not, or never connected, with the reason.
@@ -59,6 +65,7 @@ class Finished:
     accepted: tuple[str, ...]
     refused: tuple[Silence, ...]
     ledgers: dict[str, bytes]
+    estimate: Estimate | None = None
 
 
 @dataclass(slots=True)
@@ -76,6 +83,7 @@ class StudyRun:
     spool_directory: Path
     outcomes: list[Outcome] = field(default_factory=list)
     models: list[NDArray[np.float64]] = field(default_factory=list)
+    estimate: Estimate | None = None
     members: frozenset[str] = frozenset()
     engine: RoundEngine | None = None
     accepted: frozenset[str] = frozenset()
@@ -116,7 +124,9 @@ class StudyRun:
         ledgers = collect_ledgers(self.gatherer, self.study_hash, self.members)
         self.state.close_study(self.study_hash, "done", "")
         self._end("done", "")
-        return Finished(theta, tuple(self.outcomes), tuple(sorted(self.accepted)), self.refused, ledgers)
+        return Finished(
+            theta, tuple(self.outcomes), tuple(sorted(self.accepted)), self.refused, ledgers, self.estimate
+        )
 
     def phase_seconds(self) -> dict[str, float]:
         """Wall time of joining, and of the rounds by task."""
@@ -245,46 +255,76 @@ class StudyRun:
         except ExchangeError as error:
             raise StudyFailed(str(error)) from error
 
-    def _train_round(
-        self, theta: NDArray[np.float64], server_round: int
-    ) -> tuple[NDArray[np.float64], int] | None:
+    def _train_round(self, theta: NDArray[np.float64], server_round: int) -> Answer | None:
+        """One round behind the start; None where it was aborted and the study can go on without.
+
+        Raises:
+            StudyFailed: the sum is not what the agreement says, or a round that the rest builds on was aborted.
+        """
         number = server_round + int(self.agreement.training.life_table)
+        task = task_at(self.agreement, number)
         outcome = self._round(number, model_bytes(theta))
         if outcome.total is None:
+            if not task.repeats:
+                raise StudyFailed(f"the round of {task.name} was aborted: {outcome.reason}")
             return None
+        weight = sum(self.agreement.study.n_public[hospital] for hospital in outcome.answered)
         try:
+            if task.payload == "statistic":
+                released = statistic(self.agreement, task, outcome.total, outcome.answered)
+                return Answer(released.values, weight, released.noise_sd, task.name)
             mean = mean_update(self.agreement, outcome.total, outcome.answered)
         except ExchangeError as error:
             raise StudyFailed(str(error)) from error
-        weight = sum(self.agreement.study.n_public[hospital] for hospital in outcome.answered)
-        return theta + mean, weight
+        return Answer(theta + mean, weight, 0.0, task.name)
 
     def _train(self, start: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Flower's strategy over the secure grid; the result is the mean of the last models."""
+        """Flower's strategy over the secure grid: the fold's result, or the mean of the last models."""
         adopt_identity()
-        training = self.agreement.training
+        agreement, fit = self.agreement, begin_fit(self.agreement, start)
+        first = 1 + int(agreement.training.life_table)
+        rounds = total_rounds(agreement) - first + 1
+        strategy = (
+            make_strategy(agreement.training, agreement.n)
+            if fit is None
+            else fold_strategy(fit, lambda done: self._task_after(done), agreement.n)
+        )
         app = ServerApp()
 
         @app.main()  # type: ignore[untyped-decorator]  # flwr is checked as Any
         def main(grid: Grid, context: FlowerContext) -> None:
-            strategy = make_strategy(training, self.agreement.n)
             strategy.start(
                 grid=grid,
                 initial_arrays=ArrayRecord({ARRAY: Array(start)}),
-                num_rounds=training.rounds,
+                num_rounds=rounds,
                 evaluate_fn=self._keep,
             )
 
-        app(SecureGrid(self.agreement.n, self._train_round), empty_context())
-        done = [
-            o for o in self.outcomes if o.status == "done" and task_of(self.agreement, o.round) == "train"
-        ]
-        if 2 * len(done) < training.rounds:
+        app(SecureGrid(agreement.n, self._train_round), empty_context())
+        self._check_rounds()
+        if isinstance(strategy, FoldedSums):
+            self.estimate = strategy.fit.estimate
+            return strategy.fit.result
+        return np.asarray(np.mean(self.models[-agreement.training.average_last :], axis=0), dtype=np.float64)
+
+    def _task_after(self, server_round: int) -> str | None:
+        """What the round after a server round is for, None after the last."""
+        number = server_round + int(self.agreement.training.life_table) + 1
+        return task_of(self.agreement, number) if number <= total_rounds(self.agreement) else None
+
+    def _check_rounds(self) -> None:
+        """Half of the rounds that may be aborted must have ended with a sum.
+
+        Raises:
+            StudyFailed: they did not.
+        """
+        repeated = [o for o in self.outcomes if task_at(self.agreement, o.round).repeats]
+        done = [o for o in repeated if o.status == "done"]
+        if 2 * len(done) < len(repeated):
             reasons = "; ".join(sorted({o.reason for o in self.outcomes if o.reason}))
             raise StudyFailed(
-                f"only {len(done)} of {training.rounds} training rounds ended with a sum: {reasons}"
+                f"only {len(done)} of {len(repeated)} training rounds ended with a sum: {reasons}"
             )
-        return np.asarray(np.mean(self.models[-training.average_last :], axis=0), dtype=np.float64)
 
     def _keep(self, server_round: int, arrays: ArrayRecord) -> None:
         """Remembers the model after each round for the average; post-processing of what was released."""

@@ -4,7 +4,7 @@ They need what no party of a real study has: all patients in one place, or a tes
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,8 @@ from privacy.agreement import Agreement
 from privacy.grid import FloatArray
 from privacy.layout import Layout
 from privacy.life_table import baseline
-from privacy.mechanisms import Sampler
+from privacy.mechanisms import Sampler, decode_release
+from privacy.recipes.fit import Fit, Statistic
 from privacy.trained_model import layout_of
 
 # Keeps the coefficient of a column that separates events from censorings finite; far too small to be seen elsewhere.
@@ -147,6 +148,8 @@ def _alone(
 
 def train_alone(study: LocalStudy, agreement: Agreement) -> FloatArray:
     """The model a hospital gets by the study's own rounds without anybody else, shape (dim,)."""
+    if study.sends_statistics:
+        return _fold_alone(study, agreement)
     layout, training = layout_of(agreement), agreement.training
     intervals = agreement.study.intervals
     released = study.life_table()
@@ -154,3 +157,21 @@ def train_alone(study: LocalStudy, agreement: Agreement) -> FloatArray:
     for number in range(1, training.rounds + 1):
         models.append(study.train(models[-1], number))
     return np.asarray(np.mean(models[-training.average_last :], axis=0), dtype=np.float64)
+
+
+def _fold_alone(study: LocalStudy, agreement: Agreement) -> FloatArray:
+    """Alone, a hospital has nobody to share the noise with and adds all of it."""
+    alone = replace(study, statistics={name: replace(r, shares=1) for name, r in study.statistics.items()})
+    layout, intervals = layout_of(agreement), agreement.study.intervals
+
+    def released(task: str, theta: FloatArray) -> Statistic:
+        release = alone.statistics[task]
+        values = decode_release(alone.statistic(task, theta), release)
+        return Statistic(values, 0.0 if agreement.plan is None else release.noise_sd(1))
+
+    table = released("life_table", np.zeros(layout.dim)).values
+    fit = Fit.start(agreement.training, layout, layout.start(baseline(table[:intervals], table[intervals:])))
+    for task in agreement.tasks[1:]:
+        for _ in range(task.rounds):
+            fit = fit.after(task.name, released(task.name, fit.ordered(task.name)))
+    return fit.result

@@ -59,7 +59,7 @@ def price(file: FILE, as_json: JSON = False) -> None:
     if agreement.plan is None:
         body["guarantee"] = {"kind": "none", "reason": "mode none: no noise is added"}
     else:
-        body |= price_plan(agreement.plan)
+        body |= price_plan(agreement.plan, agreement.threshold)
         body["plan"] = agreement.plan.to_json()
     body["warnings"] = warnings_of(agreement)
     if as_json:
@@ -101,6 +101,8 @@ def _print_price(body: dict[str, Any]) -> None:
                 )
             case {"kind": "none"}:
                 say(f"  {name}: none, {value['reason']}")
+    for view in body.get("views", {}).values():
+        say(f"  seen by {view['view']}: epsilon {view['epsilon']:.4g}")
     for warning in body["warnings"]:
         say(f"note: {warning}")
 

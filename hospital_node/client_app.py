@@ -1,8 +1,9 @@
 """The hospital's tasks as a Flower ClientApp, for whoever knows Flower: arrays in, arrays out.
 
 A message carries one flat float64 array (the model; ignored by the life table) and a config with "task" and "round". The
-reply carries one flat float64 array under the same name, and "num-examples": the declared size, never a row count,
-for training; 1 for the life table, whose mean times the number of hospitals is the sum of counts.
+reply carries one flat array under the same name, float64 for models and counts, int64 for noised statistics (a float would round the
+sum of noise shares), and "num-examples": the declared size, never a row count, for training; 1 for sums over patients, whose mean
+times the number of hospitals is the sum.
 """
 
 import os
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hospital_node.local_study import LocalStudy
+from hospital_node.local_study import Answer, LocalStudy
 from privacy.grid import FloatArray
 from privacy.transport_rules import grpc_environment
 
@@ -47,13 +48,16 @@ def make_client_app(study: LocalStudy) -> "ClientApp":
     def train(message: Message, context: Context) -> Message:
         name, theta = _only_array(message.content["arrays"])
         config = message.content["config"]
+        answer: Answer
         match config.get("task"):
-            case "life_table":
+            case "life_table" if not study.sends_statistics:
                 answer, weight = study.life_table(), 1
-            case "train":
+            case "train" if not study.sends_statistics:
                 answer, weight = study.train(theta, int(str(config["round"]))), study.n_public
+            case str(task) if task in study.statistics:
+                answer, weight = study.statistic(task, theta), 1
             case _:
-                raise TaskError("the order asks for a task that is neither life_table nor train; refuse it")
+                raise TaskError("the order asks for a task that this study's recipe does not have; refuse it")
         content = RecordDict(
             {"arrays": ArrayRecord({name: Array(answer)}), "metrics": MetricRecord({"num-examples": weight})}
         )

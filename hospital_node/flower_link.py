@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hospital_node.client_app import make_client_app, silence_flower
-from hospital_node.local_study import LocalStudy
+from hospital_node.local_study import Answer, LocalStudy
 
 if TYPE_CHECKING:
     from flwr.clientapp import ClientApp
@@ -32,11 +32,11 @@ class FlowerTraining:
         self._node = node
         self._app: ClientApp = make_client_app(study)
 
-    def run(self, task: str, theta: NDArray[np.float64], training_round: int) -> NDArray[np.float64]:
-        """The task's answer as one flat vector.
+    def run(self, task: str, theta: NDArray[np.float64], training_round: int) -> Answer:
+        """The task's answer as one flat vector: float64 for a model or counts, int64 for a noised statistic.
 
         Args:
-            task: "life_table" or "train".
+            task: of the study's recipe.
             theta: (parameters,) the round's common model; anything for the life table.
             training_round: 1 to `training.rounds`.
         """
@@ -53,4 +53,5 @@ class FlowerTraining:
             run_id=RUN_ID, node_id=self._node, node_config={}, state=RecordDict(), run_config={}
         )
         reply = self._app(message, context)
-        return np.asarray(reply.content.array_records["arrays"][ARRAY].numpy(), dtype=np.float64)
+        answer: Answer = reply.content.array_records["arrays"][ARRAY].numpy()
+        return answer

@@ -1,5 +1,6 @@
-"""What one hospital does for a study: two tasks, each one vector in and one vector out."""
+"""What one hospital does for a study: the tasks of its recipe, each one vector in and one vector out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -8,14 +9,20 @@ import numpy as np
 from hospital_node.cohort import Cohort
 from hospital_node.dp_sgd import release_life_table, train_local
 from hospital_node.entropy import Entropy
+from hospital_node.statistics.sums import summed
+from hospital_node.statistics.tasks import Patients, rows_of
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.model import SurvivalModel, build_model
 from privacy.agreement import Agreement
-from privacy.grid import FloatArray
+from privacy.exchange import statistic_release
+from privacy.grid import FloatArray, IntArray
 from privacy.mechanisms import Sampler
-from privacy.plan import DpPlan
+from privacy.plan import DpPlan, Release
 from privacy.trained_model import layout_of
 from privacy.training import Training
+
+# A model or counts as float64, a noised statistic as int64.
+Answer = FloatArray | IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,7 @@ class LocalStudy:
         grid_days: (K + 1,) boundaries of the intervals.
         training: what the optimizer acts on.
         plan: what pays for each release; None only in mode "none".
+        statistics: for each task that is a noised sum over patients the units and noise of one round.
         n_public: the hospital's declared size.
         sampler: noise.
         entropy: Poisson samples.
@@ -41,6 +49,7 @@ class LocalStudy:
     n_public: int
     sampler: Sampler
     entropy: Entropy
+    statistics: Mapping[str, Release] = field(default_factory=dict)
     patients: FollowUp = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -61,7 +70,17 @@ class LocalStudy:
             n_public=agreement.study.about.n_public[hospital],
             sampler=sampler,
             entropy=entropy,
+            statistics={
+                task.name: statistic_release(agreement, task)
+                for task in agreement.tasks
+                if task.payload == "statistic"
+            },
         )
+
+    @property
+    def sends_statistics(self) -> bool:
+        """Whether the recipe's vectors are noised sums, and the coordinator takes the steps."""
+        return bool(self.statistics)
 
     def life_table(self) -> FloatArray:
         """Task "life_table": the exit histogram, shape (2K,), noised under a plan."""
@@ -88,3 +107,18 @@ class LocalStudy:
             self.sampler,
             self.entropy,
         )
+
+    def statistic(self, task: str, theta: FloatArray) -> IntArray:
+        """A task whose vector is a noised sum over patients: integers in the release's units, exact without a plan.
+
+        Args:
+            task: one of `statistics`.
+            theta: (dim,) the round's common model; ignored by the life table.
+
+        Raises:
+            LayoutError: theta is not of this model.
+        """
+        release = self.statistics[task]
+        everyone = Patients.of(self.cohort, self.patients, self.grid_days)
+        rows = rows_of(task, self.model, self.training, self.model.layout.checked(theta), everyone)
+        return summed(len(everyone), rows, release, None if self.plan is None else self.sampler)

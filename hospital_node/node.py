@@ -282,7 +282,8 @@ class Node:
         ready, verified = protocol.accept_receipt(self.state, message)
         self._commit(ready, message, ())
         if verified.sum and verified.body.round == self._ordered_round:
-            self._last = Summed(verified.body.round, self._ordered_model, verified)
+            assert self._work is not None
+            self._last = self._work.summed(self._last, self._ordered_model, verified)
         members = ", ".join(sorted(verified.members))
         self.report(
             NodeEvent("receipt", f"round {verified.body.round}: sum over {members}", verified.body.round)

@@ -17,6 +17,7 @@ from privacy.agreement import Agreement
 from privacy.ledger import fold
 from privacy.plan import Release
 from privacy.policy import Policy, check_round
+from privacy.recipes.fit import Fit
 from secagg.fixed_point import from_ring
 from secagg.masks import Ring
 from secagg.receipt import VerifiedReceipt
@@ -30,11 +31,15 @@ class RoundRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Summed:
-    """What this hospital knows of the last finished round: the model that was ordered and the sum that was signed."""
+    """What this hospital knows of the last finished round: the model that was ordered, the sum that was signed, and what follows.
+
+    `fit` is the recipe's fold over all sums so far; None where one was missed, or for recipes that average models.
+    """
 
     round: int
     model: bytes
     receipt: VerifiedReceipt
+    fit: Fit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +69,35 @@ class RoundWork:
             return
         theta = exchange.parse_model(agreement, told.model)
         expected = None if last is None else self._expected(told.round, last)
-        if expected is not None and not np.array_equal(theta, expected):
+        if expected is not None and not exchange.is_expected(agreement, theta, expected):
             raise RoundRefused(
                 f"the model of round {told.round} does not follow from the signed sum of round {told.round - 1}"
             )
 
     def _expected(self, round_number: int, last: Summed) -> NDArray[np.float64] | None:
         agreement, verified = self.admitted.agreement, last.receipt
-        total = from_ring(np.frombuffer(verified.sum, dtype=_ring(agreement)), agreement.modulus_bits)
         return exchange.expected_model(
-            agreement, round_number, last.round, last.model, total, sorted(verified.members)
+            agreement,
+            round_number,
+            last.round,
+            last.model,
+            self._sum(verified),
+            sorted(verified.members),
+            last.fit,
         )
+
+    def summed(self, before: Summed | None, model: bytes, receipt: VerifiedReceipt) -> Summed:
+        """The latest signed sum, and what follows from it where none before it was missed."""
+        number = receipt.body.round
+        fit = before.fit if before is not None and before.round == number - 1 else None
+        fit = exchange.followed(
+            self.admitted.agreement, fit, number, self._sum(receipt), sorted(receipt.members)
+        )
+        return Summed(number, model, receipt, fit)
+
+    def _sum(self, receipt: VerifiedReceipt) -> NDArray[np.int64]:
+        agreement = self.admitted.agreement
+        return from_ring(np.frombuffer(receipt.sum, dtype=_ring(agreement)), agreement.modulus_bits)
 
     def reserve(self, ordered: Ordered, told: RoundOrder, ledger: LedgerStore, clock: Clock) -> str:
         """Charges the round before anything is computed; says what pays for it.
@@ -118,14 +141,16 @@ class RoundWork:
     def vector(self, told: RoundOrder) -> Ring:
         """The ring vector of a round, (dim,)."""
         agreement = self.admitted.agreement
-        if told.task == "life_table":
-            counts = self.training.run(told.task, np.zeros(agreement.parameters), 1)
-            return exchange.count_vector(agreement, self.me, np.rint(counts).astype(np.int64))
-        theta = exchange.parse_model(agreement, told.model)
-        training_round = told.round - int(agreement.training.life_table)
-        return exchange.update_vector(
-            agreement, self.me, theta, self.training.run(told.task, theta, training_round)
-        )
+        task = exchange.task_at(agreement, told.round)
+        theta = exchange.parse_model(agreement, told.model) if told.model else np.zeros(agreement.parameters)
+        if task.payload == "change":
+            training_round = told.round - int(agreement.training.life_table)
+            trained = self.training.run(task.name, theta, training_round).astype(np.float64)
+            return exchange.update_vector(agreement, self.me, theta, trained)
+        answer = self.training.run(task.name, theta, 1)
+        if task.payload == "counts":
+            return exchange.count_vector(agreement, self.me, np.rint(answer).astype(np.int64))
+        return exchange.statistic_vector(agreement, self.me, answer.astype(np.int64, casting="no"))
 
     def record(self, told: RoundOrder, vector: Ring, reports: Path) -> None:
         """Keeps a copy of the integers at the hospital before they are masked, where its policy says so."""
@@ -154,12 +179,8 @@ class RoundWork:
             )
 
     def _release(self, told: RoundOrder) -> Release:
-        plan = self.admitted.agreement.plan
-        assert plan is not None
-        release = plan.release(told.task)
-        return (
-            release if told.task == "life_table" else release.split(self.admitted.agreement.training.rounds)
-        )
+        agreement = self.admitted.agreement
+        return exchange.release_of(agreement, exchange.task_at(agreement, told.round))
 
 
 def _ring(agreement: Agreement) -> np.dtype[np.unsignedinteger]:

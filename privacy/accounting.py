@@ -32,6 +32,9 @@ Accountant = Literal["pld", "rdp"]
 # and the discrete one that is drawn: 2e-34 each, so 1e-12 covers 10^21 coordinates.
 DISCRETIZATION_EPSILON = 1e-12
 
+# Whose knowledge the headline figure bounds.
+HEADLINE_VIEW = "coordinator together with the T colluding hospitals"
+
 # Widths of the PLD grid by the size of the Renyi epsilon, and for mixtures, whose losses take longer to tabulate.
 # Fixed numbers: two parties that account the same releases must use the same grid.
 # Entries: largest Renyi epsilon, width, width when a mixture is among the releases.
@@ -164,23 +167,24 @@ def tradeoff(events: Sequence[Release], fprs: Sequence[float] = TRADEOFF_FPRS) -
     return points
 
 
-def price(plan: DpPlan) -> dict[str, object]:
+def price(plan: DpPlan, threshold: int | None = None) -> dict[str, object]:
     """Everything a study costs one patient, before anything runs, as a JSON object.
 
     In local mode each update is private by itself, so the hospitals' masks are not counted: one curious hospital
-    sees at most the sum and a broken secure aggregation shows the single update, both at the same number.
+    sees at most the sum and a broken secure aggregation shows the single update, all at the same number.
+
+    Args:
+        plan: the study's.
+        threshold: t, the fewest hospitals in an opened sum; needed where noise comes in shares.
     """
     releases, delta = plan.releases, plan.delta
-    guarantee = spent(releases, delta)
-    same = {
-        "curious_hospital": replace(guarantee, view="one curious hospital"),
-        "secure_aggregation_broken": replace(guarantee, view="coordinator, secure aggregation broken"),
-    }
+    shared = any(release.shares > 1 for release in releases)
+    guarantee = spent(releases, delta, view=HEADLINE_VIEW if shared else "coordinator")
     return {
         "guarantee": guarantee.to_json(),
         "replace": spent(releases, delta, "replace").to_json(),
         "rdp": spent(releases, delta, accountant="rdp").to_json(),
-        "views": {name: view.to_json() for name, view in same.items()},
+        "views": {name: view.to_json() for name, view in _views(plan, guarantee, threshold).items()},
         "curve": [{"delta": d, "epsilon": e} for d, e in curve(releases)],
         "tradeoff": [{"fpr": fpr, "fnr": fnr} for fpr, fnr in tradeoff(releases)],
         "releases": [
@@ -192,6 +196,49 @@ def price(plan: DpPlan) -> dict[str, object]:
             for release in releases
         ],
         "target": {"epsilon": plan.epsilon, "delta": plan.delta},
+    }
+
+
+def seen_with_shares(releases: Sequence[Release], delta: float, shares: int, view: str) -> Guarantee:
+    """Guarantee of full-batch `releases` towards whoever sees sums that hold `shares` unknown noise shares.
+
+    One share alone leaves mu sqrt(h) of the mu that the plan was calibrated for.
+
+    Raises:
+        AccountingError: a release is sampled, for which shares do not exist.
+    """
+    if any(release.kind != "gaussian" for release in releases):
+        raise AccountingError("noise shares exist for full-batch releases only")
+    mu = sqrt(sum(r.steps * (r.sensitivity_rows / r.multiplier_seen(shares)) ** 2 for r in releases))
+    epsilon = gdp_epsilon(mu, delta) + DISCRETIZATION_EPSILON
+    return Guarantee.dp(epsilon, delta, view=view, assumptions=ASSUMPTIONS)
+
+
+def _views(plan: DpPlan, guarantee: Guarantee, threshold: int | None) -> dict[str, Guarantee]:
+    """The same releases through other eyes."""
+    colluding, curious, broken = (
+        HEADLINE_VIEW,
+        "one curious hospital",
+        "coordinator, secure aggregation broken",
+    )
+    if all(release.shares == 1 for release in plan.releases):
+        return {
+            "coordinator": replace(guarantee, view="coordinator"),
+            "coordinator_with_colluding": replace(guarantee, view=colluding),
+            "curious_hospital": replace(guarantee, view=curious),
+            "secure_aggregation_broken": replace(guarantee, view=broken),
+        }
+    if threshold is None:
+        raise AccountingError("a plan with noise shares is priced with the study's threshold")
+
+    def seen(shares: int, view: str) -> Guarantee:
+        return seen_with_shares(plan.releases, plan.delta, shares, view)
+
+    return {
+        "coordinator": seen(threshold, "coordinator"),
+        "coordinator_with_colluding": replace(guarantee, view=colluding),
+        "curious_hospital": seen(threshold - 1, curious),
+        "secure_aggregation_broken": seen(1, broken),
     }
 
 

@@ -13,13 +13,14 @@ from typing import Any, ClassVar
 from pydantic import ValidationError
 
 from privacy.accounting import spent
-from privacy.calibration import calibrate_local
+from privacy.calibration import calibrate_local, calibrate_shares
 from privacy.canonical import NotCanonicalError, canonical, parse_canonical, sha256_hex
 from privacy.grid import time_grid
 from privacy.layout import Layout
 from privacy.plan import DpPlan, PlanError, Release
+from privacy.recipes.tasks import LIFE_TABLE_SHARE, Task, tasks
 from privacy.study import Study, study_from_json
-from privacy.training import LIFE_TABLE_SHARE, Training, resolve_training
+from privacy.training import Training, resolve_training
 
 AGREEMENT_VERSION = 1
 MODULUS_BITS = 64
@@ -88,6 +89,11 @@ class Agreement:
         """SHA-256 of the bytes, hexadecimal."""
         return sha256_hex(self.to_bytes())
 
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The recipe: what the rounds ask for, in order."""
+        return tasks_of(self.study, self.training)
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON value."""
         return {
@@ -123,6 +129,12 @@ def build(study: Study) -> Agreement:
     training = resolve_training(study)
     if study.epsilon is None or study.delta is None:
         return _derive(study, None)
+    if training.recipe != "dp_sgd":
+        budget_shares = [task.share for task in tasks_of(study, training)]
+        return _derive(
+            study,
+            calibrate_shares(study.epsilon, study.delta, expected_releases(study, training), budget_shares),
+        )
     plan = calibrate_local(
         study.epsilon,
         study.delta,
@@ -140,7 +152,7 @@ def _derive(study: Study, plan: DpPlan | None) -> Agreement:
     training = resolve_training(study)
     columns = study.dictionary.columns()
     parameters = Layout(study.intervals, columns, training.hidden).dim
-    payload = max(parameters, 2 * study.intervals if training.life_table else 0)
+    payload = max(task.length for task in tasks_of(study, training))
     fraction_bits, clip = fixed_point(study, training)
     made = Agreement(
         study=study,
@@ -232,17 +244,25 @@ def _quiet(release: Release) -> Release:
     return replace(release, noise_multiplier=1.0)
 
 
+def tasks_of(study: Study, training: Training) -> tuple[Task, ...]:
+    """The tasks of the study's recipe, in the order of its rounds."""
+    columns = study.dictionary.columns()
+    parameters = Layout(study.intervals, columns, training.hidden).dim
+    return tasks(training, study.intervals, len(columns), parameters)
+
+
 def expected_releases(study: Study, training: Training) -> tuple[Release, ...]:
     """What the recipe releases, in order, with noise multiplier 1 in place of the calibrated one."""
-    rows = study.sensitivity_rows
-    train = Release(
-        "train",
-        "gaussian" if training.sample_rate == 1 else "poisson_gaussian",
-        1.0,
-        rows,
-        training.sample_rate,
-        training.local_steps * training.rounds,
-        training.clip_l2,
+    return tuple(
+        Release(
+            task.name,
+            "poisson_gaussian" if task.name == "train" and training.sample_rate < 1 else "gaussian",
+            1.0,
+            study.sensitivity_rows,
+            training.sample_rate if task.name == "train" else 1.0,
+            task.rounds * training.local_steps if task.name == "train" else task.rounds,
+            task.clip_l2,
+            shares=study.noise_shares,
+        )
+        for task in tasks_of(study, training)
     )
-    life_table = (Release("life_table", "gaussian", 1.0, rows),) if training.life_table else ()
-    return (*life_table, train)

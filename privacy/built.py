@@ -3,7 +3,7 @@
 from privacy.refusals import NotBuilt, RefusedModel, StudyError, nearest
 from privacy.study_sections import Analysis, Model, Privacy, Stage
 
-MODES = {"none": True, "local": True, "distributed": False}
+MODES = {"none": True, "local": True, "distributed": True}
 STAGES = {
     "none": True,
     "generalize": True,
@@ -24,7 +24,7 @@ FAMILIES = {
     "cox": False,
     "deepsurv": False,
 }
-RECIPES = {"auto": True, "dp_sgd": True, "newton": False, "adam": False}
+RECIPES = {"auto": True, "dp_sgd": True, "newton": True, "adam": True}
 STRATEGIES = {
     "fedavg": True,
     "fedavgm": True,

@@ -1,6 +1,6 @@
 """Noise for a wanted guarantee, computed once when a study is made and then stored in its plan."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil, log, sqrt
 
@@ -57,6 +57,35 @@ def calibrate_local(
     )
     train = smallest_noise(train, tuple(releases), epsilon, delta)
     return DpPlan((*releases, train), epsilon, delta)
+
+
+def calibrate_shares(
+    epsilon: float, delta: float, releases: Sequence[Release], budget_shares: Sequence[float]
+) -> DpPlan:
+    """Plan of full-batch releases that divide mu^2 among them; exact, because full batches compose to one Gaussian.
+
+    Args:
+        epsilon: > 0, for adding or removing one patient.
+        delta: in (0, 1).
+        releases: in order, their noise multipliers are replaced.
+        budget_shares: of mu^2 for each over all its steps, adding up to at most 1.
+
+    Raises:
+        PlanError: a value is out of range.
+    """
+    mu = gdp_mu(epsilon, delta)
+    while True:
+        quiet = [
+            replace(
+                release,
+                noise_multiplier=_rounded_up(release.sensitivity_rows / (mu * sqrt(share / release.steps))),
+            )
+            for release, share in zip(releases, budget_shares, strict=True)
+        ]
+        if spent(quiet, delta).number() <= epsilon:
+            return DpPlan(tuple(quiet), epsilon, delta)
+        # Rounding up to a whole tick covers this but for a coincidence of digits.
+        mu *= 1 - 1e-6
 
 
 def smallest_noise(release: Release, others: tuple[Release, ...], epsilon: float, delta: float) -> Release:

@@ -2,9 +2,11 @@
 
 The hospital builds its vector here and the coordinator reads the sum here, so the two cannot drift apart. Tasks:
 
-- "life_table": integer counts of events and of censorings per interval (already noised), one unit per patient.
-- "train": the weighted change of the model's parameters in fixed point; the weight of a hospital is its declared
+- "counts" (life table of recipes that train at the hospitals): whole patients, already noised.
+- "change" ("train"): the weighted change of the model's parameters in fixed point; the weight of a hospital is its declared
   size over the declared size of all (`n_public`), never a row count.
+- "statistic" (all other tasks): a noisy sum over patients in units of 2^-40 of its clip, reduced modulo the ring and never rounded
+  again, because the guarantee of a sum of noise shares speaks of the exact sum.
 
 The last coordinate of every vector is the hospital's `n_public`. All of them are public, so the coordinator checks that
 the sum over the answering hospitals is what it must be.
@@ -13,7 +15,6 @@ the sum over the answering hospitals is what it must be.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,32 +22,59 @@ from numpy.typing import NDArray
 from privacy.agreement import WEIGHT_COORDINATES, Agreement
 from privacy.canonical import canonical
 from privacy.life_table import baseline
+from privacy.mechanisms import decode_release
+from privacy.plan import PlanError, Release
+from privacy.recipes.fit import SAME_MODEL, Fit, Statistic
+from privacy.recipes.tasks import Task
 from privacy.trained_model import layout_of
 from secagg.fixed_point import FixedPoint, to_ring
 from secagg.masks import Ring
-
-Task = Literal["life_table", "train"]
 
 
 class ExchangeError(Exception):
     """A sum or a model that cannot be what the agreement says; names the part."""
 
 
-def task_of(agreement: Agreement, round_number: int) -> Task:
-    """What round `round_number` (from 1) is for: the life table comes first where the study has one.
+def task_at(agreement: Agreement, round_number: int) -> Task:
+    """What round `round_number` (from 1) is for, by the order of the recipe's tasks.
 
     Raises:
         ExchangeError: the study has no such round.
     """
-    last = agreement.training.rounds + int(agreement.training.life_table)
-    if not 1 <= round_number <= last:
-        raise ExchangeError(f"round {round_number}: the study has rounds 1 to {last}")
-    return "life_table" if agreement.training.life_table and round_number == 1 else "train"
+    first = 1
+    for task in agreement.tasks:
+        if first <= round_number < first + task.rounds:
+            return task
+        first += task.rounds
+    raise ExchangeError(f"round {round_number}: the study has rounds 1 to {first - 1}")
+
+
+def task_of(agreement: Agreement, round_number: int) -> str:
+    """The name of that task, as a round order carries it."""
+    return task_at(agreement, round_number).name
 
 
 def total_rounds(agreement: Agreement) -> int:
-    """Rounds of the whole study, the life table included."""
-    return agreement.training.rounds + int(agreement.training.life_table)
+    """Rounds of the whole study."""
+    return sum(task.rounds for task in agreement.tasks)
+
+
+def release_of(agreement: Agreement, task: Task) -> Release:
+    """What one round of `task` is charged.
+
+    Raises:
+        PlanError: nothing pays for it.
+    """
+    if agreement.plan is None:
+        raise PlanError(task.name, "mode none has no plan, so nothing is charged")
+    return agreement.plan.release(task.name).split(task.rounds)
+
+
+def statistic_release(agreement: Agreement, task: Task) -> Release:
+    """The units of a statistic, and the noise where `agreement.plan` is not None."""
+    if agreement.plan is not None:
+        return release_of(agreement, task)
+    return Release(task.name, "gaussian", 1.0, clip_l2=task.clip_l2)
 
 
 def order_settings(agreement: Agreement, round_number: int) -> bytes:
@@ -98,6 +126,11 @@ def count_vector(agreement: Agreement, hospital: str, counts: NDArray[np.int64])
     return _assemble(agreement, hospital, to_ring(counts, agreement.modulus_bits))
 
 
+def statistic_vector(agreement: Agreement, hospital: str, integers: NDArray[np.int64]) -> Ring:
+    """The vector of a statistic: noised integers, (length of the task,), as they are; never clamped."""
+    return _assemble(agreement, hospital, to_ring(integers, agreement.modulus_bits))
+
+
 def _assemble(agreement: Agreement, hospital: str, payload: Ring) -> Ring:
     """Payload, zeros, weight."""
     vector = np.zeros(agreement.dim, dtype=payload.dtype)
@@ -133,6 +166,15 @@ def mean_update(
     return mean
 
 
+def statistic(
+    agreement: Agreement, task: Task, total: NDArray[np.int64], answered: Collection[str]
+) -> Statistic:
+    """The released sum of a statistic in its own unit, with the noise that is in it."""
+    release = statistic_release(agreement, task)
+    values = decode_release(payload_of(agreement, total, answered, task.length), release)
+    return Statistic(values, 0.0 if agreement.plan is None else release.noise_sd(len(answered)))
+
+
 def start_model(
     agreement: Agreement, total: NDArray[np.int64] | None, answered: Collection[str]
 ) -> NDArray[np.float64]:
@@ -146,8 +188,33 @@ def start_model(
     layout = layout_of(agreement)
     if total is None:
         return layout.start(np.zeros(intervals))
-    table = payload_of(agreement, total, answered, 2 * intervals).astype(np.float64)
+    task = task_at(agreement, 1)
+    if task.payload == "statistic":
+        table = statistic(agreement, task, total, answered).values
+    else:
+        table = payload_of(agreement, total, answered, task.length).astype(np.float64)
     return layout.start(baseline(table[:intervals], table[intervals:]))
+
+
+def begin_fit(agreement: Agreement, start: NDArray[np.float64]) -> Fit | None:
+    """The fold over a study's sums behind its life table; None for recipes that average models."""
+    if agreement.training.recipe in ("dp_sgd", "full_batch"):
+        return None
+    return Fit.start(agreement.training, layout_of(agreement), start)
+
+
+def followed(
+    agreement: Agreement,
+    fit: Fit | None,
+    round_number: int,
+    total: NDArray[np.int64],
+    answered: Collection[str],
+) -> Fit | None:
+    """The fold with the sum of round `round_number`; None where sums before it are not known."""
+    if round_number == 1:
+        return begin_fit(agreement, start_model(agreement, total, answered))
+    task = task_at(agreement, round_number)
+    return None if fit is None else fit.after(task.name, statistic(agreement, task, total, answered))
 
 
 def expected_model(
@@ -157,26 +224,38 @@ def expected_model(
     last_model: bytes,
     total: NDArray[np.int64],
     answered: Collection[str],
+    fit: Fit | None = None,
 ) -> NDArray[np.float64] | None:
-    """The model that round `round_number` must order, where it follows from the signed sum of the round before.
+    """The model that round `round_number` must order, where it follows from the signed sums before it.
 
-    It does after the life table, and after a training round under plain averaging; other strategies keep state that only the coordinator has.
+    It does after the life table, after a training round under plain averaging, and wherever the recipe is a fold over statistics all of
+    which were seen; other strategies keep state that only the coordinator has.
 
     Args:
         last_round: the round of the latest signed sum this hospital has.
         last_model: the model that was ordered in it.
         total, answered: that sum and who is in it.
+        fit: the fold over all sums up to that one.
 
     Returns:
         (parameters,) float64, or None where it cannot be told.
     """
     if last_round != round_number - 1:
         return None
+    if fit is not None:
+        return fit.ordered(task_of(agreement, round_number))
     if task_of(agreement, last_round) == "life_table":
         return start_model(agreement, total, answered)
     if agreement.training.strategy != "fedavg":
         return None
     return parse_model(agreement, last_model) + mean_update(agreement, total, answered)
+
+
+def is_expected(agreement: Agreement, theta: NDArray[np.float64], expected: NDArray[np.float64]) -> bool:
+    """Whether an ordered model is the one that follows: to the bit, or where linear algebra is in it, almost."""
+    if agreement.training.recipe in ("dp_sgd", "full_batch"):
+        return bool(np.array_equal(theta, expected))
+    return bool(np.allclose(theta, expected, rtol=SAME_MODEL, atol=SAME_MODEL))
 
 
 def model_bytes(theta: NDArray[np.float64]) -> bytes:

@@ -2,13 +2,14 @@
 
 A release is an integer vector: rows (one per patient, after a stage possibly up to `sensitivity_rows` per patient)
 are clipped to L2 norm `clip_l2`, written as integers with `2**units_bits` units per clip, summed exactly, and an
-exact discrete Gaussian of integer scale `scale_units` is added per coordinate.
+exact discrete Gaussian of integer scale `scale_units` is added per coordinate. In mode distributed each hospital adds
+only a share of the noise, and `shares` of them are in every sum that anybody can see (privacy/MECHANISMS.md).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
-from math import comb, isfinite, isqrt, nextafter
+from math import comb, isfinite, isqrt, nextafter, sqrt
 from typing import TYPE_CHECKING, Literal, Self
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Release:
         steps: how often it is released, >= 1.
         clip_l2: L2 bound of one row in its natural unit, > 0; 1 for a one-hot count.
         units_bits: integer units per clip are 2**units_bits, in [8, 52].
+        shares: h, how many independent noise shares are in whatever is seen of this release; 1 where a hospital's
+            vector carries the full noise by itself. Above 1 only for "gaussian".
     """
 
     name: str
@@ -55,6 +58,7 @@ class Release:
     steps: int = 1
     clip_l2: float = 1.0
     units_bits: int = UNITS_BITS
+    shares: int = 1
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -78,6 +82,8 @@ class Release:
             raise PlanError(self.name, "kind 'gaussian' uses every patient: sample_rate must be 1")
         if not (isfinite(self.clip_l2) and self.clip_l2 > 0):
             raise PlanError(self.name, "clip_l2 must be finite and above 0")
+        if self.shares < 1 or (self.shares > 1 and self.kind != "gaussian"):
+            raise PlanError(self.name, "shares must be at least 1, and 1 unless the kind is 'gaussian'")
         if not 8 <= self.units_bits <= 52:
             raise PlanError(self.name, "units_bits must be in [8, 52]")
         if not MINIMUM_SCALE_UNITS <= self.scale_units() <= MAXIMUM_SCALE_UNITS:
@@ -95,19 +101,29 @@ class Release:
         return self.sensitivity_rows * self.units
 
     def scale_units(self) -> int:
-        """Integer standard deviation s = ceil(z D) of the discrete Gaussian, exact in rational arithmetic."""
-        scaled = Fraction(self.noise_multiplier) * self.units
-        return -(-scaled.numerator // scaled.denominator)
+        """Integer standard deviation of one hospital's discrete Gaussian, s = ceil(z D / sqrt(shares)).
+
+        Exact in rational arithmetic: the smallest integer whose square, `shares` times, reaches (z D)^2.
+        """
+        squared = (Fraction(self.noise_multiplier) * self.units) ** 2 / self.shares
+        return isqrt(-(-squared.numerator // squared.denominator) - 1) + 1
 
     def accounted_multiplier(self) -> float:
-        """Noise multiplier, per row, that the accountant may use: sqrt(s^2 - 4) / D, rounded down.
+        """Noise multiplier, per row, that the accountant may use for the sum of `shares` shares."""
+        return self.multiplier_seen(self.shares)
 
-        The kernel y -> N_Z(y, 4) turns a continuous Gaussian of variance s^2 - 4 into the discrete one within
-        4 exp(-8 pi^2) a coordinate, so the discrete release is post-processing of that Gaussian up to a term
-        that `privacy.accounting.DISCRETIZATION_EPSILON` covers.
+    def multiplier_seen(self, shares: int) -> float:
+        """Noise multiplier, per row, where `shares` of this release's noise shares remain: sqrt(shares s^2 - 4) / D.
+
+        Rounded down. The kernel y -> N_Z(y, 4) turns a continuous Gaussian of variance shares s^2 - 4 into the sum of
+        discrete ones within the terms that `privacy.accounting.DISCRETIZATION_EPSILON` covers (proof in MECHANISMS.md).
         """
         s = self.scale_units()
-        return nextafter(isqrt(s * s - 4) / self.units, 0.0)
+        return nextafter(isqrt(shares * s * s - 4) / self.units, 0.0)
+
+    def noise_sd(self, hospitals: int) -> float:
+        """Standard deviation of a coordinate of the sum over so many hospitals, in the unit of `clip_l2`."""
+        return sqrt(hospitals) * self.scale_units() * (self.clip_l2 / self.units)
 
     def split(self, parts: int) -> Self:
         """The share of one of `parts` equal rounds, the event that one round's ledger entry is charged with.
@@ -165,6 +181,7 @@ class Release:
                 "steps": int(steps),
                 "clip_l2": float() | int() as clip_l2,
                 "units_bits": int(units_bits),
+                "shares": int(shares),
                 **rest,
             } if not rest:
                 return cls(
@@ -176,6 +193,7 @@ class Release:
                     steps,
                     float(clip_l2),
                     units_bits,
+                    shares,
                 )
         raise PlanError(
             str(body.get("name", "")), f"keys or types are not those of a release: {sorted(body)}"

@@ -27,6 +27,10 @@ from secagg.params import default_threshold
 
 MAX_STUDY_BYTES = 4 << 20
 MINIMUM_HOSPITALS = 3
+# Most columns of a model whose Hessian is released.
+NEWTON_COLUMNS = 50
+# Sums of 2^40 units a patient fit a 64-bit ring with room for the noise up to here.
+MAXIMUM_SUMMED_PATIENTS = 1 << 21
 SECTIONS: dict[str, type[BaseModel]] = {
     "study": About,
     "cohort": Consortium,
@@ -105,7 +109,7 @@ class Study(Section):
 
     @property
     def mode(self) -> str:
-        """ "local" or "none"."""
+        """ "local", "distributed" or "none"."""
         return self.privacy.mode
 
     @property
@@ -144,6 +148,28 @@ class Study(Section):
     def strategy(self) -> str:
         """Flower strategy: as asked; otherwise fedavg, or fedadam where nothing is noised."""
         return self.model.strategy or ("fedadam" if self.mode == "none" else "fedavg")
+
+    @property
+    def recipe(self) -> str:
+        """As asked; otherwise by the public rule, from the mode, the family and the number of declared columns.
+
+        Without noise exact gradients, in local mode DP-SGD; distributed takes Newton steps for a linear model of few columns, whose
+        Hessian the noise leaves readable, and Adam for the rest.
+        """
+        if self.model.recipe != "auto":
+            return self.model.recipe
+        if self.mode == "distributed":
+            few = self.dictionary.n_columns <= NEWTON_COLUMNS
+            return "newton" if few and self.model.family == "piecewise_exponential" else "adam"
+        return "full_batch" if self.mode == "none" else "dp_sgd"
+
+    @property
+    def noise_shares(self) -> int:
+        """h = t - max(T, 1): noise shares that nobody who looks can subtract; 1 where every vector has its full noise.
+
+        A curious hospital knows its own share even where none is assumed to collude.
+        """
+        return self.threshold - max(self.colluding, 1) if self.mode == "distributed" else 1
 
     @property
     def sensitivity_rows(self) -> int:
@@ -220,12 +246,39 @@ def _check_stage(study: Study) -> str:
 
 def _check_model(study: Study) -> str:
     model = study.model
+    if study.recipe in ("newton", "adam"):
+        return _check_statistics(study)
+    if model.recipe == "dp_sgd" and study.mode == "distributed":
+        return "[model] recipe = 'dp_sgd' samples patients at each hospital and needs [privacy] mode = 'local'; leave recipe out"
     if model.recipe == "dp_sgd" and study.mode == "none":
         return "[model] recipe = 'dp_sgd' needs [privacy] mode = 'local'; mode 'none' takes recipe = 'auto'"
     if model.hidden is not None and model.family != "mlp":
         return "[model] hidden is for family = 'mlp'"
     if study.mode == "none" and (model.sample_rate is not None or model.clip_l2 is not None):
         return "[model] sample_rate and clip_l2 are for [privacy] mode = 'local'; mode 'none' uses every patient whole"
+    return ""
+
+
+def _check_statistics(study: Study) -> str:
+    """Recipes whose hospitals send noisy sums."""
+    model, recipe = study.model, study.recipe
+    if model.strategy is not None:
+        return f"[model] recipe = '{recipe}' is a strategy itself; leave strategy out"
+    for key in ("local_steps", "sample_rate", "server_learning_rate"):
+        if getattr(model, key) is not None:
+            return f"[model] {key} is for recipes that train at the hospitals; recipe = '{recipe}' has none"
+    if recipe == "newton" and model.clip_l2 is not None:
+        return "[model] clip_l2: the bound of recipe = 'newton' is proved for one number; leave it out"
+    if recipe == "newton" and model.family != "piecewise_exponential":
+        return "[model] recipe = 'newton' is for family = 'piecewise_exponential'; take recipe = 'adam'"
+    if recipe == "newton" and study.dictionary.n_columns > NEWTON_COLUMNS:
+        return f"[model] recipe = 'newton' takes at most {NEWTON_COLUMNS} columns, the fields make {study.dictionary.n_columns}; take 'adam'"
+    if recipe == "adam" and study.mode == "none":
+        return "[model] recipe = 'adam' is for noisy sums; mode 'none' takes recipe = 'auto' with strategy = 'fedadam'"
+    if model.hidden is not None and model.family != "mlp":
+        return "[model] hidden is for family = 'mlp'"
+    if study.n_public_total > MAXIMUM_SUMMED_PATIENTS:
+        return f"[study] n_public adds up to more than {MAXIMUM_SUMMED_PATIENTS} patients, which a 64-bit sum of recipe = '{recipe}' does not hold"
     return ""
 
 

@@ -6,6 +6,7 @@ design's privacy page). Whatever the study file states replaces the rule's numbe
 
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Setting
 
@@ -19,32 +20,37 @@ class Training(BaseModel):
 
     Attributes:
         family: "piecewise_exponential" or "mlp".
-        recipe: "dp_sgd" (Poisson samples, clipped, noised) or "full_batch" (exact gradients, no guarantee).
-        strategy: Flower strategy of the coordinator.
-        rounds: training rounds; the life table is one more in front of them.
+        recipe: "dp_sgd" (Poisson samples, clipped, noised), "full_batch" (exact gradients, no guarantee), "newton" (weighted
+            noisy Newton) or "adam" (noisy sums of gradients); privacy/recipes/tasks.py says what each asks for.
+        strategy: Flower strategy of the coordinator; the last two recipes are strategies themselves.
+        rounds: training rounds; life table, Hessian and recalibration come beside them.
         local_steps: optimizer steps of one hospital in one round.
         sample_rate: chance of each patient to be in one step's sample; 1 for full_batch.
         clip_l2: L2 bound of one patient's gradient; not used by full_batch.
-        optimizer: of the hospital, fresh in every round; "adam" (betas .9, .999) or "sgd" without momentum.
-        learning_rate: of the hospital's optimizer, on gradients divided by n_public (x sample_rate).
+        optimizer: of the hospital, fresh in every round; "adam" (betas .9, .999) or "sgd" without momentum; "none" where
+            the hospitals send statistics and the coordinator takes the steps.
+        learning_rate: of the hospital's optimizer, on gradients divided by n_public (x sample_rate); of the recipe's own
+            steps where the hospitals send statistics.
         learning_rate_final_share: the rate falls along half a cosine over all rounds to this share of itself; 1 keeps it.
         server_learning_rate: of the strategy; 1 for plain averaging.
         life_table: whether the baseline starts from a (noised) life table.
         average_last: the result is the mean of the last so many rounds' models; post-processing.
         parameter_clip: each parameter is held in [-parameter_clip, parameter_clip] before fixed point.
         hidden: widths of the hidden layers of "mlp"; empty otherwise.
+        recalibration: "slope" and level, "level" alone, or "none", after the fit (privacy/recipes/recalibration.py).
+        column_scale: public factor of the columns inside the score of "newton"; 1 elsewhere.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     family: Literal["piecewise_exponential", "mlp"]
-    recipe: Literal["dp_sgd", "full_batch"]
-    strategy: Literal["fedavg", "fedavgm", "fedadam", "fedyogi", "fedadagrad"]
+    recipe: Literal["dp_sgd", "full_batch", "newton", "adam"]
+    strategy: Literal["fedavg", "fedavgm", "fedadam", "fedyogi", "fedadagrad", "newton", "adam"]
     rounds: Annotated[int, Setting(ge=1)]
     local_steps: Annotated[int, Setting(ge=1)]
     sample_rate: Annotated[float, Setting(gt=0, le=1)]
     clip_l2: Annotated[float, Setting(gt=0)]
-    optimizer: Literal["adam", "sgd"]
+    optimizer: Literal["adam", "sgd", "none"]
     learning_rate: Annotated[float, Setting(gt=0)]
     learning_rate_final_share: Annotated[float, Setting(gt=0, le=1)]
     server_learning_rate: Annotated[float, Setting(gt=0)]
@@ -52,10 +58,9 @@ class Training(BaseModel):
     average_last: Annotated[int, Setting(ge=1)] = 1
     parameter_clip: Annotated[float, Setting(gt=0)] = 20.0
     hidden: tuple[int, ...] = ()
+    recalibration: Literal["none", "level", "slope"] = "none"
+    column_scale: Annotated[float, Setting(gt=0)] = 1.0
 
-
-# Share of mu^2 that the life table takes under differential privacy.
-LIFE_TABLE_SHARE = 0.10
 
 # The numbers below were chosen on ten public data sets (nwtco, rott2, Framingham, TRACE, ACTG320, Dialysis, flchain,
 # support2, GBSG2, Aids2) and simulated ones, none of which is the demo's.
@@ -91,6 +96,24 @@ LOCAL_STEPS: dict[str, Any] = {
     "learning_rate": 0.2,
     "learning_rate_final_share": 0.1,
 }
+# Rounds and step of the weighted Newton recipe. The small step is the rule because the large one diverges where risk is concentrated
+# in a small group; local mode, whose every hospital adds the full noise, has no budget for many rounds and takes larger ones.
+NEWTON: dict[str, dict[str, Any]] = {
+    "distributed": {"rounds": 20, "learning_rate": 0.3, "average_last": 10},
+    "local": {"rounds": 5, "learning_rate": 0.7, "average_last": 3},
+    "none": {"rounds": 20, "learning_rate": 0.7, "average_last": 1},
+}
+ADAM_SUMS: dict[str, Any] = {"rounds": 200, "learning_rate": 0.05, "average_last": 100}
+STATISTICS: dict[str, Any] = {
+    "local_steps": 1,
+    "sample_rate": 1.0,
+    "clip_l2": 1.0,
+    "optimizer": "none",
+    "learning_rate_final_share": 1.0,
+    "server_learning_rate": 1.0,
+}
+# Declared patients from which a slope is worth its noise.
+SLOPE_PATIENTS = 1500
 # Momentum 0.9 multiplies a steady change by ten, so a tenth of it is plain averaging in the long run. The adaptive
 # ones go further in a round where there are few rounds (chosen on simulated patients).
 SERVER_LEARNING_RATE = {
@@ -118,16 +141,58 @@ def _rule(study: Study) -> dict[str, Any]:
     return ONE_GRADIENT if study.strategy in ADAPTIVE_STRATEGIES else LOCAL_STEPS
 
 
-def resolve_training(study: Study) -> Training:
-    """The settings of a study: the rule for its mode and strategy, overridden by what `[model]` states."""
+def _averaging(study: Study) -> dict[str, Any]:
+    """Settings of the recipes in which hospitals send models."""
     settings = dict(_rule(study))
+    settings["strategy"] = study.strategy
     settings["server_learning_rate"] = SERVER_LEARNING_RATE[settings["recipe"]][study.strategy]
     if study.model.family == "mlp":
         settings |= MLP
         if settings["optimizer"] == "adam":
             settings["learning_rate"] = MLP_ADAM_LEARNING_RATE
+    return settings
+
+
+def _statistics(study: Study) -> dict[str, Any]:
+    """Settings of the recipes in which hospitals send noisy sums and the coordinator takes the steps."""
+    settings: dict[str, Any] = {**STATISTICS, "recipe": study.recipe, "strategy": study.recipe}
+    if study.recipe == "adam":
+        settings |= ADAM_SUMS
+    else:
+        settings |= NEWTON[study.mode] | {"column_scale": column_scale(study)}
+    if study.model.rounds is not None:
+        settings["average_last"] = max(1, study.model.rounds // 2)
+    if study.model.family == "mlp":
+        return settings | MLP
+    if study.mode != "none":
+        settings["recalibration"] = "slope" if study.n_public_total >= SLOPE_PATIENTS else "level"
+    return settings
+
+
+def column_scale(study: Study) -> float:
+    """Public factor that brings a typical patient's covariates near the bound B of the score.
+
+    Columns lie within [-1, 1]; a number spread evenly over its declared bounds has mean square 1/3, a flag 1/2, one of m categories
+    1/m. A score of patients far inside the bound would pay for room that nobody uses.
+    """
+    expected = 0.0
+    for field in study.dictionary.covariates:
+        for column in field.columns:
+            expected += {
+                "scaled": 1 / 3,
+                "flag": 1 / 2,
+                "missing": 1 / 10,
+                "level": 1 / max(len(field.categories), 2),
+            }[column.kind]
+    return float(np.clip(np.round(2.0 / np.sqrt(expected), 3), 0.5, 4.0))
+
+
+def resolve_training(study: Study) -> Training:
+    """The settings of a study: the rule for its mode and strategy, overridden by what `[model]` states."""
+    averaging = study.recipe in ("dp_sgd", "full_batch")
+    settings = _averaging(study) if averaging else _statistics(study)
     for key in OVERRIDES:
         stated = getattr(study.model, key)
         if stated is not None:
             settings[key] = stated
-    return Training.model_validate({"family": study.model.family, "strategy": study.strategy, **settings})
+    return Training.model_validate({"family": study.model.family, **settings})

@@ -1,0 +1,124 @@
+"""What follows from the released sums of a study whose hospitals send statistics: one pure fold, round after round.
+
+The coordinator folds to know what to order next; every hospital that saw all sums folds too and refuses a model that does not follow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from privacy.grid import FloatArray
+from privacy.layout import Layout
+from privacy.recipes import recalibration
+from privacy.recipes.adam import Adam
+from privacy.recipes.intervals import Estimate, estimate
+from privacy.recipes.newton import Newton
+from privacy.training import Training
+
+#: What a hospital's own fold may differ by: linear algebra is not the same to the last bit on every machine.
+SAME_MODEL = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """A released sum in its own unit.
+
+    Attributes:
+        values: (length of the task's payload,).
+        noise_sd: standard deviation of the noise on each coordinate, 0 without noise.
+    """
+
+    values: FloatArray
+    noise_sd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The state of a recipe between two rounds.
+
+    Attributes:
+        training, layout: the study's.
+        state: of the recipe itself.
+        moments: mean and sd of the predictor once released.
+        final: the recalibrated model once its table was released.
+    """
+
+    training: Training
+    layout: Layout
+    state: Newton | Adam
+    moments: tuple[float, float] | None = None
+    final: FloatArray | None = None
+
+    @classmethod
+    def start(cls, training: Training, layout: Layout, theta: FloatArray) -> Self:
+        """The fit behind the life table, whose baseline `theta` (dim,) starts from."""
+        rate, last = training.learning_rate, training.average_last
+        if training.recipe == "adam":
+            return cls(training, layout, Adam.start(theta, rate, last))
+        marginal, columns = layout.alpha(theta), len(layout.columns)
+        return cls(training, layout, Newton(marginal, columns, rate, last, training.column_scale))
+
+    def after(self, task: str, released: Statistic) -> Self:
+        """The fit with one more released sum.
+
+        Raises:
+            ValueError: the sum is of a task that this recipe does not have at this point.
+        """
+        match task, self.state:
+            case "hessian", Newton() as state:
+                return replace(self, state=state.after_hessian(released.values, released.noise_sd))
+            case "newton", Newton() as state:
+                return replace(self, state=state.after_score(released.values, released.noise_sd))
+            case "gradient", Adam() as state:
+                return replace(self, state=state.after_gradient(released.values))
+            case "predictor_moments", _:
+                return replace(self, moments=recalibration.predictor_moments(released.values))
+            case "risk_table", _:
+                return self._recalibrated(released.values)
+        raise ValueError(f"recipe {self.training.recipe!r} has no task {task!r} here")
+
+    def _recalibrated(self, table: FloatArray) -> Self:
+        if self.moments is None:
+            return self
+        slope = recalibration.LEVEL_ONLY_SLOPE if self.training.recalibration == "level" else None
+        mean, sd = self.moments
+        theta = recalibration.recalibrated(self.averaged, self.layout.intervals, table, mean, sd, slope)
+        return replace(self, final=theta)
+
+    def ordered(self, task: str) -> FloatArray:
+        """The model that a round of `task` is asked at, (dim,)."""
+        match task, self.state:
+            case "hessian" | "newton", Newton() as state:
+                return self._held(state.current)
+            case "gradient", Adam() as state:
+                return self._held(state.theta)
+            case "risk_table", _:
+                mean, sd = self.moments or (0.0, 1.0)
+                return recalibration.ask_bins(self.averaged, self.layout.intervals, mean, sd)
+        return self.averaged
+
+    @property
+    def averaged(self) -> FloatArray:
+        """The fit before recalibration, (dim,)."""
+        match self.state:
+            case Newton() as state:
+                return self._held(state.model(state.averaged))
+            case Adam() as state:
+                return self._held(state.averaged)
+
+    @property
+    def result(self) -> FloatArray:
+        """The study's model, (dim,)."""
+        return self.averaged if self.final is None else self._held(self.final)
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """Coefficients with standard errors, where the recipe has them."""
+        return estimate(self.state) if isinstance(self.state, Newton) else None
+
+    def _held(self, theta: FloatArray) -> FloatArray:
+        bound = self.training.parameter_clip
+        return np.asarray(np.clip(theta, -bound, bound), dtype=np.float64)
