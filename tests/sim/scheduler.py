@@ -72,7 +72,7 @@ class ReplayOldRound:
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """A process dies: at once, or at so many more places before and after its writes. The last is the coordinator."""
+    """A process dies: at once, or after so many more statements that write. The last is the coordinator."""
 
     party: int
     writes: int = 0

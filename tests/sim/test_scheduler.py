@@ -32,7 +32,7 @@ FAULT = st.one_of(
     st.builds(AdvanceTime),
     st.builds(ServerLies, st.integers(0, 10), st.integers(0, 4), INDEX),
     st.builds(ServerLies, st.integers(0, 1), st.integers(0, 4), INDEX),
-    st.builds(Crash, st.integers(0, 5), st.integers(0, 8)),
+    st.builds(Crash, st.integers(0, 5), st.integers(0, 40)),
     st.builds(Restart, st.integers(0, 4)),
     st.builds(Drop, INDEX),
     st.builds(Duplicate, INDEX),
