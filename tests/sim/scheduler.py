@@ -182,7 +182,7 @@ class Simulation:
 
     def settle(self) -> None:
         """Let everybody come back and time pass, so that what can still be summed is."""
-        for _ in range(3):
+        for _ in range(2):
             for party, hospital in enumerate(self.hospitals.values()):
                 if hospital.node is None:
                     self.step(Restart(party))

@@ -46,7 +46,7 @@ FAULT = st.one_of(
 def schedules(draw: st.DrawFn) -> list[Operation]:
     """Stretches in which messages flow, and one to three faults after each."""
     operations: list[Operation] = []
-    for _ in range(draw(st.integers(1, 8))):
+    for _ in range(draw(st.integers(1, 6))):
         operations.append(draw(ONWARD))
         operations += draw(st.lists(FAULT, min_size=1, max_size=3))
     return operations
