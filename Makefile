@@ -8,6 +8,9 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 CONSTRAINTS := deploy/constraints.txt
 
+# Tests open thousands of small databases with full syncs; in memory, where there is such a file system, that costs nothing.
+export TMPDIR := $(shell [ -w /dev/shm ] && echo /dev/shm || echo $${TMPDIR:-/tmp})
+
 .PHONY: demo test check check-all bench proto clean
 .DELETE_ON_ERROR:
 

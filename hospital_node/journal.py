@@ -1,7 +1,8 @@
 """The hospital's journal of the aggregation protocol: what was decided and what was answered, on disk before it is sent.
 
 One transaction holds the new state and the exact bytes of every reply. After a crash the same request gets the same bytes or nothing; a
-reply is never computed twice. The file holds session secrets: it lives on a volume that is never backed up, with mode 0600.
+reply is never computed twice. The file holds session secrets: it lives on a volume that is never backed up, with mode 0600. Should it be
+restored from a copy all the same, its hash is not the one in the anchor: the copy's sessions are dropped, since it forgot what was agreed.
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
+from hospital_node.anchor import Anchor
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS protocol (study_hash BLOB PRIMARY KEY, round INTEGER NOT NULL, state BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS replies (
     study_hash BLOB NOT NULL, request BLOB NOT NULL, position INTEGER NOT NULL, round INTEGER NOT NULL, reply BLOB NOT NULL,
     PRIMARY KEY (study_hash, request, position));
+CREATE TABLE IF NOT EXISTS head (one INTEGER PRIMARY KEY CHECK (one = 1), hash BLOB NOT NULL);
+INSERT OR IGNORE INTO head VALUES (1, x'');
 """
+ANCHOR_SUFFIX = ".anchor"
 
 
 def request_digest(message: bytes) -> bytes:
@@ -26,9 +32,19 @@ def request_digest(message: bytes) -> bytes:
 
 
 class Journal:
-    """SQLite journal of one hospital; one process at a time."""
+    """SQLite journal of one hospital; one process at a time.
 
-    def __init__(self, path: Path) -> None:
+    Attributes:
+        restored: the file was an older copy when it was opened; its sessions are gone and new ones are needed.
+    """
+
+    def __init__(self, path: Path, anchor: Path | None = None) -> None:
+        """Open or create the journal.
+
+        Args:
+            path: the file, made with its folder.
+            anchor: file of the last hash, best on another volume; beside the journal if not given.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -36,6 +52,25 @@ class Journal:
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA secure_delete = ON")
         self._db.executescript(SCHEMA)
+        self._anchor = Anchor(anchor or path.with_suffix(ANCHOR_SUFFIX))
+        self.restored = not self._anchor.knows(self._head())
+        if self.restored:
+            self._forget()
+        self._anchor.confirm(self._head())
+
+    def _head(self) -> bytes:
+        return bytes(self._db.execute("SELECT hash FROM head").fetchone()[0])
+
+    def _forget(self) -> None:
+        """Drop every session of a journal that does not know what it agreed to."""
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.execute("DELETE FROM protocol")
+        self._db.execute("DELETE FROM replies")
+        self._db.execute("COMMIT")
+
+    def floor(self, study_hash: bytes) -> int:
+        """The highest round of a study that this hospital ever started, also where the journal forgot it."""
+        return self._anchor.floor(study_hash)
 
     def state(self, study_hash: bytes) -> bytes | None:
         """The last journaled state of the study's protocol, encoded; None before its first session."""
@@ -53,8 +88,13 @@ class Journal:
     def commit(
         self, study_hash: bytes, round_number: int, state: bytes, request: bytes, replies: Iterable[bytes]
     ) -> None:
-        """Writes the new state and the replies in one transaction; replies of older rounds are forgotten with their secrets."""
+        """Writes the new state and the replies in one transaction; replies of older rounds are forgotten with their secrets.
+
+        When it returns, the replies may be sent.
+        """
         digest = request_digest(request)
+        head = hashlib.sha256(self._head() + hashlib.sha256(state).digest() + digest).digest()
+        self._anchor.announce(head, study_hash, round_number)
         rows = [(study_hash, digest, position, round_number, reply) for position, reply in enumerate(replies)]
         self._db.execute("BEGIN IMMEDIATE")
         try:
@@ -67,10 +107,13 @@ class Journal:
                 "DELETE FROM replies WHERE study_hash = ? AND round < ?", (study_hash, round_number)
             )
             self._db.executemany("INSERT INTO replies VALUES (?, ?, ?, ?, ?)", rows)
+            self._db.execute("UPDATE head SET hash = ?", (head,))
         except sqlite3.Error:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+        self._anchor.confirm(head)
 
     def close(self) -> None:
         self._db.close()
+        self._anchor.close()

@@ -48,6 +48,11 @@ from secagg.wire.records import (
     StudyOffer,
 )
 
+RESTORED = (
+    "the journal was an older copy and forgot what this hospital agreed to; its sessions are dropped and the next session starts anew: "
+    "keep the journal on a volume that is never restored"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
@@ -189,6 +194,8 @@ class Node:
                 )
                 stored = self.journal.state(study_hash)
                 self.state = None if stored is None else decode_state(stored, self.identity)
+                if self.journal.restored:
+                    self.report(NodeEvent("journal_restored", RESTORED))
         except StudyRefused as refusal:
             self.report(NodeEvent("study_refused", refusal.reason))
             self.ended = Ended("refused", refusal.reason, refusal.exit_code)
@@ -213,6 +220,8 @@ class Node:
             agreement.n, agreement.colluding, agreement.threshold, agreement.modulus_bits, agreement.dim
         )
         highest, last = _history(self.state)
+        if self.state is None:
+            highest = self.journal.floor(start.study_hash)
         state, advert = protocol.advertise(
             self.identity,
             params,

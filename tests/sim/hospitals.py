@@ -7,10 +7,11 @@ each hospital moves the parameters by steps of its own. Nothing else of the node
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import sqlite3
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +24,7 @@ from hospital_node.ledger_store import LedgerStore
 from hospital_node.local_study import LocalStudy
 from hospital_node.node import Node, NodeEvent
 from privacy.agreement import Agreement, build
-from privacy.ledger import Entry
 from privacy.mechanisms import Sampler
-from privacy.plan import Release
 from privacy.study import Study
 from tests.study_files import study, table, write_csv
 from tests.unit.secagg.rounds import entropy, key_of, make_roster, names
@@ -43,61 +42,64 @@ class Killed(Exception):
 
 @dataclass(slots=True)
 class Fuse:
-    """Counts the places before and after each write down to the one where the process dies."""
+    """Counts the statements that write down to the one before which the process dies."""
 
     left: int | None = None
+    dead: bool = False
 
     def burn(self) -> None:
-        """Pass one place."""
+        """Pass one statement."""
         if self.left is None:
             return
         self.left -= 1
         if self.left <= 0:
-            self.left = None
+            self.left, self.dead = None, True
             raise Killed
 
 
-class FusedJournal(Journal):
-    """The journal, killed before or after a commit."""
+class FusedConnection:
+    """A database in which the process may die before each statement that writes, and after the last."""
 
-    def __init__(self, path: Path, fuse: Fuse) -> None:
-        super().__init__(path)
-        self._db.execute(NO_FSYNC)
+    def __init__(self, database: sqlite3.Connection, fuse: Fuse) -> None:
+        database.execute(NO_FSYNC)
+        self._database = database
         self._fuse = fuse
 
-    def commit(self, *args: object) -> None:
+    def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        """Run one statement; the dead run none."""
+        if self._fuse.dead:
+            return self._database.cursor()
+        if statement.startswith("SELECT"):
+            return self._database.execute(statement, *values)
         self._fuse.burn()
-        super().commit(*args)  # type: ignore[arg-type]
+        done = self._database.execute(statement, *values)
+        if statement == "COMMIT":
+            self._fuse.burn()
+        return done
+
+    def executemany(self, statement: str, values: Any) -> sqlite3.Cursor:
+        """Run one statement for each of several rows."""
         self._fuse.burn()
+        return self._database.executemany(statement, values)
+
+    def close(self) -> None:
+        """What was not committed is gone, as after a kill."""
+        self._database.close()
 
 
-class FusedLedger(LedgerStore):
-    """The ledger, killed before or after an entry."""
+def fused_journal(path: Path, fuse: Fuse) -> Journal:
+    """A journal whose process may die at any write, its anchor's included."""
+    journal = Journal(path)
+    for part in (journal, journal._anchor):
+        part._db = FusedConnection(part._db, fuse)  # type: ignore[assignment]
+    return journal
 
-    def __init__(self, path: Path, me: str, clock: SimClock, fuse: Fuse) -> None:
-        super().__init__(path, key_of(me), clock)
-        self._database.execute(NO_FSYNC)
-        self._fuse = fuse
 
-    def reserve(
-        self, *, study_hash: str, study_id: str, session: str, round_number: int, release: Release
-    ) -> Entry:
-        self._fuse.burn()
-        entry = super().reserve(
-            study_hash=study_hash,
-            study_id=study_id,
-            session=session,
-            round_number=round_number,
-            release=release,
-        )
-        self._fuse.burn()
-        return entry
-
-    def spend(self, *, study_hash: str, session: str, round_number: int) -> Entry:
-        self._fuse.burn()
-        entry = super().spend(study_hash=study_hash, session=session, round_number=round_number)
-        self._fuse.burn()
-        return entry
+def fused_ledger(path: Path, me: str, clock: SimClock, fuse: Fuse) -> LedgerStore:
+    """A ledger whose process may die at any write."""
+    ledger = LedgerStore(path, key_of(me), clock)
+    ledger._database = FusedConnection(ledger._database, fuse)  # type: ignore[assignment]
+    return ledger
 
 
 @dataclass(slots=True)
@@ -192,7 +194,7 @@ class SimHospital:
 
     def start(self) -> None:
         """A new process on the hospital's files."""
-        self.fuse.left = None
+        self.fuse.left, self.fuse.dead = None, False
         self.home.mkdir(parents=True, exist_ok=True)
         chosen = sim_study(self.n)
         policy = simulation_policy(chosen).model_copy(
@@ -205,8 +207,8 @@ class SimHospital:
         self.node = Node(
             admission,
             key_of(self.name),
-            FusedJournal(self.home / "journal.db", self.fuse),
-            FusedLedger(self.home / "ledger.db", self.name, self.clock, self.fuse),
+            fused_journal(self.home / "journal.db", self.fuse),
+            fused_ledger(self.home / "ledger.db", self.name, self.clock, self.fuse),
             self.entropy,
             DiscreteGaussian(),
             self.clock,
@@ -245,6 +247,3 @@ class SimHospital:
         """The integers of a round before they were masked, as the node wrote them down."""
         name = f"{sim_study(self.n).id}-{round_number}.bin"
         return np.frombuffer((self.home / "reports" / "releases" / name).read_bytes(), dtype="<i8")
-
-
-Send = Callable[[str, str, bytes], None]

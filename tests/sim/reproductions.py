@@ -28,7 +28,7 @@ REPRODUCTIONS: dict[str, tuple[int, list[Operation]]] = {
         3,
         [
             Deliver(0, 15),
-            Crash(0, 3),
+            Crash(0, 5),
             Deliver(0, 20),
             Restart(0),
             Deliver(0, 9),
@@ -40,7 +40,7 @@ REPRODUCTIONS: dict[str, tuple[int, list[Operation]]] = {
         3,
         [
             Deliver(0, 15),
-            Crash(0, 6),
+            Crash(0, 20),
             Deliver(0, 30),
             Restart(0),
             ReplayOldRound(12),

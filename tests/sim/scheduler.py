@@ -72,7 +72,7 @@ class ReplayOldRound:
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """A process dies: at once, or at so many more places before and after its writes. The last is the coordinator."""
+    """A process dies: at once, or after so many more statements that write. The last is the coordinator."""
 
     party: int
     writes: int = 0
@@ -182,7 +182,7 @@ class Simulation:
 
     def settle(self) -> None:
         """Let everybody come back and time pass, so that what can still be summed is."""
-        for _ in range(3):
+        for _ in range(2):
             for party, hospital in enumerate(self.hospitals.values()):
                 if hospital.node is None:
                     self.step(Restart(party))

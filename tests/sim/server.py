@@ -59,6 +59,7 @@ class Server:
     finished: list[Finished] = field(default_factory=list)
     uploads: dict[str, Arriving] = field(default_factory=dict)
     vectors: dict[str, bytes] = field(default_factory=dict)
+    asked: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def agreement(self) -> Agreement:
@@ -73,6 +74,7 @@ class Server:
         """Offer the study and open a new session; also after a crash, which loses the one before."""
         roster = make_roster(names(self.n))
         self.sessions += 1
+        self.asked = {}
         context = Context(
             PROTOCOL_VERSION,
             bytes.fromhex(self.agreement.hash),
@@ -88,9 +90,11 @@ class Server:
             self.send(hospital, codec.pack("session_start", start))
 
     def greet(self, hospital: str) -> None:
-        """What a hospital is told first on a fresh link."""
+        """What a hospital is told first on a fresh link: the study, and what it was asked last."""
         offer = StudyOffer(self.agreement.to_bytes(), make_roster(names(self.n)).canonical)
         self.send(hospital, codec.pack("study_offer", offer))
+        if hospital in self.asked:
+            self.send(hospital, self.asked[hospital])
 
     def receive(self, hospital: str, message: bytes) -> None:
         """Take one message; what does not fit or is refused changes nothing."""
@@ -139,9 +143,10 @@ class Server:
 
     def crash(self) -> None:
         """Everything in memory is gone; rounds are never used again."""
-        self.phase, self.session = None, None
+        self.phase, self.session, self.asked = None, None, {}
 
     def _send_all(self, requests: dict[str, bytes]) -> None:
+        self.asked.update(requests)
         for hospital, request in requests.items():
             self.send(hospital, request)
 

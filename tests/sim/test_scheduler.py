@@ -32,7 +32,7 @@ FAULT = st.one_of(
     st.builds(AdvanceTime),
     st.builds(ServerLies, st.integers(0, 10), st.integers(0, 4), INDEX),
     st.builds(ServerLies, st.integers(0, 1), st.integers(0, 4), INDEX),
-    st.builds(Crash, st.integers(0, 5), st.integers(0, 8)),
+    st.builds(Crash, st.integers(0, 5), st.integers(0, 40)),
     st.builds(Restart, st.integers(0, 4)),
     st.builds(Drop, INDEX),
     st.builds(Duplicate, INDEX),
@@ -46,7 +46,7 @@ FAULT = st.one_of(
 def schedules(draw: st.DrawFn) -> list[Operation]:
     """Stretches in which messages flow, and one to three faults after each."""
     operations: list[Operation] = []
-    for _ in range(draw(st.integers(1, 8))):
+    for _ in range(draw(st.integers(1, 6))):
         operations.append(draw(ONWARD))
         operations += draw(st.lists(FAULT, min_size=1, max_size=3))
     return operations
