@@ -33,7 +33,7 @@ def test_a_wrong_slope_and_level_are_found() -> None:
     assert abs(mean - 0.2) < 0.02
     fitted = recalibration.recalibrated(theta, K, cells, mean, spread, None)
     assert abs(fitted[-1] / theta[-1] - 1.6) < 0.1
-    assert np.allclose(fitted[:K] - theta[:K], 0.4, atol=0.08)
+    assert np.allclose(fitted[:K] - theta[:K], 0.4, atol=0.15)
 
 
 def test_below_the_level_of_a_slope_it_is_a_constant() -> None:
