@@ -81,7 +81,7 @@ def _shares_detail(agreement: Agreement) -> str:
     alone = seen_with_shares(agreement.plan.releases, agreement.plan.delta, 1, "").number()
     return (
         f" Each hospital adds a share of the noise: the number is for a coordinator with at most {agreement.colluding} colluding hospitals "
-        f"and holds while secure aggregation does; were it broken, one hospital's vectors alone would give epsilon {digits(alone)}."
+        f"and holds while secure aggregation does; were it broken, one hospital's vectors alone would give {bound(alone, agreement.plan.delta)}."
     )
 
 
