@@ -52,6 +52,8 @@ ASSUMPTIONS = (
     "a patient's rows lie in one hospital only",
     "the hospital's machine runs this code and its operating system's entropy is unpredictable",
 )
+# What a number for noise shares needs beside that.
+SHARES_ASSUMPTION = "the secure aggregation holds and no more hospitals collude with the coordinator than the study allows for"
 
 
 class AccountingError(ValueError):
@@ -124,7 +126,9 @@ def spent(
         epsilon = _rdp_epsilon(releases, delta, RDP_ORDERS) + DISCRETIZATION_EPSILON
     else:
         epsilon = _pld_epsilon(releases, delta, adjacency) + DISCRETIZATION_EPSILON
-    return Guarantee.dp(epsilon, delta, adjacency=adjacency, view=view, assumptions=ASSUMPTIONS)
+    shared = any(release.shares > 1 for release in releases)
+    assumptions = (*ASSUMPTIONS, SHARES_ASSUMPTION) if shared else ASSUMPTIONS
+    return Guarantee.dp(epsilon, delta, adjacency=adjacency, view=view, assumptions=assumptions)
 
 
 def renyi_epsilon(events: Sequence[Release], delta: float, order: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from privacy.accounting import seen_with_shares
 from privacy.agreement import Agreement
 from privacy.evidence import AGREEMENT, BUDGETS, LEDGERS, RESULT, Evidence
 from privacy.pia_schema import Claim
@@ -66,11 +67,22 @@ def guarantee(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
         f"recomputed from the charges in the signed ledgers.{rest}",
         (AGREEMENT, f"{LEDGERS}{worst.hospital}.jsonl"),
         "The arithmetic is verified, the noise itself is what hospitals attest. It assumes that a patient is in one hospital, "
-        "that hospitals run this code, and sound random numbers.",
+        f"that hospitals run this code, and sound random numbers.{_shares_detail(evidence.agreement)}",
         threats,
     )
     yield _within_agreed(evidence.agreement, facts, worst)
     yield _result_agrees(evidence, facts)
+
+
+def _shares_detail(agreement: Agreement) -> str:
+    """What mode distributed assumes beyond that, and what is left where it is false."""
+    if agreement.plan is None or agreement.study.noise_shares == 1:
+        return ""
+    alone = seen_with_shares(agreement.plan.releases, agreement.plan.delta, 1, "").number()
+    return (
+        f" Each hospital adds a share of the noise: the number is for a coordinator with at most {agreement.colluding} colluding hospitals "
+        f"and holds while secure aggregation does; were it broken, one hospital's vectors alone would give {bound(alone, agreement.plan.delta)}."
+    )
 
 
 def _within_agreed(agreement: Agreement, facts: Facts, worst: LedgerFacts) -> Claim:

@@ -13,7 +13,7 @@ from threat_model.register import load_register
 
 ON_WHEN = {
     "always": "in every run",
-    "dp": "in mode local (and distributed, once built); off in mode none",
+    "dp": "in modes local and distributed; off in mode none",
     "stage": "when the study has a stage; off with stage none",
     "network": "between processes; a simulation in one process has no network",
     "not_built": "not built yet",

@@ -27,7 +27,7 @@ Everything below is post-processing of noisy sums. Raw x enters the predictor; o
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from math import sqrt
 from typing import Self
 
@@ -98,6 +98,13 @@ class Curvature:
         return float(np.clip(b[1:] @ covariance @ b[1:], 0.0, LARGEST_VARIANCE))
 
 
+@cache
+def _standard_normal() -> tuple[FloatArray, FloatArray]:
+    """Gauss-Hermite nodes and weights that add up to 1, for means over N(0, 1)."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
+    return nodes, weights / weights.sum()
+
+
 def conditional_baseline(marginal: FloatArray, variance: float) -> FloatArray:
     """Log hazards at predictor 0 whose mixture over N(0, variance) has the marginal life table, shape (K,).
 
@@ -108,8 +115,7 @@ def conditional_baseline(marginal: FloatArray, variance: float) -> FloatArray:
         marginal: (K,) log hazards of the released life table.
         variance: of the linear predictor, >= 0.
     """
-    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
-    weights = weights / weights.sum()
+    nodes, weights = _standard_normal()
     ratio = np.exp(sqrt(variance) * nodes)
     alive = np.ones(_NODES)
     baseline = np.empty(len(marginal))

@@ -8,7 +8,7 @@ interval and event: one cell a patient, sensitivity 1.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from privacy.grid import FloatArray
 from privacy.recipes.tasks import RISK_BINS
@@ -16,6 +16,8 @@ from privacy.recipes.tasks import RISK_BINS
 LARGEST_PREDICTOR = 6.0
 SMALLEST_SD = 0.05
 SLOPES = np.round(np.exp(np.linspace(np.log(0.2), np.log(3.0), 109)), 6)
+# Points that stand for the patients of a bin.
+_PARTS = 12
 LEVEL_ONLY_SLOPE = 0.7
 LARGEST_SHIFT = 3.0
 
@@ -52,8 +54,6 @@ def recalibrated(
 ) -> FloatArray:
     """The model with its level shifted and its predictor multiplied by one slope.
 
-    Expected events in a bin use the mean of exp(slope l) over the bin's part of the normal distribution, not the value at its center.
-
     Args:
         theta: (K + d,) the averaged fit.
         intervals: K.
@@ -63,33 +63,47 @@ def recalibrated(
     """
     counts = table.reshape(2, RISK_BINS, intervals)
     # Noise is unbiased: summed cells are better than cells floored one by one.
-    events, censored = counts[0], counts[1]
-    leaving = events + censored
+    events, leaving = counts[0], counts.sum(axis=0)
     at_risk = np.cumsum(leaving[:, ::-1], axis=1)[:, ::-1]
     exposure = np.maximum(at_risk - 0.5 * leaving, 0.0)
-    hazard = exposure @ np.exp(np.minimum(theta[:intervals], LARGEST_PREDICTOR))
-    best = max(
-        SLOPES if slope is None else [slope],
-        key=lambda s: _profile(float(s), hazard, events.sum(axis=1), mean, sd),
-    )
-    expected = float(hazard @ _bin_risk(float(best), mean, sd))
-    shift = float(np.log(max(float(events.sum()), 1.0) / max(expected, 1e-9)))
+    log_hazards = np.minimum(theta[:intervals], LARGEST_PREDICTOR)
+    fits = [
+        (_fit_level(float(s), log_hazards, exposure, events, mean, sd), float(s))
+        for s in (SLOPES if slope is None else [slope])
+    ]
+    (_, shift), best = max(fits)
     fitted = theta.copy()
-    fitted[:intervals] += np.clip(shift, -LARGEST_SHIFT, LARGEST_SHIFT)
+    fitted[:intervals] += shift
     fitted[intervals:] *= best
     return fitted
 
 
-def _profile(slope: float, hazard: FloatArray, events: FloatArray, mean: float, sd: float) -> float:
-    """Poisson log-likelihood of the bins' events with the best level for this slope."""
-    risk = _bin_risk(slope, mean, sd)
-    total = max(float(hazard @ risk), 1e-9)
-    return float(events @ np.log(risk) - max(float(events.sum()), 1.0) * np.log(total))
+def _fit_level(
+    slope: float, log_hazards: FloatArray, exposure: FloatArray, events: FloatArray, mean: float, sd: float
+) -> tuple[float, float]:
+    """Poisson log-likelihood of the bins' events at the best level for this slope, and that level's shift.
+
+    Two passes: who is left in a bin late depends on the level.
+    """
+    total, shift = max(float(events.sum()), 1.0), 0.0
+    for _ in range(2):
+        rates = np.exp(log_hazards) * _bin_risk(slope, log_hazards + shift, mean, sd)
+        expected = np.maximum((exposure * rates).sum(axis=1), 1e-9)
+        shift = float(np.clip(np.log(total / expected.sum()), -LARGEST_SHIFT, LARGEST_SHIFT))
+    likelihood = float(events.sum(axis=1) @ np.log(expected) - total * np.log(expected.sum()))
+    return likelihood, shift
 
 
-def _bin_risk(slope: float, mean: float, sd: float) -> FloatArray:
-    """Mean of exp(slope l) within each bin for l ~ N(mean, sd^2), (RISK_BINS,)."""
-    edges = np.concatenate([[-np.inf], standard_edges(), [np.inf]])
-    shifted = ndtr(edges - slope * sd)
-    share = np.maximum(np.diff(shifted), 1e-12) * RISK_BINS
-    return np.asarray(np.exp(slope * mean + 0.5 * (slope * sd) ** 2) * share)
+def _bin_risk(slope: float, log_hazards: FloatArray, mean: float, sd: float) -> FloatArray:
+    """Mean of exp(slope l) among those of each bin who are still there, l ~ N(mean, sd^2) at the start, (RISK_BINS, K).
+
+    The bins at the ends are wide, and in them those with the highest predictor leave first.
+    """
+    parts = (np.arange(RISK_BINS * _PARTS) + 0.5) / (RISK_BINS * _PARTS)
+    risk = np.exp(slope * (mean + sd * ndtri(parts))).reshape(RISK_BINS, _PARTS)
+    alive = np.ones_like(risk)
+    means = np.empty((RISK_BINS, len(log_hazards)))
+    for k, hazard in enumerate(np.exp(log_hazards)):
+        means[:, k] = (alive * risk).sum(axis=1) / np.maximum(alive.sum(axis=1), 1e-300)
+        alive = alive * np.exp(-hazard * risk)
+    return means

@@ -15,6 +15,7 @@ from privacy.accounting import (
     RDP_ORDERS,
     AccountingError,
     curve,
+    gaussian_mu,
     gdp_epsilon,
     gdp_mu,
     merged,
@@ -23,7 +24,7 @@ from privacy.accounting import (
     spent,
     tradeoff,
 )
-from privacy.calibration import calibrate_local
+from privacy.calibration import calibrate_local, calibrate_shares
 from privacy.mixture import sampled_rdp
 from privacy.plan import Release
 
@@ -209,3 +210,29 @@ def test_the_mixture_is_the_one_of_the_librarys_accountant() -> None:
     library = dp_accounting.pld.PLDAccountant(value_discretization_interval=1e-3)
     library.compose(release.event())
     assert spent([release], DELTA).number() == pytest.approx(library.get_epsilon(DELTA) + 1e-12, abs=1e-10)
+
+
+def test_price_of_noise_shares_prints_every_view() -> None:
+    """Figures of the design: with secure aggregation broken, epsilon 1 becomes 1.84 at h = 3."""
+    release = Release("newton", "gaussian", 1.0, steps=20, shares=3)
+    plan = calibrate_shares(1.0, DELTA, [replace(release, name="life_table", steps=1), release], [0.1, 0.9])
+    priced = price(plan, threshold=4)
+    views = {name: view["epsilon"] for name, view in priced["views"].items()}  # type: ignore[attr-defined]
+    headline = priced["guarantee"]["epsilon"]  # type: ignore[index]
+    assert 0.9999 < headline <= 1
+    assert views["coordinator_with_colluding"] == headline == pytest.approx(views["curious_hospital"])
+    assert views["coordinator"] < headline
+    assert views["secure_aggregation_broken"] == pytest.approx(1.84, abs=0.01)
+    mu = gdp_mu(1.0, DELTA)
+    assert views["secure_aggregation_broken"] == pytest.approx(gdp_epsilon(mu * 3**0.5, DELTA), rel=1e-3)
+    with pytest.raises(AccountingError, match="threshold"):
+        price(plan)
+
+
+def test_shares_of_mu_squared_are_kept() -> None:
+    releases = [Release("life_table", "gaussian", 1.0), Release("newton", "gaussian", 1.0, steps=10)]
+    plan = calibrate_shares(3.0, DELTA, releases, [0.25, 0.75])
+    table, newton = (gaussian_mu([release]) for release in plan.releases)
+    assert table is not None
+    assert newton is not None
+    assert newton**2 / table**2 == pytest.approx(3, rel=1e-3)

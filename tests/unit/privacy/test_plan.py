@@ -113,3 +113,21 @@ def test_a_plan_has_distinct_releases_and_sane_numbers() -> None:
 def test_what_is_not_in_the_plan_may_not_leave() -> None:
     with pytest.raises(PlanError, match="nothing pays for it"):
         PLAN.release("loss")
+
+
+def test_a_share_is_the_smallest_integer_whose_sum_reaches_the_target() -> None:
+    for shares in (1, 2, 3, 7):
+        release = replace(TABLE, shares=shares)
+        s, target = release.scale_units(), Fraction(release.noise_multiplier) * release.units
+        assert shares * (s - 1) ** 2 < target**2 <= shares * s**2
+        seen = Fraction(release.accounted_multiplier()) ** 2 * release.units**2
+        assert seen <= shares * s * s - 4 < seen * (1 + Fraction(1, 10**12))
+        assert isclose(release.noise_sd(5), (5 / shares) ** 0.5 * release.noise_multiplier, rel_tol=1e-9)
+
+
+def test_shares_are_for_full_batches() -> None:
+    with pytest.raises(PlanError, match="shares"):
+        replace(TRAIN, shares=2)
+    with pytest.raises(PlanError, match="shares"):
+        replace(TABLE, shares=0)
+    assert Release.from_json(replace(TABLE, shares=3).to_json()).shares == 3

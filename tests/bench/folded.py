@@ -1,0 +1,65 @@
+"""A study of statistics without links: the hospitals' own vectors added in the ring, and the same in floating point for the gate."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from hospital_node.cohort import Cohort
+from hospital_node.entropy import DiscreteGaussian, OsEntropy
+from hospital_node.local_study import LocalStudy
+from hospital_node.statistics.tasks import Patients, rows_of
+from privacy import exchange
+from privacy.agreement import Agreement
+from privacy.recipes.fit import Fit, Statistic
+from privacy.recipes.tasks import Task
+from secagg.fixed_point import from_ring
+
+
+def studies_of(agreement: Agreement, train: Mapping[str, Cohort]) -> dict[str, LocalStudy]:
+    """Each hospital's side."""
+    return {
+        h: LocalStudy.of(agreement, h, cohort, DiscreteGaussian(), OsEntropy()) for h, cohort in train.items()
+    }
+
+
+def integer_path(agreement: Agreement, train: Mapping[str, Cohort]) -> Fit:
+    """The fit from ring vectors; secure aggregation adds masks that cancel exactly and nothing else."""
+    studies = studies_of(agreement, train)
+    fit, theta = None, np.zeros(agreement.parameters)
+    for number in range(1, exchange.total_rounds(agreement) + 1):
+        task = exchange.task_at(agreement, number)
+        if fit is not None:
+            theta = exchange.parse_model(agreement, exchange.model_bytes(fit.ordered(task.name)))
+        total = np.zeros(agreement.dim, dtype=np.uint64)
+        for hospital, study in studies.items():
+            total += exchange.statistic_vector(agreement, hospital, study.statistic(task.name, theta))
+        fit = exchange.followed(
+            agreement, fit, number, from_ring(total, agreement.modulus_bits), sorted(studies)
+        )
+    assert fit is not None
+    return fit
+
+
+def float_reference(agreement: Agreement, train: Mapping[str, Cohort], rng: np.random.Generator) -> Fit:
+    """The same statistics as floats with continuous noise of the same total variance; it protects nobody."""
+    studies = studies_of(agreement, train)
+    layout = next(iter(studies.values())).model.layout
+
+    def released(task: Task, theta: np.ndarray) -> Statistic:
+        sd = 0.0 if agreement.plan is None else exchange.release_of(agreement, task).noise_sd(len(studies))
+        total = np.zeros(task.length)
+        for study in studies.values():
+            patients = Patients.of(study.cohort, study.patients, study.grid_days)
+            total += rows_of(task.name, study.model, study.training, theta, patients)(slice(None)).sum(axis=0)
+        return Statistic(total + rng.normal(0.0, sd, task.length) if sd else total, sd)
+
+    from privacy.life_table import baseline
+
+    first, *rest = agreement.tasks
+    table, intervals = released(first, np.zeros(layout.dim)).values, layout.intervals
+    start = layout.start(baseline(table[:intervals], table[intervals:]))
+    fit = Fit.start(agreement.training, layout, start)
+    for task in rest:
+        for _ in range(task.rounds):
+            fit = fit.after(task.name, released(task, fit.ordered(task.name)))
+    return fit
