@@ -34,12 +34,14 @@ class Checked:
     Attributes:
         rows: patients in it.
         findings: errors first.
+        raw: typed columns before clipping, NaN where a cell is missing or wrong.
         table: as a node would read it; None where an error keeps it out.
         stage: what the stage does to it, for the data manager alone; None with `table`.
     """
 
     rows: int
     findings: tuple[Finding, ...]
+    raw: pd.DataFrame
     table: pd.DataFrame | None
     stage: StageReport | None
 
@@ -74,10 +76,10 @@ def check_table(
     errors += [finding for finding in further if finding.severity == "error"]
     notes = [finding for finding in further if finding.severity == "note"]
     if errors:
-        return Checked(len(examined.table), (*errors, *notes), None, None)
+        return Checked(len(examined.table), (*errors, *notes), examined.table, None, None)
     table = clipped(examined.table, study.dictionary.fields)
     _, report = apply_stage(table, study)
-    return Checked(len(table), tuple(notes), table, report)
+    return Checked(len(table), tuple(notes), examined.table, table, report)
 
 
 def _plausible(table: pd.DataFrame, study: Study, spoiled: set[str]) -> Iterator[Finding]:

@@ -122,6 +122,32 @@ def data_check(study: STUDY, data: DATA, drop_undeclared: DROP = False, as_json:
         say("the stage, measured for you alone (it never leaves): " + json.dumps(checked.stage.to_json()))
 
 
+@data_app.command(
+    "profile",
+    epilog="Example: wardround-hospital data profile --study study.toml --data extract.csv --out profile.html",
+)
+def data_profile(
+    study: STUDY,
+    data: DATA,
+    out: Annotated[Path, typer.Option("--out", help="HTML file to write; readable by you alone.")],
+    drop_undeclared: DROP = False,
+    as_json: JSON = False,
+) -> None:
+    """Draw your table for yourself: distributions, missing cells, k, l and t. The page must not leave the hospital."""
+    from hospital_node import profile_page
+    from hospital_node.check import check_table
+    from hospital_node.profile import profile
+    from privacy.study import load_study
+
+    loaded = load_study(study)
+    checked = check_table(data, loaded, drop_undeclared=drop_undeclared)
+    profile_page.write(profile(checked.raw, checked.table, loaded, checked.findings), out)
+    if as_json:
+        say_json({"page": str(out), "fits": checked.fits})
+    else:
+        say(f"{out}: open it in a browser; it holds exact counts and must not leave this hospital")
+
+
 @study_app.command(
     "show", epilog="Example: wardround-hospital study show --study study.toml --home /srv/wardround"
 )
