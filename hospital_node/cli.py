@@ -15,6 +15,10 @@ from privacy.command_line import say, say_json
 
 HOME = Annotated[Path, typer.Option("--home", help="Folder of this hospital's keys, policy and state.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+DATA = Annotated[Path, typer.Option("--data", help="Your table, .csv or .parquet.")]
+DROP = Annotated[
+    bool, typer.Option("--drop-undeclared", help="Leave out columns that the study does not declare.")
+]
 STUDY = Annotated[Path, typer.Option("--study", help="The study file that your people accepted.")]
 
 app = typer.Typer(
@@ -95,24 +99,53 @@ def enrol(
 @data_app.command(
     "check", epilog="Example: wardround-hospital data check --study study.toml --data extract.csv"
 )
-def data_check(
-    study: STUDY,
-    data: Annotated[Path, typer.Option("--data", help="Your table, .csv or .parquet.")],
-    as_json: JSON = False,
-) -> None:
-    """Check your table against the study's dictionary and show what the stage does to it. Nothing leaves."""
-    from hospital_node.stage import apply_stage
-    from hospital_node.table import read_table
+def data_check(study: STUDY, data: DATA, drop_undeclared: DROP = False, as_json: JSON = False) -> None:
+    """Say everything that is wrong with your table, and show what the stage does to it. Nothing leaves."""
+    from hospital_node.check import check_table
     from privacy.study import load_study
 
     loaded = load_study(study)
-    frame = read_table(data, loaded.dictionary)
-    _, report = apply_stage(frame, loaded)
+    checked = check_table(data, loaded, drop_undeclared=drop_undeclared)
     if as_json:
-        say_json({"rows": len(frame), "stage": report.to_json()})
-        return
-    say(f"{data.name}: {len(frame)} patients fit the dictionary of {loaded.id}")
-    say("the stage, measured for you alone (it never leaves): " + json.dumps(report.to_json()))
+        findings = [
+            {"severity": f.severity, "column": f.column, "sentence": f.sentence} for f in checked.findings
+        ]
+        stage = None if checked.stage is None else checked.stage.to_json()
+        say_json({"rows": checked.rows, "fits": checked.fits, "findings": findings, "stage": stage})
+    else:
+        for finding in checked.findings:
+            say(f"{finding.severity}: {data.name}: {finding.sentence}")
+    if checked.stage is None:
+        raise typer.Exit(command_line.BAD_INPUT)
+    if not as_json:
+        say(f"{data.name}: {checked.rows} patients fit the dictionary of {loaded.id}")
+        say("the stage, measured for you alone (it never leaves): " + json.dumps(checked.stage.to_json()))
+
+
+@data_app.command(
+    "profile",
+    epilog="Example: wardround-hospital data profile --study study.toml --data extract.csv --out profile.html",
+)
+def data_profile(
+    study: STUDY,
+    data: DATA,
+    out: Annotated[Path, typer.Option("--out", help="HTML file to write; readable by you alone.")],
+    drop_undeclared: DROP = False,
+    as_json: JSON = False,
+) -> None:
+    """Draw your table for yourself: distributions, missing cells, k, l and t. The page must not leave the hospital."""
+    from hospital_node import profile_page
+    from hospital_node.check import check_table
+    from hospital_node.profile import profile
+    from privacy.study import load_study
+
+    loaded = load_study(study)
+    checked = check_table(data, loaded, drop_undeclared=drop_undeclared)
+    profile_page.write(profile(checked.raw, checked.table, loaded, checked.findings), out)
+    if as_json:
+        say_json({"page": str(out), "fits": checked.fits})
+    else:
+        say(f"{out}: open it in a browser; it holds exact counts and must not leave this hospital")
 
 
 @study_app.command(
@@ -164,7 +197,7 @@ def study_show(study: STUDY, home: HOME, as_json: JSON = False) -> None:
 def run(
     home: HOME,
     study: STUDY,
-    data: Annotated[Path, typer.Option("--data", help="Your table, .csv or .parquet.")],
+    data: DATA,
     coordinator: Annotated[str, typer.Option("--coordinator", help="host:port")],
     confirm: Annotated[
         bool, typer.Option("--confirm", help="Ask before anything leaves; answer on standard input.")

@@ -40,12 +40,12 @@ class Rule:
     remedy: str
 
 
-def first_violation(table: pd.DataFrame, fields: Sequence[Field], clip_share: float) -> Violation | None:
-    """The first rule that rows break, fields in order; None where all hold.
+def violations(table: pd.DataFrame, fields: Sequence[Field], clip_share: float) -> tuple[Violation, ...]:
+    """Every rule that rows break, fields in order.
 
     Args:
         table: typed columns, NaN where missing is allowed.
-        fields: the columns' fields.
+        fields: the columns' fields; a rule on two columns is left out where one of them is not among these.
         clip_share: share of rows outside a covariate's bounds that is no violation.
     """
     rules = {field.name: _rules(field, fields, table, clip_share) for field in fields}
@@ -61,14 +61,14 @@ def first_violation(table: pd.DataFrame, fields: Sequence[Field], clip_share: fl
     except SchemaErrors as error:
         failures = error.failure_cases[["column", "check_number"]]
     if failures is None:
-        return None
-    for field in fields:
-        numbers = failures.loc[failures["column"] == field.name, "check_number"]
-        if len(numbers):
-            first = int(numbers.min())
-            rule = rules[field.name][first]
-            return Violation(field.name, rule.text, int((numbers == first).sum()), rule.remedy)
-    return None
+        return ()
+    counted = failures.value_counts().to_dict()
+    return tuple(
+        Violation(field.name, rule.text, int(counted[field.name, number]), rule.remedy)
+        for field in fields
+        for number, rule in enumerate(rules[field.name])
+        if (field.name, number) in counted
+    )
 
 
 def _rules(field: Field, fields: Sequence[Field], table: pd.DataFrame, clip_share: float) -> list[Rule]:
@@ -92,13 +92,12 @@ def _rules(field: Field, fields: Sequence[Field], table: pd.DataFrame, clip_shar
             )
             return [positive, *_bounds(field, cells, 0.0)]
         case ("entry",):
-            time = next(other for other in fields if "time" in other.role)
-            before = cells * field.days_per_unit < table[time.name] * time.days_per_unit
-            return [
-                _holds(cells >= 0, "is negative", "observation starts at time 0 or later"),
-                _holds(before, "is not before the follow-up time", "correct the extract"),
-                *_bounds(field, cells, 0.0),
-            ]
+            rules = [_holds(cells >= 0, "is negative", "observation starts at time 0 or later")]
+            time = next((other for other in fields if "time" in other.role), None)
+            if time is not None:
+                before = cells * field.days_per_unit < table[time.name] * time.days_per_unit
+                rules.append(_holds(before, "is not before the follow-up time", "correct the extract"))
+            return [*rules, *_bounds(field, cells, 0.0)]
         case _:
             return _bounds(field, cells, clip_share) if field.is_number else []
 

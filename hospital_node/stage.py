@@ -62,7 +62,7 @@ def apply_stage(frame: pd.DataFrame, study: Study) -> tuple[pd.DataFrame, StageR
             where there are any and by the exact values of numbers without them.
     """
     quasi = study.dictionary.quasi_identifiers
-    codes = [_codes(frame, field) for field in quasi]
+    codes = [quasi_codes(frame, field) for field in quasi]
     sizes = [int(code.max(initial=0)) + 1 for code in codes]
     classes = generalize(codes, sizes) if quasi else np.zeros(len(frame), dtype=np.int64)
     keep = np.ones(len(frame), dtype=bool)
@@ -83,7 +83,7 @@ def apply_stage(frame: pd.DataFrame, study: Study) -> tuple[pd.DataFrame, StageR
     return kept, report
 
 
-def _codes(frame: pd.DataFrame, field: Field) -> Codes:
+def quasi_codes(frame: pd.DataFrame, field: Field) -> Codes:
     """Interval, group or value of one quasi-identifier; missing cells are a class of their own."""
     values = cells(frame, field)
     if field.type == "category":
@@ -100,7 +100,7 @@ def _generalized(frame: pd.DataFrame, field: Field) -> pd.Series:
     """The public value that stands for each patient's interval or group; missing stays missing."""
     if field.type == "bool":
         return frame[field.name]
-    codes = _codes(frame, field)
+    codes = quasi_codes(frame, field)
     missing = np.isnan(cells(frame, field))
     if field.type == "category":
         group = np.array(field.group_of_category, dtype=np.int64)

@@ -1,50 +1,31 @@
 """A hospital's table, from CSV or Parquet, checked against the study's dictionary.
 
 Whatever is wrong is said in one sentence that names the column, the rule and about how many rows, and never a
-patient's value: not in the message, not in a chained exception. Therefore nothing here is raised inside an `except`
-block (Python would keep the library's exception, with values in its text, as `__context__`), and a column name is only
-repeated when it is certain that the first line holds names and not the first patient.
+patient's value: not in the message, not in a chained exception. A column name is only repeated when it is certain that
+the first line holds names and not the first patient. Pieces of the file become numbers at once, so that memory holds
+one number a cell.
 """
 
-import re
-import warnings
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from pathlib import Path
-from typing import ClassVar
 
 import pandas as pd
 
+from hospital_node.cell_faults import kinds_of, problem_of
 from hospital_node.cells import parse_cells
-from hospital_node.row_rules import Violation, first_violation
+from hospital_node.extract import pieces
+from hospital_node.findings import DataError as DataError
+from hospital_node.findings import Finding, about
+from hospital_node.row_rules import Violation, violations
 from privacy.dictionary import Dictionary
 from privacy.field import Field
 from privacy.refusals import nearest
 
 # Outliers are a few; a wrong unit moves most of a column.
 CLIP_SHARE = 0.05
-
-_DECIMAL_COMMA = re.compile(r"^[+-]?\d{1,15}(\.\d{3})*,\d+$")
-_DATE = re.compile(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?$")
-
-
-class DataError(Exception):
-    """A table that does not fit the study's dictionary; the message holds no patient's value.
-
-    Attributes:
-        where: file name.
-        column: declared column, empty where the whole file is meant.
-        problem: what is wrong and what to do.
-        exit_code: 2, bad input.
-    """
-
-    exit_code: ClassVar[int] = 2
-
-    def __init__(self, where: str, column: str, problem: str) -> None:
-        """Message: "where: column 'x': problem"."""
-        super().__init__(f"{where}: column '{column}' {problem}" if column else f"{where}: {problem}")
-        self.where = where
-        self.column = column
-        self.problem = problem
 
 
 def read_table(
@@ -73,61 +54,92 @@ def read_covariates(path: Path, dictionary: Dictionary) -> pd.DataFrame:
     return _read(path, dictionary, dictionary.covariates, drop_undeclared=True, clip_share=1.0)
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Examined:
+    """A table and everything that is wrong with it; it never prints.
+
+    Attributes:
+        table: typed columns, NaN where missing or wrong; not yet clipped.
+        findings: errors only, cells before rules, in the order of the fields.
+    """
+
+    table: pd.DataFrame
+    findings: tuple[Finding, ...]
+
+
+def examine(
+    path: Path,
+    dictionary: Dictionary,
+    fields: Iterable[Field],
+    *,
+    drop_undeclared: bool = False,
+    clip_share: float = CLIP_SHARE,
+) -> Examined:
+    """The table with all that is wrong in its columns; arguments as `read_table` takes them.
+
+    Raises:
+        DataError: the file is no table, or its first line does not fit: then nothing else can be said.
+    """
+    fields = tuple(fields)
+    gathered = {field.name: _Gathered(field) for field in fields}
+    for number, piece in enumerate(pieces(path)):
+        if number == 0:
+            _check_header(path.name, list(piece.columns), dictionary, fields, drop_undeclared)
+        for field in fields:
+            gathered[field.name].add(piece[field.name])
+    table = pd.DataFrame({name: column.typed() for name, column in gathered.items()})
+    if table.empty:
+        raise DataError(path.name, "", "holds no patient; check the extract")
+    findings = [finding for column in gathered.values() for finding in column.findings()]
+    spoiled = {finding.column for finding in findings}
+    sound = [field for field in fields if field.name not in spoiled]
+    findings += [_of_violation(found) for found in violations(table, sound, clip_share)]
+    return Examined(table, tuple(findings))
+
+
+def _of_violation(found: Violation) -> Finding:
+    return Finding("error", found.column, f"{found.rule} {about(found.rows)}; {found.remedy}")
+
+
+@dataclass(slots=True, repr=False)
+class _Gathered:
+    """One column while its pieces come in; of wrong cells only kinds and numbers are kept."""
+
+    field: Field
+    parts: list[pd.Series] = dataclass_field(default_factory=list)
+    missing: int = 0
+    wrong: Counter[str] = dataclass_field(default_factory=Counter)
+
+    def add(self, cells: pd.Series) -> None:
+        parsed = parse_cells(self.field, cells)
+        self.parts.append(parsed.typed)
+        self.missing += parsed.missing
+        self.wrong += kinds_of(self.field, parsed.wrong)
+
+    def typed(self) -> pd.Series:
+        """The whole column; its pieces are let go."""
+        parts, self.parts = self.parts, []
+        return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0].reset_index(drop=True)
+
+    def findings(self) -> Iterator[Finding]:
+        if self.missing and self.field.missing is None:
+            remedy = (
+                "fill them, or declare `missing` in the study" if self.field.is_covariate else "fill them"
+            )
+            yield Finding("error", self.field.name, f"is empty {about(self.missing)}; {remedy}")
+        if self.wrong:
+            yield Finding("error", self.field.name, problem_of(self.field, self.wrong))
+
+
 def _read(
     path: Path, dictionary: Dictionary, fields: Iterable[Field], drop_undeclared: bool, clip_share: float
 ) -> pd.DataFrame:
     fields = tuple(fields)
-    raw = _load(path)
-    _check_header(path.name, list(raw.columns), dictionary, fields, drop_undeclared)
-    if raw.empty:
-        raise DataError(path.name, "", "holds no patient; check the extract")
-    columns = {field.name: _typed(path.name, field, raw[field.name]) for field in fields}
-    table = pd.DataFrame(columns)
-    violation = first_violation(table, fields, clip_share)
-    if violation is not None:
-        raise _as_error(path.name, violation)
-    return _clipped(table, fields)
-
-
-def _as_error(where: str, violation: Violation) -> DataError:
-    return DataError(where, violation.column, f"{violation.rule} {about(violation.rows)}; {violation.remedy}")
-
-
-def about(rows: int) -> str:
-    """A number of rows as a bucket, so that a message never counts single patients."""
-    for least in (100_000, 10_000, 1_000, 100, 10):
-        if rows >= least:
-            return f"in {least:,} rows or more"
-    return "in fewer than 10 rows"
-
-
-def _load(path: Path) -> pd.DataFrame:
-    """The file as pandas reads it: a CSV as text throughout."""
-    problem = ""
-    try:
-        with warnings.catch_warnings():
-            # Rows longer than the first line are cut with a warning, which would shift a patient's cells.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            match path.suffix.lower():
-                case ".csv":
-                    return pd.read_csv(
-                        path, dtype=str, na_filter=False, encoding="utf-8-sig", index_col=False
-                    )
-                case ".parquet":
-                    return pd.read_parquet(path)
-                case _:
-                    problem = "is neither .csv nor .parquet; export one of them"
-    except UnicodeDecodeError:
-        problem = "is not UTF-8; export it again with encoding UTF-8"
-    except pd.errors.EmptyDataError:
-        problem = "is empty; check the extract"
-    except (pd.errors.ParserError, pd.errors.ParserWarning):
-        problem = "has rows with more cells than the first line has names; check separators, quotes and decimal commas"
-    except OSError as error:
-        problem = f"cannot be read: {error.strerror or 'the file is damaged'}"
-    except ValueError:
-        problem = "cannot be read as a table; export it again"
-    raise DataError(path.name, "", problem)
+    examined = examine(path, dictionary, fields, drop_undeclared=drop_undeclared, clip_share=clip_share)
+    if examined.findings:
+        first = examined.findings[0]
+        raise DataError(path.name, first.column, first.problem)
+    return clipped(examined.table, fields)
 
 
 def _check_header(
@@ -169,37 +181,8 @@ def _similar(absent: str, unknown: list[str]) -> str:
     )
 
 
-def _typed(where: str, field: Field, cells: pd.Series) -> pd.Series:
-    """One column in its type; NaN where missing.
-
-    Raises:
-        DataError: a cell that is not of the type, or empty where nothing may be missing.
-    """
-    parsed = parse_cells(field, cells)
-    if parsed.missing and field.missing is None:
-        remedy = "fill them, or declare `missing` in the study" if field.is_covariate else "fill them"
-        raise DataError(where, field.name, f"is empty {about(parsed.missing)}; {remedy}")
-    if len(parsed.wrong):
-        raise DataError(where, field.name, _wrong_cells(field, parsed.wrong))
-    return parsed.typed
-
-
-def _wrong_cells(field: Field, wrong: pd.Series) -> str:
-    rows = about(len(wrong))
-    if field.type == "category":
-        return f"has a category that the study does not list {rows}; recode it or mark it as missing"
-    if field.type == "bool":
-        return f"is not 0/1, true/false or yes/no {rows}; recode it"
-    if wrong.str.match(_DECIMAL_COMMA).any():
-        return f"has a decimal comma {rows}; export numbers with a decimal point"
-    if wrong.str.match(_DATE).any():
-        return f"has a date where a number is declared {rows}; export a number, for a time the days since the start"
-    if field.type == "int":
-        return f"is not a whole number {rows}; correct the extract"
-    return f"is not a number {rows}; correct the extract or declare its code as missing"
-
-
-def _clipped(table: pd.DataFrame, fields: tuple[Field, ...]) -> pd.DataFrame:
+def clipped(table: pd.DataFrame, fields: Iterable[Field]) -> pd.DataFrame:
+    """The table with covariates outside their public bounds at the bound."""
     bounds: Mapping[str, tuple[float, float]] = {
         field.name: field.bounds for field in fields if field.is_number and field.is_covariate
     }

@@ -89,6 +89,8 @@ class Field(BaseModel):
     Attributes:
         cuts: public cut points, ascending, strictly inside the bounds: [a, b) intervals; for a category, groups of its
             categories that cover each exactly once.
+        expected: public range in which the middle of the column should lie (a number's median; the share of 1 of a
+            bool or event). Only the hospital's own check looks at it, to notice units and codes that were mixed up.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -107,6 +109,7 @@ class Field(BaseModel):
     categories: tuple[Label, ...] = ()
     cuts: tuple[Number, ...] | tuple[tuple[Label, ...], ...] = ()
     missing: Annotated[Missing | None, BeforeValidator(_missing)] = None
+    expected: tuple[Number, Number] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -122,7 +125,7 @@ class Field(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for check in (_check_roles, _check_bounds, _check_categories, _check_cuts, _check_missing):
+        for check in CHECKS:
             problem = check(self)
             if problem:
                 raise ValueError(problem)
@@ -295,3 +298,19 @@ def _check_missing(field: Field) -> str:
         return "the constant for missing cells is not a number"
     low, high = field.bounds
     return "" if low <= constant <= high else "the constant for missing cells is outside minimum and maximum"
+
+
+def _check_expected(field: Field) -> str:
+    if field.expected is None:
+        return ""
+    low, high = field.expected
+    if not field.is_number and field.type != "bool" and "event" not in field.role:
+        return "expected is for numbers, bools and the event"
+    if low >= high:
+        return "expected is [low, high] with low below high"
+    if (field.type == "bool" or "event" in field.role) and not 0 <= low < high <= 1:
+        return "expected of a bool or event is a share of the patients, within 0 and 1"
+    return ""
+
+
+CHECKS = (_check_roles, _check_bounds, _check_categories, _check_cuts, _check_missing, _check_expected)
