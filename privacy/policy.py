@@ -53,6 +53,7 @@ class StudyTerms:
         plan: None exactly in mode "none".
         threshold: t. colluding: T. n: number of hospitals in the study.
         epsilon, delta: what the study promises; None in mode "none".
+        study_id: its name; one agreement a name.
         study_hash: SHA-256 of the agreement, hexadecimal.
     """
 
@@ -66,6 +67,7 @@ class StudyTerms:
     n: int
     epsilon: float | None
     delta: float | None
+    study_id: str
     study_hash: str
 
 
@@ -116,6 +118,7 @@ def check(policy: Policy, terms: StudyTerms, entries: Sequence[Entry], now: date
         PolicyRefusal: exit code 1 for a rule, 4 for the budget.
     """
     _check_rules(policy, terms, now)
+    _check_name(terms, entries)
     _check_aborts(policy, terms, entries)
     earlier = _charged_beside(terms, entries)
     if terms.plan is not None:
@@ -210,6 +213,18 @@ def _check_rules(policy: Policy, terms: StudyTerms, now: datetime) -> None:
     for rule, number, floor in floors:
         if number < floor:
             raise PolicyRefusal(rule, str(number), f"at least {floor}")
+
+
+def _check_name(terms: StudyTerms, entries: Sequence[Entry]) -> None:
+    """One accepted study file is one agreement: what differs only in its noise is not run beside it."""
+    for record in (entry.record for entry in entries):
+        released = record.release is not None or record.round > 0
+        if released and record.study_id == terms.study_id and record.study_hash != terms.study_hash:
+            raise PolicyRefusal(
+                "study_id",
+                f"study {terms.study_id!r} under agreement {terms.study_hash[:16]}",
+                f"agreement {record.study_hash[:16]}, under which it released before; another study needs another id",
+            )
 
 
 def _check_plan(policy: Policy, terms: StudyTerms, plan: DpPlan) -> None:

@@ -52,6 +52,7 @@ TERMS = StudyTerms(
     n=4,
     epsilon=3.0,
     delta=1e-5,
+    study_id="arms",
     study_hash="ab" * 32,
 )
 STEP = plan_for(3.0).releases[0].split(ROUNDS)
@@ -145,6 +146,17 @@ def test_later_studies_are_admitted_by_the_filter_not_by_the_exact_account() -> 
     assert refusal(terms, earlier).exit_code == 4
     total = (STEP, *brim.releases)
     assert renyi_epsilon(total, 1e-5, filter_order(POLICY)) > 3.0
+
+
+@pytest.mark.threat("FL-15", control="C-LEDGER")
+def test_one_study_id_is_one_agreement() -> None:
+    again = history(("RESERVE", 1), study="cd" * 32)
+    found = refusal(replace(asking(0.1), study_id="demo"), again)
+    assert (found.rule, found.exit_code) == ("study_id", 1)
+    check(POLICY, asking(0.1), again, NOW)
+    # What released nothing binds nobody.
+    note = history(("NOTE", 0), study="cd" * 32)
+    check(POLICY, replace(TERMS, study_id="demo"), note, NOW)
 
 
 def test_epsilons_are_never_added() -> None:
