@@ -170,8 +170,17 @@ class Node:
             raise ProtocolError("this hospital has not accepted a study yet")
         return self.admitted
 
+    def _require_work(self) -> RoundWork:
+        if self._work is None:
+            raise ProtocolError("this hospital has not accepted a study yet")
+        return self._work
+
     def _offer(self, payload: bytes) -> Iterator[bytes]:
         offer = codec.decode(StudyOffer, payload)
+        if self.admitted is not None and _sha256(offer.agreement).hex() != self.admitted.agreement.hash:
+            raise ProtocolError(
+                "this hospital accepted another agreement before, and takes part in one at a time"
+            )
         try:
             agreement = self.admission.agreement_of(offer)
             study_hash = bytes.fromhex(agreement.hash)
@@ -261,9 +270,11 @@ class Node:
         if not isinstance(self.state, Uploaded | Agreed):
             raise ProtocolError("nothing of this hospital waits for an agreement")
         agreed, reply = protocol.agree(self.state, message)
+        remember_set = self._require_work().check_set(agreed, self.ledger)
         self._show(
             "agree", agreed.frame.round, f"signature on who is in the sum of round {agreed.frame.round}"
         )
+        remember_set()
         self._commit(agreed, message, (reply,))
         yield reply
 

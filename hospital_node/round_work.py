@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +14,17 @@ from hospital_node.admission import Admitted
 from hospital_node.clock import Clock
 from hospital_node.flower_link import FlowerTraining
 from hospital_node.ledger_store import LedgerStore
-from privacy import exchange
+from privacy import exchange, participation
 from privacy.agreement import Agreement
 from privacy.ledger import fold
 from privacy.plan import Release
 from privacy.policy import Policy, check_round
 from privacy.recipes.fit import Fit
+from secagg.agreed_set import member_headers, read_set
 from secagg.fixed_point import from_ring
 from secagg.masks import Ring
 from secagg.receipt import VerifiedReceipt
-from secagg.states import Advertised, HospitalState, Ordered
+from secagg.states import Advertised, Agreed, HospitalState, Ordered
 from secagg.wire.records import Abort, RoundOrder
 
 
@@ -138,6 +141,30 @@ class RoundWork:
                 round_number=told.round,
             )
 
+    def check_set(self, agreed: Agreed, ledger: LedgerStore) -> Callable[[], None]:
+        """In mode none the sets that were summed before decide too; what is returned keeps this one, before the answer leaves.
+
+        Raises:
+            RoundRefused: with the earlier sums, one over this set gives a single hospital's vector away.
+        """
+        agreement, frame = self.admitted.agreement, agreed.frame
+        if agreement.plan is not None:
+            return _nothing
+        session, members = frame.context.session_id.hex(), agreed_members(agreed)
+        others = participation.agreed_sets(ledger.entries(), agreement.hash, (session, frame.round))
+        if participation.isolates((*others, members), agreement.colluding):
+            raise RoundRefused(
+                f"with the sums before it, a sum over the set of round {frame.round} gives away what one hospital sent, "
+                "and mode none has no noise to hide it; only the hospitals of the earlier rounds together, or new ones besides, can be summed"
+            )
+        return partial(
+            ledger.note,
+            study_hash=agreement.hash,
+            study_id=agreement.study.id,
+            session=session,
+            text=participation.note(frame.round, members),
+        )
+
     def vector(self, told: RoundOrder) -> Ring:
         """The ring vector of a round, (dim,)."""
         agreement = self.admitted.agreement
@@ -181,6 +208,15 @@ class RoundWork:
     def _release(self, told: RoundOrder) -> Release:
         agreement = self.admitted.agreement
         return exchange.release_of(agreement, exchange.task_at(agreement, told.round))
+
+
+def agreed_members(agreed: Agreed) -> frozenset[str]:
+    """Who is in the set that this hospital last agreed to."""
+    return frozenset(member_headers(read_set(agreed.agreed_set, agreed.after.seat.params)))
+
+
+def _nothing() -> None:
+    """Where noise hides a patient, sets are free."""
 
 
 def _ring(agreement: Agreement) -> np.dtype[np.unsignedinteger]:

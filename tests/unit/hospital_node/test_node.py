@@ -13,9 +13,9 @@ from hospital_node.flower_link import FlowerTraining
 from hospital_node.journal import Journal
 from hospital_node.node import Ended, Outgoing
 from hospital_node.round_work import RoundWork
-from privacy import exchange
+from privacy import exchange, participation
 from privacy.canonical import canonical, parse_canonical
-from privacy.ledger_export import read_export
+from privacy.ledger_export import read_sealed
 from secagg import coordinator as protocol
 from secagg import hospital as arrows
 from secagg.errors import WireError
@@ -32,7 +32,7 @@ from secagg.wire.records import (
     SessionStart,
     StudyEnd,
 )
-from tests.consortium import HOSPITALS, Hand, World, offer, receipt_with
+from tests.consortium import HOSPITALS, MODE_NONE, Hand, World, offer, receipt_with
 
 
 @pytest.fixture
@@ -482,8 +482,38 @@ def test_the_ledger_is_exported_signed(hand: Hand) -> None:
     study_hash = bytes.fromhex(hand.world.agreement.hash)
     (answer,) = hand.ask("a", codec.pack("ledger_export_request", LedgerExportRequest(study_hash)))
     jsonl = codec.unpack("ledger_export", LedgerExport, answer).jsonl
-    entries = read_export(jsonl, hand.world.keys["a"].identity_public)
-    assert [entry.record.kind for entry in entries] == ["RESERVE", "SPENT"]
+    seal = read_sealed(jsonl, hand.world.keys["a"].identity_public)
+    assert [entry.record.kind for entry in seal.entries] == ["RESERVE", "SPENT", "CLOSE"]
+    assert (seal.study_hash, seal.final, seal.highest_round) == (study_hash.hex(), True, 1)
+
+
+@pytest.mark.threat("FL-15", control="C-LEDGER")
+def test_behind_the_final_ledger_nothing_of_the_study_is_released(hand: Hand) -> None:
+    theta = second_round(hand)
+    request = LedgerExportRequest(bytes.fromhex(hand.world.agreement.hash))
+    hand.ask("a", codec.pack("ledger_export_request", request))
+    _, order = hand.order(2, model=exchange.model_bytes(theta))
+    for _ in range(2):
+        assert "after the study was closed" in refusal(hand.ask("a", order)).reason
+        hand.world.restart("a")
+        hand.ask("a", offer(hand.world))
+    assert kinds(hand.ask("b", order))[0] == "upload_header"
+
+
+@pytest.mark.threat("FL-24", control="C-LEAST")
+def test_the_ledger_leaves_for_the_accepted_study_alone_and_with_leave(world: World) -> None:
+    right = LedgerExportRequest(bytes.fromhex(world.agreement.hash))
+    node = world.nodes["a"]
+
+    def asked(request: LedgerExportRequest) -> str:
+        return refusal(list(node.on_message(codec.pack("ledger_export_request", request)))).reason
+
+    assert "has not accepted a study" in asked(right)
+    Hand(world).join()
+    assert "another study" in asked(LedgerExportRequest(bytes(32)))
+    node.approve = lambda outgoing: outgoing.step != "ledger"
+    assert "did not let the ledger" in asked(right)
+    assert world.ledger("a") == []
 
 
 @pytest.mark.threat("FL-24", control="C-LEAST")
@@ -499,3 +529,30 @@ def test_nothing_that_the_node_says_of_itself_holds_a_secret_or_a_patient(hand: 
         assert hidden.hex() not in said
         assert repr(hidden)[2:-1] not in said
     assert "P00001" not in said
+
+
+# Sets in mode none
+
+
+@pytest.mark.threat("FL-01", control="C-SECAGG")
+def test_without_noise_no_set_is_summed_that_singles_a_hospital_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All four, then three of them at the same model: the difference would be the fourth's vector."""
+    world = World.of(tmp_path, *MODE_NONE)
+    for node in world.nodes.values():
+        world.with_policy(node, aborted_rounds_maximum=3)
+    hand = Hand(world).join()
+    theta = exchange.model_bytes(second_round(hand))
+    _, receipt, _ = hand.round(2, theta)
+    for hospital in HOSPITALS:
+        hand.ask(hospital, receipt)
+        # The set is remembered by the ledger, whatever became of the process.
+        world.with_policy(world.restart(hospital), aborted_rounds_maximum=3)
+        hand.ask(hospital, offer(world))
+    with pytest.raises(WireError, match="abort"):
+        hand.round(3, theta, who="abc")
+    assert "gives away what one hospital sent" in world.refusals("a")[-1]
+    with monkeypatch.context() as off:
+        off.setattr(participation, "isolates", lambda *_: False)
+        hand.round(3, theta, who="abc")
