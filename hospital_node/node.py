@@ -16,9 +16,10 @@ from hospital_node.entropy import Entropy
 from hospital_node.flower_link import FlowerTraining
 from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
-from hospital_node.round_work import RoundRefused, RoundWork, Summed
+from hospital_node.round_work import RoundRefused, RoundWork
+from hospital_node.sums import Sums
 from privacy.exchange import ExchangeError
-from privacy.ledger import LedgerBroken
+from privacy.ledger import LedgerBroken, highest_round
 from privacy.mechanisms import Sampler
 from privacy.policy import PolicyRefusal
 from secagg import hospital as protocol
@@ -97,9 +98,6 @@ class Node:
     state: HospitalState | None = None
     ended: Ended | None = None
     _work: RoundWork | None = field(default=None, repr=False)
-    _ordered_round: int = 0
-    _ordered_model: bytes = field(default=b"", repr=False)
-    _last: Summed | None = field(default=None, repr=False)
 
     @property
     def me(self) -> str:
@@ -194,6 +192,7 @@ class Node:
                     self.me,
                     FlowerTraining(self.admitted.local, position + 1),
                     self.admission.policy,
+                    Sums(self.admission.reports / "sums" / agreement.hash, agreement),
                 )
                 stored = self.journal.state(study_hash)
                 self.state = None if stored is None else decode_state(stored, self.identity)
@@ -221,6 +220,8 @@ class Node:
             agreement.n, agreement.colluding, agreement.threshold, agreement.modulus_bits, agreement.dim
         )
         highest, last = _history(self.state)
+        # The ledger remembers rounds that a lost journal does not.
+        highest = max(highest, highest_round(self.ledger.entries(), agreement.hash))
         state, advert = protocol.advertise(
             self.identity,
             params,
@@ -250,8 +251,8 @@ class Node:
         if self.state is None or isinstance(self.state, Advertised) or self._work is None:
             raise ProtocolError("a round order came before the session's key list")
         ordered, told = protocol.accept_order(self.state, message)
-        self._work.check_order(told, self._last)
-        self._ordered_round, self._ordered_model = told.round, told.model
+        self._work.check_order(told)
+        self._work.sums.ordered(told)
         release = self._work.reserve(ordered, told, self.ledger, self.clock)
         self.report(NodeEvent("training", f"round {told.round}: {told.task}", told.round))
         vector = self._work.vector(told)
@@ -290,10 +291,10 @@ class Node:
         if self.state is None or isinstance(self.state, Advertised):
             raise ProtocolError("a receipt came outside a session")
         ready, verified = protocol.accept_receipt(self.state, message)
+        if not verified.sum:
+            raise ProtocolError("the receipt came without its sum, from which the next model must follow")
+        self._require_work().sums.receive(verified)
         self._commit(ready, message, ())
-        if verified.sum and verified.body.round == self._ordered_round:
-            assert self._work is not None
-            self._last = self._work.summed(self._last, self._ordered_model, verified)
         members = ", ".join(sorted(verified.members))
         self.report(
             NodeEvent("receipt", f"round {verified.body.round}: sum over {members}", verified.body.round)

@@ -14,35 +14,20 @@ from hospital_node.admission import Admitted
 from hospital_node.clock import Clock
 from hospital_node.flower_link import FlowerTraining
 from hospital_node.ledger_store import LedgerStore
+from hospital_node.sums import Sums
 from privacy import exchange, participation
-from privacy.agreement import Agreement
 from privacy.ledger import fold
 from privacy.plan import Release
 from privacy.policy import Policy, check_round
-from privacy.recipes.fit import Fit
 from secagg.agreed_set import member_headers, read_set
 from secagg.fixed_point import from_ring
 from secagg.masks import Ring
-from secagg.receipt import VerifiedReceipt
 from secagg.states import Advertised, Agreed, HospitalState, Ordered
 from secagg.wire.records import Abort, RoundOrder
 
 
 class RoundRefused(Exception):
     """An order that the agreement does not allow, or a model that does not follow from the last signed sum."""
-
-
-@dataclass(frozen=True, slots=True)
-class Summed:
-    """What this hospital knows of the last finished round: the model that was ordered, the sum that was signed, and what follows.
-
-    `fit` is the recipe's fold over all sums so far; None where one was missed, or for recipes that average models.
-    """
-
-    round: int
-    model: bytes
-    receipt: VerifiedReceipt
-    fit: Fit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +38,9 @@ class RoundWork:
     me: str
     training: FlowerTraining
     policy: Policy
+    sums: Sums
 
-    def check_order(self, told: RoundOrder, last: Summed | None) -> None:
+    def check_order(self, told: RoundOrder) -> None:
         """The order is the one that follows from the agreement, and its model from the last signed sum.
 
         Raises:
@@ -71,46 +57,40 @@ class RoundWork:
                 raise RoundRefused("the life table's round carries a model")
             return
         theta = exchange.parse_model(agreement, told.model)
-        expected = None if last is None else self._expected(told.round, last)
+        expected = self._expected(told)
         if expected is not None and not exchange.is_expected(agreement, theta, expected):
             raise RoundRefused(
-                f"the model of round {told.round} does not follow from the signed sum of round {told.round - 1}"
+                f"the model of round {told.round} does not follow from "
+                + (
+                    f"the signed sum of round {told.previous_round}"
+                    if told.previous_round
+                    else "the public start"
+                )
             )
 
-    def _expected(self, round_number: int, last: Summed) -> NDArray[np.float64] | None:
-        agreement, verified = self.admitted.agreement, last.receipt
-        return exchange.expected_model(
-            agreement,
-            round_number,
-            last.round,
-            last.model,
-            self._sum(verified),
-            sorted(verified.members),
-            last.fit,
-        )
-
-    def summed(self, before: Summed | None, model: bytes, receipt: VerifiedReceipt) -> Summed:
-        """The latest signed sum, and what follows from it where none before it was missed."""
-        number = receipt.body.round
-        fit = before.fit if before is not None and before.round == number - 1 else None
-        fit = exchange.followed(
-            self.admitted.agreement, fit, number, self._sum(receipt), sorted(receipt.members)
-        )
-        return Summed(number, model, receipt, fit)
-
-    def _sum(self, receipt: VerifiedReceipt) -> NDArray[np.int64]:
-        agreement = self.admitted.agreement
-        return from_ring(np.frombuffer(receipt.sum, dtype=_ring(agreement)), agreement.modulus_bits)
+    def _expected(self, told: RoundOrder) -> NDArray[np.float64] | None:
+        return self.sums.expected(told)
 
     def reserve(self, ordered: Ordered, told: RoundOrder, ledger: LedgerStore, clock: Clock) -> str:
         """Charges the round before anything is computed; says what pays for it.
 
         Raises:
-            PolicyRefusal: the budget or the cap on aborted rounds is reached.
+            PolicyRefusal: the policy expired, too many rounds came to nothing, or the plan or the budget is used up.
         """
         agreement = self.admitted.agreement
         session = ordered.after.seat.context.session_id.hex()
-        if agreement.plan is None:
+        entries = ledger.entries()
+        release = None if agreement.plan is None else self._release(told)
+        if (agreement.hash, session, told.round) not in fold(entries):
+            check_round(
+                self.policy,
+                self.admitted.terms,
+                entries,
+                release,
+                clock.now(),
+                {*self.sums.receipted, told.round},
+            )
+        if release is None:
             ledger.note(
                 study_hash=agreement.hash,
                 study_id=agreement.study.id,
@@ -119,10 +99,6 @@ class RoundWork:
                 text=f"{told.task} released without noise (mode none)",
             )
             return "nothing: mode none"
-        release = self._release(told)
-        entries = ledger.entries()
-        if (agreement.hash, session, told.round) not in fold(entries):
-            check_round(self.policy, self.admitted.terms, entries, release, clock.now())
         ledger.reserve(
             study_hash=agreement.hash,
             study_id=agreement.study.id,
@@ -190,8 +166,8 @@ class RoundWork:
         (folder / f"{agreement.study.id}-{told.round}.bin").write_bytes(integers.tobytes())
 
     def note_abort(self, abort: Abort, state: HospitalState, ledger: LedgerStore) -> None:
-        """Records that a reserved round came to nothing; it stays charged."""
-        if isinstance(state, Advertised):
+        """Records that a reserved round came to nothing; it stays charged. A round with a receipt did not."""
+        if isinstance(state, Advertised) or abort.round in self.sums.receipted:
             return
         agreement = self.admitted.agreement
         session = (state.seat if not hasattr(state, "after") else state.after.seat).context.session_id.hex()
@@ -217,7 +193,3 @@ def agreed_members(agreed: Agreed) -> frozenset[str]:
 
 def _nothing() -> None:
     """Where noise hides a patient, sets are free."""
-
-
-def _ring(agreement: Agreement) -> np.dtype[np.unsignedinteger]:
-    return np.dtype("<u4") if agreement.modulus_bits == 32 else np.dtype("<u8")

@@ -21,6 +21,7 @@ from secagg import hospital as arrows
 from secagg.errors import WireError
 from secagg.fixed_point import from_ring
 from secagg.order import sign_order
+from secagg.receipt import without_sum
 from secagg.states import Advertised, Ready
 from secagg.wire import codec
 from secagg.wire.records import (
@@ -128,6 +129,9 @@ def test_a_restarted_node_gives_the_stored_bytes_of_every_step(hand: Hand) -> No
 
 
 def test_replies_of_an_older_round_are_gone_with_its_secrets(hand: Hand) -> None:
+    hand.world.with_policy(hand.world.nodes["a"], aborted_rounds_maximum=1)
+    hand.world.nodes["a"].admitted = None
+    hand.ask("a", offer(hand.world))
     _, first = hand.order(1)
     hand.ask("a", first)
     _, second = hand.order(2, model=exchange.model_bytes(np.zeros(hand.world.agreement.parameters)))
@@ -534,7 +538,7 @@ def test_nothing_that_the_node_says_of_itself_holds_a_secret_or_a_patient(hand: 
 # Sets in mode none
 
 
-@pytest.mark.threat("FL-01", control="C-SECAGG")
+@pytest.mark.threat("FL-04", control="C-RANK")
 def test_without_noise_no_set_is_summed_that_singles_a_hospital_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -556,3 +560,84 @@ def test_without_noise_no_set_is_summed_that_singles_a_hospital_out(
     with monkeypatch.context() as off:
         off.setattr(participation, "isolates", lambda *_: False)
         hand.round(3, theta, who="abc")
+
+
+# The model follows, whatever the coordinator leaves out
+
+
+def lenient(hand: Hand, hospital: str = "a") -> None:
+    """A new process with room for lost rounds."""
+    hand.world.with_policy(hand.world.restart(hospital), aborted_rounds_maximum=3)
+    hand.ask(hospital, offer(hand.world))
+
+
+@pytest.mark.threat("FL-09", control="C-MODELBIND")
+def test_an_unfinished_round_leaves_the_model_as_it_was(hand: Hand) -> None:
+    right = second_round(hand)
+    lenient(hand)
+    _, order = hand.order(2, model=exchange.model_bytes(right))
+    assert kinds(hand.ask("a", order))[0] == "upload_header"
+    _, made_up = hand.order(3, model=_trap(0.5)(right))
+    assert "does not follow from the signed sum of round 1" in refusal(hand.ask("a", made_up)).reason
+    _, order = hand.order(3, model=exchange.model_bytes(right))
+    assert kinds(hand.ask("a", order))[0] == "upload_header"
+
+
+@pytest.mark.threat("FL-09", control="C-MODELBIND")
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_a_restart_does_not_forget_what_the_next_model_follows_from(hand: Hand, rounds: int) -> None:
+    right = second_round(hand)
+    if rounds == 2:
+        total, receipt, members = hand.round(2, exchange.model_bytes(right))
+        hand.world.restart("a")
+        hand.ask("a", offer(hand.world))
+        hand.ask("a", receipt)
+        right = right + exchange.mean_update(hand.world.agreement, from_ring(total, 64), members)
+    hand.world.restart("a")
+    hand.ask("a", offer(hand.world))
+    _, made_up = hand.order(rounds + 1, model=_trap(0.5)(right))
+    assert "does not follow from the signed sum" in refusal(hand.ask("a", made_up)).reason
+    _, order = hand.order(rounds + 1, model=exchange.model_bytes(right))
+    assert kinds(hand.ask("a", order))[0] == "upload_header"
+
+
+@pytest.mark.threat("FL-09", control="C-MODELBIND")
+def test_a_receipt_without_its_sum_is_refused(hand: Hand) -> None:
+    _, receipt, _ = hand.round(1)
+    assert "without its sum" in refusal(hand.ask("a", without_sum(receipt))).reason
+    assert hand.ask("a", receipt) == []
+
+
+@pytest.mark.threat("FL-09", control="C-MODELBIND")
+def test_before_the_first_receipt_the_model_is_the_public_start(hand: Hand) -> None:
+    lenient(hand)
+    start = exchange.start_model(hand.world.agreement, None, ())
+    _, made_up = hand.order(2, model=_trap(0.5)(start))
+    assert "does not follow from the public start" in refusal(hand.ask("a", made_up)).reason
+    _, order = hand.order(2, model=exchange.model_bytes(start))
+    assert kinds(hand.ask("a", order))[0] == "upload_header"
+
+
+@pytest.mark.threat("FL-15", control="C-LEDGER")
+def test_rounds_that_are_left_lying_are_lost_and_counted(hand: Hand) -> None:
+    model = exchange.model_bytes(second_round(hand))
+    _, order = hand.order(2, model=model)
+    hand.ask("a", order)
+    # That the finished round came to nothing is the coordinator's word against its own receipt.
+    hand.ask("a", codec.pack("abort", Abort(1, "oh", "")))
+    assert ("ABORT", 1) not in hand.world.ledger("a")
+    _, order = hand.order(3, model=model)
+    assert "1 rounds without a receipt" in refusal(hand.ask("a", order)).reason
+
+
+@pytest.mark.threat("FL-15", control="C-LEDGER")
+def test_a_lost_journal_does_not_bring_rounds_back(hand: Hand) -> None:
+    world = hand.world
+    second_round(hand)
+    world.nodes["a"].journal.close()
+    for file in (world.root / "state" / "a").glob("journal.db*"):
+        file.unlink()
+    world.restart("a")
+    with pytest.raises(AssertionError):
+        Hand(world).join(first_round=1)
+    assert "rounds up to 1 are over" in world.refusals("a")[-1]

@@ -56,6 +56,7 @@ TERMS = StudyTerms(
     study_hash="ab" * 32,
 )
 STEP = plan_for(3.0).releases[0].split(ROUNDS)
+ALL = range(1, ROUNDS + 1)
 
 
 def asking(epsilon: float, **changes: object) -> StudyTerms:
@@ -177,10 +178,10 @@ def test_a_resumed_study_is_charged_once_over_all_its_sessions() -> None:
 
 
 @pytest.mark.threat("FL-15", control="C-LEDGER")
-def test_rounds_beyond_the_plan_need_the_filter() -> None:
+def test_rounds_beyond_the_plan_are_refused() -> None:
     done = history(*((kind, number) for number in range(1, ROUNDS + 1) for kind in ("RESERVE", "SPENT")))
     with pytest.raises(PolicyRefusal) as caught:
-        check_round(POLICY, TERMS, done, STEP, NOW)
+        check_round(POLICY, TERMS, done, STEP, NOW, ALL)
     assert caught.value.exit_code == 4
 
 
@@ -204,17 +205,32 @@ def test_mode_none_is_permitted_only_openly() -> None:
     assert check(open_policy, terms, (), NOW).after.number() == 0
     with pytest.raises(PolicyRefusal):
         check_round(open_policy, terms, (), STEP, NOW)
+    with pytest.raises(PolicyRefusal):
+        check_round(open_policy, TERMS, (), None, NOW)
+    # Every round is looked at in this mode too.
+    check_round(open_policy, terms, (), None, NOW)
+    with pytest.raises(PolicyRefusal, match="expires"):
+        check_round(open_policy, terms, (), None, datetime(2027, 1, 1, tzinfo=UTC))
+    with pytest.raises(PolicyRefusal, match="aborted_rounds_maximum"):
+        check_round(open_policy, terms, history(("NOTE", 1), ("NOTE", 2)), None, NOW)
 
 
 def test_every_round_of_the_plan_is_permitted_and_none_beyond_it() -> None:
     entries = history(*((kind, number) for number in range(1, ROUNDS) for kind in ("RESERVE", "SPENT")))
-    check_round(POLICY, TERMS, entries, STEP, NOW)
+    check_round(POLICY, TERMS, entries, STEP, NOW, ALL)
     full = history(*(("RESERVE", number) for number in range(1, ROUNDS + 1)))
     with pytest.raises(PolicyRefusal) as caught:
-        check_round(POLICY, TERMS, full, STEP, NOW)
-    assert caught.value.exit_code == 4
-    # With room in the budget a retried round beyond the plan passes the filter.
-    check_round(POLICY.model_copy(update={"epsilon_total": 9.0}), TERMS, full, STEP, NOW)
+        check_round(POLICY.model_copy(update={"epsilon_total": 9.0}), TERMS, full, STEP, NOW, ALL)
+    # Room in the hospital's total does not stretch what the study promised.
+    assert (caught.value.rule, caught.value.exit_code) == ("plan", 4)
+
+
+@pytest.mark.threat("FL-15", control="C-LEDGER")
+def test_a_round_without_a_receipt_is_lost_whether_or_not_anybody_says_so() -> None:
+    begun = history(("RESERVE", 1), ("SPENT", 1), ("RESERVE", 2))
+    check_round(POLICY, TERMS, begun, STEP, NOW, {1})
+    with pytest.raises(PolicyRefusal, match="2 rounds without a receipt"):
+        check_round(POLICY, TERMS, begun, STEP, NOW)
 
 
 @pytest.mark.parametrize(
