@@ -6,7 +6,7 @@ deletions, and opening verifies the whole chain, so that an edited file is notic
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -37,6 +37,10 @@ BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON entries
 BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 """
+
+
+def _anything(_: Sequence[Entry]) -> None:
+    """Nobody asks."""
 
 
 class LedgerStore:
@@ -87,12 +91,20 @@ class LedgerStore:
             self._database.close()
 
     def reserve(
-        self, *, study_hash: str, study_id: str, session: str, round_number: int, release: Release
+        self,
+        *,
+        study_hash: str,
+        study_id: str,
+        session: str,
+        round_number: int,
+        release: Release,
+        permit: Callable[[Sequence[Entry]], None] = _anything,
     ) -> Entry:
         """Charge a round, before anything about it is computed.
 
         A round reserved before with the same release and not yet spent gives the entry it has: nothing left the
-        hospital since, and the restarted round draws fresh noise.
+        hospital since, and the restarted round draws fresh noise. `permit` sees all entries under the file's write lock, so that two
+        processes cannot both find room for the last of a budget; what it raises charges nothing.
 
         Raises:
             LedgerBroken: the round was spent or aborted, or reserved for another release.
@@ -101,6 +113,8 @@ class LedgerStore:
             open_entry = self._open_reservation((study_hash, session, round_number))
             if open_entry is not None and open_entry.record.release == release:
                 return open_entry
+            if (study_hash, session, round_number) not in fold(self._ledger.entries):
+                permit(self._ledger.entries)
             return self._append("RESERVE", study_hash, study_id, session, round_number, release, "")
 
     def spend(self, *, study_hash: str, session: str, round_number: int) -> Entry:

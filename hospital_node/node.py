@@ -319,7 +319,9 @@ class Node:
 
     def _end(self, payload: bytes) -> None:
         end = codec.decode(StudyEnd, payload)
-        code = 0 if end.status == "done" else 3
+        # "done" is believed of a study whose last sum this hospital has seen.
+        seen = self._work is not None and self._work.is_over
+        code = 0 if end.status == "done" and seen else 3
         self.ended = self.ended or Ended(end.status, end.reason, code)
         self.report(
             NodeEvent(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from hospital_node.flower_link import FlowerTraining
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.sums import Sums
 from privacy import exchange, participation
-from privacy.ledger import fold
+from privacy.ledger import Entry, fold
 from privacy.plan import Release
 from privacy.policy import Policy, check_round
 from secagg.agreed_set import member_headers, read_set
@@ -39,6 +38,11 @@ class RoundWork:
     training: FlowerTraining
     policy: Policy
     sums: Sums
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the receipt of the last planned round was seen."""
+        return exchange.total_rounds(self.admitted.agreement) in self.sums.receipted
 
     def check_order(self, told: RoundOrder) -> None:
         """The order is the one that follows from the agreement, and its model from the last signed sum.
@@ -79,18 +83,14 @@ class RoundWork:
         """
         agreement = self.admitted.agreement
         session = ordered.after.seat.context.session_id.hex()
-        entries = ledger.entries()
         release = None if agreement.plan is None else self._release(told)
-        if (agreement.hash, session, told.round) not in fold(entries):
-            check_round(
-                self.policy,
-                self.admitted.terms,
-                entries,
-                release,
-                clock.now(),
-                {*self.sums.receipted, told.round},
-            )
+
+        def permit(entries: Sequence[Entry]) -> None:
+            finished = {*self.sums.receipted, told.round}
+            check_round(self.policy, self.admitted.terms, entries, release, clock.now(), finished)
+
         if release is None:
+            permit(ledger.entries())
             ledger.note(
                 study_hash=agreement.hash,
                 study_id=agreement.study.id,
@@ -105,6 +105,7 @@ class RoundWork:
             session=session,
             round_number=told.round,
             release=release,
+            permit=permit,
         )
         return f"ledger entry {release.name}, noise multiplier {release.noise_multiplier:.3g}"
 
@@ -133,13 +134,16 @@ class RoundWork:
                 f"with the sums before it, a sum over the set of round {frame.round} gives away what one hospital sent, "
                 "and mode none has no noise to hide it; only the hospitals of the earlier rounds together, or new ones besides, can be summed"
             )
-        return partial(
-            ledger.note,
-            study_hash=agreement.hash,
-            study_id=agreement.study.id,
-            session=session,
-            text=participation.note(frame.round, members),
-        )
+
+        def remember() -> None:
+            ledger.note(
+                study_hash=agreement.hash,
+                study_id=agreement.study.id,
+                session=session,
+                text=participation.note(frame.round, members),
+            )
+
+        return remember
 
     def vector(self, told: RoundOrder) -> Ring:
         """The ring vector of a round, (dim,)."""

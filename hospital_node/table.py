@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 
 from hospital_node.cells import parse_cells
@@ -22,6 +23,9 @@ from privacy.refusals import nearest
 
 # Outliers are a few; a wrong unit moves most of a column.
 CLIP_SHARE = 0.05
+
+# What a Parquet column may hold beside single values; an array is what pandas makes of a list.
+NOT_CELLS = (bytes, bytearray, list, tuple, set, dict, np.ndarray)
 
 _DECIMAL_COMMA = re.compile(r"^[+-]?\d{1,15}(\.\d{3})*,\d+$")
 _DATE = re.compile(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?$")
@@ -175,6 +179,10 @@ def _typed(where: str, field: Field, cells: pd.Series) -> pd.Series:
     Raises:
         DataError: a cell that is not of the type, or empty where nothing may be missing.
     """
+    if cells.dtype.kind == "O" and cells.map(lambda cell: isinstance(cell, NOT_CELLS)).any():
+        raise DataError(
+            where, field.name, "holds lists, structures or bytes; export single numbers and texts"
+        )
     parsed = parse_cells(field, cells)
     if parsed.missing and field.missing is None:
         remedy = "fill them, or declare `missing` in the study" if field.is_covariate else "fill them"

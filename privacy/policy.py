@@ -156,6 +156,7 @@ def check_round(
         PolicyRefusal: exit code 1 for a rule, 4 for the budget.
     """
     _check_expiry(policy, now)
+    _check_aborts(policy, terms, entries)
     _check_lost(policy, terms, entries, finished)
     if terms.plan is None or release is None:
         if terms.plan is not None or release is not None:
@@ -286,13 +287,14 @@ def _check_aborts(policy: Policy, terms: StudyTerms, entries: Sequence[Entry]) -
 def _check_lost(
     policy: Policy, terms: StudyTerms, entries: Sequence[Entry], finished: Collection[int]
 ) -> None:
-    """Rounds of this study that were reserved, or noted in mode none, and have no receipt, whether or not anybody said that they were aborted."""
+    """Rounds of this study that were reserved, or noted in mode none, and have no receipt though a later one was begun, whether or not anybody said so."""
     begun = {
         entry.record.round
         for entry in entries
         if entry.record.study_hash == terms.study_hash and entry.kind in ("RESERVE", "NOTE")
     }
-    lost = begun - {0, *finished}
+    # The latest may have a receipt on its way, or one that a broken connection swallowed.
+    lost = begun - {0, max(begun, default=0), *finished}
     if len(lost) > policy.aborted_rounds_maximum:
         raise PolicyRefusal(
             "aborted_rounds_maximum",

@@ -7,7 +7,7 @@ each hospital moves the parameters by steps of its own. Nothing else of the node
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -80,7 +80,14 @@ class FusedLedger(LedgerStore):
         self._fuse = fuse
 
     def reserve(
-        self, *, study_hash: str, study_id: str, session: str, round_number: int, release: Release
+        self,
+        *,
+        study_hash: str,
+        study_id: str,
+        session: str,
+        round_number: int,
+        release: Release,
+        permit: Callable[[Sequence[Entry]], None] = lambda _: None,
     ) -> Entry:
         self._fuse.burn()
         entry = super().reserve(
@@ -89,6 +96,7 @@ class FusedLedger(LedgerStore):
             session=session,
             round_number=round_number,
             release=release,
+            permit=permit,
         )
         self._fuse.burn()
         return entry

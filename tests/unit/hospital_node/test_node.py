@@ -474,10 +474,21 @@ def test_the_first_words_name_the_study_once_there_is_one(world: World) -> None:
     assert world.agreement.hash in hello.hex()
 
 
-@pytest.mark.parametrize(("status", "code"), [("done", 0), ("failed", 3)])
-def test_the_end_of_the_study_is_the_nodes_exit_code(world: World, status: str, code: int) -> None:
-    assert list(world.nodes["a"].on_message(codec.pack("study_end", StudyEnd(status, "why")))) == []
-    assert world.nodes["a"].ended == Ended(status, "why", code)
+@pytest.mark.parametrize(("status", "rounds", "code"), [("done", 3, 0), ("done", 1, 3), ("failed", 3, 3)])
+def test_the_end_of_the_study_is_the_nodes_exit_code(hand: Hand, status: str, rounds: int, code: int) -> None:
+    theta = second_round(hand)
+    for number in range(2, rounds + 1):
+        total, receipt, members = hand.round(number, exchange.model_bytes(theta))
+        for hospital in HOSPITALS:
+            hand.ask(hospital, receipt)
+        theta = theta + exchange.mean_update(hand.world.agreement, from_ring(total, 64), members)
+    assert hand.ask("a", codec.pack("study_end", StudyEnd(status, "why"))) == []
+    assert hand.world.nodes["a"].ended == Ended(status, "why", code)
+
+
+def test_a_study_that_never_began_is_not_done(world: World) -> None:
+    assert list(world.nodes["a"].on_message(codec.pack("study_end", StudyEnd("done", "")))) == []
+    assert world.nodes["a"].ended == Ended("done", "", 3)
 
 
 def test_the_ledger_is_exported_signed(hand: Hand) -> None:
@@ -619,14 +630,16 @@ def test_before_the_first_receipt_the_model_is_the_public_start(hand: Hand) -> N
 
 
 @pytest.mark.threat("FL-15", control="C-LEDGER")
-def test_rounds_that_are_left_lying_are_lost_and_counted(hand: Hand) -> None:
+def test_rounds_that_are_left_lying_are_lost_and_counted(tmp_path: Path) -> None:
+    hand = Hand(World.of(tmp_path, ("rounds = 2", "rounds = 4"))).join()
     model = exchange.model_bytes(second_round(hand))
-    _, order = hand.order(2, model=model)
-    hand.ask("a", order)
     # That the finished round came to nothing is the coordinator's word against its own receipt.
     hand.ask("a", codec.pack("abort", Abort(1, "oh", "")))
     assert ("ABORT", 1) not in hand.world.ledger("a")
-    _, order = hand.order(3, model=model)
+    for number in (2, 3):
+        _, order = hand.order(number, model=model)
+        assert kinds(hand.ask("a", order))[0] == "upload_header"
+    _, order = hand.order(4, model=model)
     assert "1 rounds without a receipt" in refusal(hand.ask("a", order)).reason
 
 

@@ -212,7 +212,7 @@ def test_mode_none_is_permitted_only_openly() -> None:
     with pytest.raises(PolicyRefusal, match="expires"):
         check_round(open_policy, terms, (), None, datetime(2027, 1, 1, tzinfo=UTC))
     with pytest.raises(PolicyRefusal, match="aborted_rounds_maximum"):
-        check_round(open_policy, terms, history(("NOTE", 1), ("NOTE", 2)), None, NOW)
+        check_round(open_policy, terms, history(("NOTE", 1), ("NOTE", 2), ("NOTE", 3)), None, NOW)
 
 
 def test_every_round_of_the_plan_is_permitted_and_none_beyond_it() -> None:
@@ -227,7 +227,7 @@ def test_every_round_of_the_plan_is_permitted_and_none_beyond_it() -> None:
 
 @pytest.mark.threat("FL-15", control="C-LEDGER")
 def test_a_round_without_a_receipt_is_lost_whether_or_not_anybody_says_so() -> None:
-    begun = history(("RESERVE", 1), ("SPENT", 1), ("RESERVE", 2))
+    begun = history(("RESERVE", 1), ("SPENT", 1), ("RESERVE", 2), ("RESERVE", 3))
     check_round(POLICY, TERMS, begun, STEP, NOW, {1})
     with pytest.raises(PolicyRefusal, match="2 rounds without a receipt"):
         check_round(POLICY, TERMS, begun, STEP, NOW)
