@@ -18,7 +18,7 @@ from privacy.accounting import HEADLINE_VIEW, spent
 from privacy.agreement import Agreement
 from privacy.canonical import canonical
 from privacy.evidence import AGREEMENT, LEDGERS, RECEIPTS, RESULT, ROSTER, ROUNDS
-from privacy.guarantee import Guarantee
+from privacy.guarantee import NOTHING_NOISED, Guarantee
 from privacy.ledger import LedgerBroken, charged, fold
 from privacy.ledger_export import read_export
 from privacy.recipes.intervals import Estimate
@@ -61,9 +61,7 @@ class StudyRecord:
 def planned_guarantee(agreement: Agreement) -> Guarantee:
     """What the study's whole plan costs a patient, composed through the stage."""
     if agreement.plan is None:
-        return Guarantee.none(
-            "mode none: nothing that leaves the hospitals is noised; only single hospitals are hidden in the sum"
-        )
+        return Guarantee.none(NOTHING_NOISED)
     view = "coordinator" if agreement.study.noise_shares == 1 else HEADLINE_VIEW
     return spent(agreement.plan.releases, agreement.plan.delta, view=view)
 

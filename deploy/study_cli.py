@@ -51,13 +51,14 @@ def price(file: FILE, as_json: JSON = False) -> None:
     """What the study's releases together reveal about one patient at most, before anything runs."""
     from privacy.accounting import price as price_plan
     from privacy.agreement import build
+    from privacy.guarantee import NOTHING_NOISED
     from privacy.study import load_study
 
     study = load_study(file)
     agreement = build(study)
     body: dict[str, Any] = {"study": study.id, "mode": study.mode, "stage": study.stage.kind}
     if agreement.plan is None:
-        body["guarantee"] = {"kind": "none", "reason": "mode none: no noise is added"}
+        body["guarantee"] = {"kind": "none", "reason": NOTHING_NOISED}
     else:
         body |= price_plan(agreement.plan, agreement.threshold)
         body["plan"] = agreement.plan.to_json()

@@ -78,16 +78,11 @@ class Admission:
         if offer.roster != self.roster.canonical:
             raise _refused("the offer names another roster than the one this hospital signed", 1)
         try:
-            agreement = from_bytes(offer.agreement)
+            agreement = from_bytes(offer.agreement, self.study)
         except AgreementError as error:
             raise _refused(str(error), error.exit_code) from None
         except StudyError as error:
             raise _refused(str(error), error.exit_code) from None
-        if self.study is not None and agreement.study != self.study:
-            raise _refused(
-                f"study {agreement.study.id} differs from the study file that this hospital accepted; compare the two files",
-                1,
-            )
         if agreement.study.hospitals != self.roster.ids:
             raise _refused(
                 "the study's hospitals are not those of the signed roster; build a roster for this study", 1
@@ -148,6 +143,7 @@ def terms_of(agreement: Agreement) -> StudyTerms:
         n=agreement.n,
         epsilon=study.epsilon,
         delta=study.delta,
+        study_id=study.id,
         study_hash=agreement.hash,
     )
 

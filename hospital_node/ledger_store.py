@@ -6,7 +6,7 @@ deletions, and opening verifies the whole chain, so that an edited file is notic
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -22,6 +22,7 @@ from privacy.ledger import (
     LedgerBroken,
     Record,
     fold,
+    is_closed,
     verify_chain,
 )
 from privacy.ledger_export import SEAL_LABEL, export
@@ -36,6 +37,10 @@ BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON entries
 BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 """
+
+
+def _anything(_: Sequence[Entry]) -> None:
+    """Nobody asks."""
 
 
 class LedgerStore:
@@ -86,12 +91,20 @@ class LedgerStore:
             self._database.close()
 
     def reserve(
-        self, *, study_hash: str, study_id: str, session: str, round_number: int, release: Release
+        self,
+        *,
+        study_hash: str,
+        study_id: str,
+        session: str,
+        round_number: int,
+        release: Release,
+        permit: Callable[[Sequence[Entry]], None] = _anything,
     ) -> Entry:
         """Charge a round, before anything about it is computed.
 
         A round reserved before with the same release and not yet spent gives the entry it has: nothing left the
-        hospital since, and the restarted round draws fresh noise.
+        hospital since, and the restarted round draws fresh noise. `permit` sees all entries under the file's write lock, so that two
+        processes cannot both find room for the last of a budget; what it raises charges nothing.
 
         Raises:
             LedgerBroken: the round was spent or aborted, or reserved for another release.
@@ -100,6 +113,8 @@ class LedgerStore:
             open_entry = self._open_reservation((study_hash, session, round_number))
             if open_entry is not None and open_entry.record.release == release:
                 return open_entry
+            if (study_hash, session, round_number) not in fold(self._ledger.entries):
+                permit(self._ledger.entries)
             return self._append("RESERVE", study_hash, study_id, session, round_number, release, "")
 
     def spend(self, *, study_hash: str, session: str, round_number: int) -> Entry:
@@ -136,6 +151,13 @@ class LedgerStore:
         with self._writing():
             return self._append("NOTE", study_hash, study_id, session, round_number, None, text)
 
+    def close_study(self, *, study_hash: str, study_id: str) -> None:
+        """End a study for good: whatever would be released of it later is refused. A second time changes nothing."""
+        with self._writing():
+            if not is_closed(self._ledger.entries, study_hash):
+                note = "closed: nothing more of this study is released"
+                self._append("CLOSE", study_hash, study_id, "", 0, None, note)
+
     def entries(self) -> tuple[Entry, ...]:
         """The whole chain as it is on disk now."""
         with self._lock:
@@ -149,10 +171,13 @@ class LedgerStore:
             (level,) = self._database.execute("PRAGMA synchronous").fetchone()
         return str(mode), int(level)
 
-    def export(self) -> bytes:
-        """The chain as signed JSON lines, what evidence takes."""
+    def export(self, study_hash: str = "") -> bytes:
+        """The chain as signed JSON lines, what evidence takes; final for a study that was closed before."""
         return export(
-            self.entries(), iso_time(self._clock.now()), lambda body: sign(self._identity, SEAL_LABEL, body)
+            self.entries(),
+            iso_time(self._clock.now()),
+            lambda body: sign(self._identity, SEAL_LABEL, body),
+            study_hash=study_hash,
         )
 
     def _append(

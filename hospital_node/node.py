@@ -16,9 +16,10 @@ from hospital_node.entropy import Entropy
 from hospital_node.flower_link import FlowerTraining
 from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
-from hospital_node.round_work import RoundRefused, RoundWork, Summed
+from hospital_node.round_work import RoundRefused, RoundWork
+from hospital_node.sums import Sums
 from privacy.exchange import ExchangeError
-from privacy.ledger import LedgerBroken
+from privacy.ledger import LedgerBroken, highest_round
 from privacy.mechanisms import Sampler
 from privacy.policy import PolicyRefusal
 from secagg import hospital as protocol
@@ -102,9 +103,6 @@ class Node:
     state: HospitalState | None = None
     ended: Ended | None = None
     _work: RoundWork | None = field(default=None, repr=False)
-    _ordered_round: int = 0
-    _ordered_model: bytes = field(default=b"", repr=False)
-    _last: Summed | None = field(default=None, repr=False)
 
     @property
     def me(self) -> str:
@@ -144,8 +142,7 @@ class Node:
                 case "abort":
                     self._abort(payload)
                 case "ledger_export_request":
-                    codec.decode(LedgerExportRequest, payload)
-                    yield codec.pack("ledger_export", LedgerExport(self.ledger.export()))
+                    yield from self._export(codec.decode(LedgerExportRequest, payload))
                 case "study_end":
                     self._end(payload)
                 case _:
@@ -176,8 +173,17 @@ class Node:
             raise ProtocolError("this hospital has not accepted a study yet")
         return self.admitted
 
+    def _require_work(self) -> RoundWork:
+        if self._work is None:
+            raise ProtocolError("this hospital has not accepted a study yet")
+        return self._work
+
     def _offer(self, payload: bytes) -> Iterator[bytes]:
         offer = codec.decode(StudyOffer, payload)
+        if self.admitted is not None and _sha256(offer.agreement).hex() != self.admitted.agreement.hash:
+            raise ProtocolError(
+                "this hospital accepted another agreement before, and takes part in one at a time"
+            )
         try:
             agreement = self.admission.agreement_of(offer)
             study_hash = bytes.fromhex(agreement.hash)
@@ -191,6 +197,7 @@ class Node:
                     self.me,
                     FlowerTraining(self.admitted.local, position + 1),
                     self.admission.policy,
+                    Sums(self.admission.reports / "sums" / agreement.hash, agreement),
                 )
                 stored = self.journal.state(study_hash)
                 self.state = None if stored is None else decode_state(stored, self.identity)
@@ -222,6 +229,8 @@ class Node:
         highest, last = _history(self.state)
         if self.state is None:
             highest = self.journal.floor(start.study_hash)
+        # The ledger remembers rounds that a lost journal does not.
+        highest = max(highest, highest_round(self.ledger.entries(), agreement.hash))
         state, advert = protocol.advertise(
             self.identity,
             params,
@@ -251,8 +260,8 @@ class Node:
         if self.state is None or isinstance(self.state, Advertised) or self._work is None:
             raise ProtocolError("a round order came before the session's key list")
         ordered, told = protocol.accept_order(self.state, message)
-        self._work.check_order(told, self._last)
-        self._ordered_round, self._ordered_model = told.round, told.model
+        self._work.check_order(told)
+        self._work.sums.ordered(told)
         release = self._work.reserve(ordered, told, self.ledger, self.clock)
         self.report(NodeEvent("training", f"round {told.round}: {told.task}", told.round))
         vector = self._work.vector(told)
@@ -271,9 +280,11 @@ class Node:
         if not isinstance(self.state, Uploaded | Agreed):
             raise ProtocolError("nothing of this hospital waits for an agreement")
         agreed, reply = protocol.agree(self.state, message)
+        remember_set = self._require_work().check_set(agreed, self.ledger)
         self._show(
             "agree", agreed.frame.round, f"signature on who is in the sum of round {agreed.frame.round}"
         )
+        remember_set()
         self._commit(agreed, message, (reply,))
         yield reply
 
@@ -289,10 +300,10 @@ class Node:
         if self.state is None or isinstance(self.state, Advertised):
             raise ProtocolError("a receipt came outside a session")
         ready, verified = protocol.accept_receipt(self.state, message)
+        if not verified.sum:
+            raise ProtocolError("the receipt came without its sum, from which the next model must follow")
+        self._require_work().sums.receive(verified)
         self._commit(ready, message, ())
-        if verified.sum and verified.body.round == self._ordered_round:
-            assert self._work is not None
-            self._last = self._work.summed(self._last, self._ordered_model, verified)
         members = ", ".join(sorted(verified.members))
         self.report(
             NodeEvent("receipt", f"round {verified.body.round}: sum over {members}", verified.body.round)
@@ -306,9 +317,20 @@ class Node:
             NodeEvent("round_aborted", f"round {abort.round} was aborted: {abort.reason}", abort.round)
         )
 
+    def _export(self, asked: LedgerExportRequest) -> Iterator[bytes]:
+        """The signed ledger, asked for at the end of a study: this hospital closes the study with it."""
+        agreement = self._require().agreement
+        if asked.study_hash.hex() != agreement.hash:
+            raise ProtocolError("the ledger is asked for another study than the accepted one")
+        self._show("ledger", 0, "signed ledger of every release of this hospital; it ends the study")
+        self.ledger.close_study(study_hash=agreement.hash, study_id=agreement.study.id)
+        yield codec.pack("ledger_export", LedgerExport(self.ledger.export(agreement.hash)))
+
     def _end(self, payload: bytes) -> None:
         end = codec.decode(StudyEnd, payload)
-        code = 0 if end.status == "done" else 3
+        # "done" is believed of a study whose last sum this hospital has seen.
+        seen = self._work is not None and self._work.is_over
+        code = 0 if end.status == "done" and seen else 3
         self.ended = self.ended or Ended(end.status, end.reason, code)
         self.report(
             NodeEvent(

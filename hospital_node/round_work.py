@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,34 +13,20 @@ from hospital_node.admission import Admitted
 from hospital_node.clock import Clock
 from hospital_node.flower_link import FlowerTraining
 from hospital_node.ledger_store import LedgerStore
-from privacy import exchange
-from privacy.agreement import Agreement
-from privacy.ledger import fold
+from hospital_node.sums import Sums
+from privacy import exchange, participation
+from privacy.ledger import Entry, fold
 from privacy.plan import Release
 from privacy.policy import Policy, check_round
-from privacy.recipes.fit import Fit
+from secagg.agreed_set import member_headers, read_set
 from secagg.fixed_point import from_ring
 from secagg.masks import Ring
-from secagg.receipt import VerifiedReceipt
-from secagg.states import Advertised, HospitalState, Ordered
+from secagg.states import Advertised, Agreed, HospitalState, Ordered
 from secagg.wire.records import Abort, RoundOrder
 
 
 class RoundRefused(Exception):
     """An order that the agreement does not allow, or a model that does not follow from the last signed sum."""
-
-
-@dataclass(frozen=True, slots=True)
-class Summed:
-    """What this hospital knows of the last finished round: the model that was ordered, the sum that was signed, and what follows.
-
-    `fit` is the recipe's fold over all sums so far; None where one was missed, or for recipes that average models.
-    """
-
-    round: int
-    model: bytes
-    receipt: VerifiedReceipt
-    fit: Fit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +37,14 @@ class RoundWork:
     me: str
     training: FlowerTraining
     policy: Policy
+    sums: Sums
 
-    def check_order(self, told: RoundOrder, last: Summed | None) -> None:
+    @property
+    def is_over(self) -> bool:
+        """Whether the receipt of the last planned round was seen."""
+        return exchange.total_rounds(self.admitted.agreement) in self.sums.receipted
+
+    def check_order(self, told: RoundOrder) -> None:
         """The order is the one that follows from the agreement, and its model from the last signed sum.
 
         Raises:
@@ -68,46 +61,36 @@ class RoundWork:
                 raise RoundRefused("the life table's round carries a model")
             return
         theta = exchange.parse_model(agreement, told.model)
-        expected = None if last is None else self._expected(told.round, last)
+        expected = self._expected(told)
         if expected is not None and not exchange.is_expected(agreement, theta, expected):
             raise RoundRefused(
-                f"the model of round {told.round} does not follow from the signed sum of round {told.round - 1}"
+                f"the model of round {told.round} does not follow from "
+                + (
+                    f"the signed sum of round {told.previous_round}"
+                    if told.previous_round
+                    else "the public start"
+                )
             )
 
-    def _expected(self, round_number: int, last: Summed) -> NDArray[np.float64] | None:
-        agreement, verified = self.admitted.agreement, last.receipt
-        return exchange.expected_model(
-            agreement,
-            round_number,
-            last.round,
-            last.model,
-            self._sum(verified),
-            sorted(verified.members),
-            last.fit,
-        )
-
-    def summed(self, before: Summed | None, model: bytes, receipt: VerifiedReceipt) -> Summed:
-        """The latest signed sum, and what follows from it where none before it was missed."""
-        number = receipt.body.round
-        fit = before.fit if before is not None and before.round == number - 1 else None
-        fit = exchange.followed(
-            self.admitted.agreement, fit, number, self._sum(receipt), sorted(receipt.members)
-        )
-        return Summed(number, model, receipt, fit)
-
-    def _sum(self, receipt: VerifiedReceipt) -> NDArray[np.int64]:
-        agreement = self.admitted.agreement
-        return from_ring(np.frombuffer(receipt.sum, dtype=_ring(agreement)), agreement.modulus_bits)
+    def _expected(self, told: RoundOrder) -> NDArray[np.float64] | None:
+        return self.sums.expected(told)
 
     def reserve(self, ordered: Ordered, told: RoundOrder, ledger: LedgerStore, clock: Clock) -> str:
         """Charges the round before anything is computed; says what pays for it.
 
         Raises:
-            PolicyRefusal: the budget or the cap on aborted rounds is reached.
+            PolicyRefusal: the policy expired, too many rounds came to nothing, or the plan or the budget is used up.
         """
         agreement = self.admitted.agreement
         session = ordered.after.seat.context.session_id.hex()
-        if agreement.plan is None:
+        release = None if agreement.plan is None else self._release(told)
+
+        def permit(entries: Sequence[Entry]) -> None:
+            finished = {*self.sums.receipted, told.round}
+            check_round(self.policy, self.admitted.terms, entries, release, clock.now(), finished)
+
+        if release is None:
+            permit(ledger.entries())
             ledger.note(
                 study_hash=agreement.hash,
                 study_id=agreement.study.id,
@@ -116,16 +99,13 @@ class RoundWork:
                 text=f"{told.task} released without noise (mode none)",
             )
             return "nothing: mode none"
-        release = self._release(told)
-        entries = ledger.entries()
-        if (agreement.hash, session, told.round) not in fold(entries):
-            check_round(self.policy, self.admitted.terms, entries, release, clock.now())
         ledger.reserve(
             study_hash=agreement.hash,
             study_id=agreement.study.id,
             session=session,
             round_number=told.round,
             release=release,
+            permit=permit,
         )
         return f"ledger entry {release.name}, noise multiplier {release.noise_multiplier:.3g}"
 
@@ -137,6 +117,33 @@ class RoundWork:
                 session=ordered.after.seat.context.session_id.hex(),
                 round_number=told.round,
             )
+
+    def check_set(self, agreed: Agreed, ledger: LedgerStore) -> Callable[[], None]:
+        """In mode none the sets that were summed before decide too; what is returned keeps this one, before the answer leaves.
+
+        Raises:
+            RoundRefused: with the earlier sums, one over this set gives a single hospital's vector away.
+        """
+        agreement, frame = self.admitted.agreement, agreed.frame
+        if agreement.plan is not None:
+            return _nothing
+        session, members = frame.context.session_id.hex(), agreed_members(agreed)
+        others = participation.agreed_sets(ledger.entries(), agreement.hash, (session, frame.round))
+        if participation.isolates((*others, members), agreement.colluding):
+            raise RoundRefused(
+                f"with the sums before it, a sum over the set of round {frame.round} gives away what one hospital sent, "
+                "and mode none has no noise to hide it; only the hospitals of the earlier rounds together, or new ones besides, can be summed"
+            )
+
+        def remember() -> None:
+            ledger.note(
+                study_hash=agreement.hash,
+                study_id=agreement.study.id,
+                session=session,
+                text=participation.note(frame.round, members),
+            )
+
+        return remember
 
     def vector(self, told: RoundOrder) -> Ring:
         """The ring vector of a round, (dim,)."""
@@ -163,8 +170,8 @@ class RoundWork:
         (folder / f"{agreement.study.id}-{told.round}.bin").write_bytes(integers.tobytes())
 
     def note_abort(self, abort: Abort, state: HospitalState, ledger: LedgerStore) -> None:
-        """Records that a reserved round came to nothing; it stays charged."""
-        if isinstance(state, Advertised):
+        """Records that a reserved round came to nothing; it stays charged. A round with a receipt did not."""
+        if isinstance(state, Advertised) or abort.round in self.sums.receipted:
             return
         agreement = self.admitted.agreement
         session = (state.seat if not hasattr(state, "after") else state.after.seat).context.session_id.hex()
@@ -183,5 +190,10 @@ class RoundWork:
         return exchange.release_of(agreement, exchange.task_at(agreement, told.round))
 
 
-def _ring(agreement: Agreement) -> np.dtype[np.unsignedinteger]:
-    return np.dtype("<u4") if agreement.modulus_bits == 32 else np.dtype("<u8")
+def agreed_members(agreed: Agreed) -> frozenset[str]:
+    """Who is in the set that this hospital last agreed to."""
+    return frozenset(member_headers(read_set(agreed.agreed_set, agreed.after.seat.params)))
+
+
+def _nothing() -> None:
+    """Where noise hides a patient, sets are free."""

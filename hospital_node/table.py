@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from hospital_node.cell_faults import kinds_of, problem_of
@@ -26,6 +27,8 @@ from privacy.refusals import nearest
 
 # Outliers are a few; a wrong unit moves most of a column.
 CLIP_SHARE = 0.05
+# What a Parquet column may hold beside single values; an array is what pandas makes of a list.
+NOT_CELLS = (bytes, bytearray, list, tuple, set, dict, np.ndarray)
 
 
 def read_table(
@@ -52,6 +55,14 @@ def read_table(
 def read_covariates(path: Path, dictionary: Dictionary) -> pd.DataFrame:
     """As `read_table`, only the model's columns: new patients for a prediction. Other columns are left out."""
     return _read(path, dictionary, dictionary.covariates, drop_undeclared=True, clip_share=1.0)
+
+
+def _check_single_values(where: str, field: Field, cells: pd.Series) -> None:
+    """Refuse what only a Parquet file can hold: cells that are no single value."""
+    if cells.dtype.kind == "O" and cells.map(lambda cell: isinstance(cell, NOT_CELLS)).any():
+        raise DataError(
+            where, field.name, "holds lists, structures or bytes; export single numbers and texts"
+        )
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -86,6 +97,7 @@ def examine(
         if number == 0:
             _check_header(path.name, list(piece.columns), dictionary, fields, drop_undeclared)
         for field in fields:
+            _check_single_values(path.name, field, piece[field.name])
             gathered[field.name].add(piece[field.name])
     table = pd.DataFrame({name: column.typed() for name, column in gathered.items()})
     if table.empty:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
-from privacy.accounting import spent
+from privacy.accounting import is_within_reach, spent
 from privacy.calibration import calibrate_local, calibrate_shares
 from privacy.canonical import NotCanonicalError, canonical, parse_canonical, sha256_hex
 from privacy.grid import time_grid
@@ -184,14 +184,22 @@ def fixed_point(study: Study, training: Training) -> tuple[int, float]:
     return min(MAXIMUM_FRACTION_BITS, MODULUS_BITS - 2 - clip_bits - hospitals_bits), float(1 << clip_bits)
 
 
-def from_bytes(data: bytes) -> Agreement:
-    """The agreement that a coordinator sent, checked in full.
+def from_bytes(data: bytes, accepted: Study | None = None) -> Agreement:
+    """The agreement that a coordinator sent, checked in full; what is cheap to check first.
+
+    Args:
+        data: canonical JSON.
+        accepted: the only study that it may be about; None for any.
 
     Raises:
-        AgreementError: not canonical, or something differs from what the study implies, or the noise is too small.
+        AgreementError: not canonical, of another study than the accepted one, or something differs from what the study implies, or the noise is too small.
         StudyError: the study inside is wrong, not built here, or refused.
     """
     study, plan = _parse(data)
+    if accepted is not None and study != accepted:
+        raise AgreementError(
+            "study", "differs from the study file that this hospital accepted; compare the two files"
+        )
     if (plan is None) != (study.epsilon is None):
         raise AgreementError("plan", "mode 'none' has no plan, every other mode has one")
     expected = _derive(study, plan)
@@ -208,8 +216,11 @@ def _parse(data: bytes) -> tuple[Study, DpPlan | None]:
     try:
         body = parse_canonical(data, MAX_AGREEMENT_BYTES)
         if isinstance(body, dict) and isinstance(body.get("study"), dict) and "plan" in body:
-            plan = None if body["plan"] is None else DpPlan.from_json(body["plan"])
-            return study_from_json(body["study"], "study agreement"), plan
+            study = study_from_json(body["study"], "study agreement")
+            if body["plan"] is None:
+                return study, None
+            if isinstance(body["plan"], dict):
+                return study, DpPlan.from_json(body["plan"])
         problem = "holds no study and plan"
     except (NotCanonicalError, PlanError, ValidationError) as error:
         problem = str(error)
@@ -233,6 +244,8 @@ def _check_plan(study: Study, training: Training, plan: DpPlan) -> None:
     expected = [_quiet(release) for release in expected_releases(study, training)]
     if [_quiet(release) for release in plan.releases] != expected:
         raise AgreementError("plan.releases", "are not the releases of the study's recipe and stage")
+    if not is_within_reach(plan):
+        raise AgreementError("plan", f"its noise costs epsilon far beyond the {plan.epsilon:g} it promises")
     cost = spent(plan.releases, plan.delta).number()
     if cost > plan.epsilon:
         raise AgreementError(

@@ -211,6 +211,8 @@ def followed(
     answered: Collection[str],
 ) -> Fit | None:
     """The fold with the sum of round `round_number`; None where sums before it are not known."""
+    if agreement.training.recipe in ("dp_sgd", "full_batch"):
+        return None
     if round_number == 1:
         return begin_fit(agreement, start_model(agreement, total, answered))
     task = task_at(agreement, round_number)
@@ -219,34 +221,32 @@ def followed(
 
 def expected_model(
     agreement: Agreement,
-    round_number: int,
+    task: str,
     last_round: int,
-    last_model: bytes,
+    last_model: bytes | None,
     total: NDArray[np.int64],
     answered: Collection[str],
     fit: Fit | None = None,
 ) -> NDArray[np.float64] | None:
-    """The model that round `round_number` must order, where it follows from the signed sums before it.
+    """The model that a round for `task` must order, where it follows from the latest signed sum and those before it.
 
     It does after the life table, after a training round under plain averaging, and wherever the recipe is a fold over statistics all of
     which were seen; other strategies keep state that only the coordinator has.
 
     Args:
         last_round: the round of the latest signed sum this hospital has.
-        last_model: the model that was ordered in it.
+        last_model: the model that was ordered in it; None where the hospital was not told.
         total, answered: that sum and who is in it.
         fit: the fold over all sums up to that one.
 
     Returns:
         (parameters,) float64, or None where it cannot be told.
     """
-    if last_round != round_number - 1:
-        return None
     if fit is not None:
-        return fit.ordered(task_of(agreement, round_number))
+        return fit.ordered(task)
     if task_of(agreement, last_round) == "life_table":
         return start_model(agreement, total, answered)
-    if agreement.training.strategy != "fedavg":
+    if agreement.training.strategy != "fedavg" or last_model is None:
         return None
     return parse_model(agreement, last_model) + mean_update(agreement, total, answered)
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from math import inf, isnan
 from typing import Literal, Self
 
+# Why a study in mode none promises nothing, wherever a number would be.
+NOTHING_NOISED = "mode none: nothing is noised; the coordinator sees the exact sum over the named hospitals"
+
 Kind = Literal["dp", "none"]
 Adjacency = Literal["add/remove", "replace"]
 

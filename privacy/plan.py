@@ -196,7 +196,7 @@ class Release:
                     shares,
                 )
         raise PlanError(
-            str(body.get("name", "")), f"keys or types are not those of a release: {sorted(body)}"
+            str(body.get("name", "")), f"keys or types are not those of a release: {sorted(map(str, body))}"
         )
 
 
@@ -296,4 +296,4 @@ class DpPlan:
                 **rest,
             } if not rest and all(isinstance(release, Mapping) for release in releases):
                 return cls(tuple(Release.from_json(r) for r in releases), float(epsilon), float(delta))
-        raise PlanError("", f"keys or types are not those of a plan: {sorted(body)}")
+        raise PlanError("", f"keys or types are not those of a plan: {sorted(map(str, body))}")

@@ -1,6 +1,6 @@
 """What a hospital permits (policy.toml), checked before its data is read; a study cannot loosen it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import log, log1p
@@ -53,6 +53,7 @@ class StudyTerms:
         plan: None exactly in mode "none".
         threshold: t. colluding: T. n: number of hospitals in the study.
         epsilon, delta: what the study promises; None in mode "none".
+        study_id: its name; one agreement a name.
         study_hash: SHA-256 of the agreement, hexadecimal.
     """
 
@@ -66,6 +67,7 @@ class StudyTerms:
     n: int
     epsilon: float | None
     delta: float | None
+    study_id: str
     study_hash: str
 
 
@@ -116,6 +118,7 @@ def check(policy: Policy, terms: StudyTerms, entries: Sequence[Entry], now: date
         PolicyRefusal: exit code 1 for a rule, 4 for the budget.
     """
     _check_rules(policy, terms, now)
+    _check_name(terms, entries)
     _check_aborts(policy, terms, entries)
     earlier = _charged_beside(terms, entries)
     if terms.plan is not None:
@@ -132,26 +135,33 @@ def check(policy: Policy, terms: StudyTerms, entries: Sequence[Entry], now: date
 
 
 def check_round(
-    policy: Policy, terms: StudyTerms, entries: Sequence[Entry], release: Release, now: datetime
+    policy: Policy,
+    terms: StudyTerms,
+    entries: Sequence[Entry],
+    release: Release | None,
+    now: datetime,
+    finished: Collection[int] = (),
 ) -> None:
-    """Permit one more round, before it is reserved: expiry, aborted rounds, and the budget with this round in it.
+    """Permit one more round, before it is reserved: expiry, rounds that came to nothing, the plan and the budget with this round in it.
 
     Args:
         policy: the hospital's.
         terms: the study's.
         entries: the whole ledger; this round is not in it yet.
-        release: what the round would be charged.
+        release: what the round would be charged; None exactly in mode "none".
         now: by the hospital's clock.
+        finished: rounds of this study that are not counted as lost: those with a receipt, and the one under way.
 
     Raises:
         PolicyRefusal: exit code 1 for a rule, 4 for the budget.
     """
-    if terms.plan is None:
-        raise PolicyRefusal(
-            "modes", f"a release {release.name!r} in mode 'none'", "no release that is not noised"
-        )
     _check_expiry(policy, now)
     _check_aborts(policy, terms, entries)
+    _check_lost(policy, terms, entries, finished)
+    if terms.plan is None or release is None:
+        if terms.plan is not None or release is not None:
+            raise PolicyRefusal("modes", "a round with the noise of another mode", "the agreement's own")
+        return
     planned = terms.plan.release(release.name)
     _check_planned(planned, release)
     rounds = fold(entries)
@@ -161,12 +171,20 @@ def check_round(
         for key, state in rounds.items()
         if _is_own(terms, key) and state.release.name == release.name
     )
-    untouched = all(_is_own(terms, key) for key in rounds)
-    if untouched and steps + release.steps <= planned.steps:
+    if steps + release.steps > planned.steps:
+        # What the study promises is its plan; room in the hospital's total does not stretch it.
+        raise PolicyRefusal(
+            "plan",
+            f"{steps + release.steps} steps of {release.name!r} over all sessions",
+            f"the {planned.steps} that epsilon {terms.epsilon} was promised for",
+            f"{steps} steps",
+            EXIT_BUDGET,
+        )
+    if all(_is_own(terms, key) for key in rounds):
         # Part of the plan that was fixed beforehand, and cheaper than the whole of it.
         decisive = spent(terms.plan.releases, policy.delta_total).epsilon or 0.0
     else:
-        # Other studies, or a retried round beyond the plan: chosen after something was released.
+        # Other studies released something: this one may have been chosen after it.
         decisive = renyi_epsilon((*before, release), policy.delta_total, filter_order(policy))
     if decisive > policy.epsilon_total:
         raise _over_budget(policy, decisive, before)
@@ -212,6 +230,18 @@ def _check_rules(policy: Policy, terms: StudyTerms, now: datetime) -> None:
             raise PolicyRefusal(rule, str(number), f"at least {floor}")
 
 
+def _check_name(terms: StudyTerms, entries: Sequence[Entry]) -> None:
+    """One accepted study file is one agreement: what differs only in its noise is not run beside it."""
+    for record in (entry.record for entry in entries):
+        released = record.release is not None or record.round > 0
+        if released and record.study_id == terms.study_id and record.study_hash != terms.study_hash:
+            raise PolicyRefusal(
+                "study_id",
+                f"study {terms.study_id!r} under agreement {terms.study_hash[:16]}",
+                f"agreement {record.study_hash[:16]}, under which it released before; another study needs another id",
+            )
+
+
 def _check_plan(policy: Policy, terms: StudyTerms, plan: DpPlan) -> None:
     """The plan must keep what the study promises, with noise above the floor and delta within the total."""
     if (terms.epsilon, terms.delta) != (plan.epsilon, plan.delta):
@@ -251,6 +281,25 @@ def _check_aborts(policy: Policy, terms: StudyTerms, entries: Sequence[Entry]) -
     if aborted > policy.aborted_rounds_maximum:
         raise PolicyRefusal(
             "aborted_rounds_maximum", str(aborted), f"at most {policy.aborted_rounds_maximum}"
+        )
+
+
+def _check_lost(
+    policy: Policy, terms: StudyTerms, entries: Sequence[Entry], finished: Collection[int]
+) -> None:
+    """Rounds of this study that were reserved, or noted in mode none, and have no receipt though a later one was begun, whether or not anybody said so."""
+    begun = {
+        entry.record.round
+        for entry in entries
+        if entry.record.study_hash == terms.study_hash and entry.kind in ("RESERVE", "NOTE")
+    }
+    # The latest may have a receipt on its way, or one that a broken connection swallowed.
+    lost = begun - {0, max(begun, default=0), *finished}
+    if len(lost) > policy.aborted_rounds_maximum:
+        raise PolicyRefusal(
+            "aborted_rounds_maximum",
+            f"{len(lost)} rounds without a receipt",
+            f"at most {policy.aborted_rounds_maximum}",
         )
 
 

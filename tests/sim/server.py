@@ -32,6 +32,7 @@ class Finished:
     members: tuple[str, ...]
     total: Ring
     receipt: bytes
+    model: bytes
 
 
 @dataclass(slots=True)
@@ -181,9 +182,9 @@ class Server:
             last = self.finished[-1]
             expected = exchange.expected_model(
                 self.agreement,
-                number,
+                exchange.task_of(self.agreement, number),
                 last.round,
-                self.model,
+                last.model,
                 from_ring(last.total, self.agreement.modulus_bits),
                 last.members,
             )
@@ -224,7 +225,7 @@ class Server:
         total = co.unmask(opening, vectors)
         number = opening.agreeing.uploading.frame.round
         receipt = co.make_receipt(opening, total)
-        self.finished.append(Finished(number, opening.members, total, receipt))
+        self.finished.append(Finished(number, opening.members, total, receipt, self.model))
         assert self.session is not None
         self._send_all(dict.fromkeys(self.session.participants.ids, receipt))
         self._start_round(self.session)

@@ -15,12 +15,17 @@ from hospital_node import admission as admission_module
 from hospital_node.admission import Admission, StudyRefused, terms_of
 from hospital_node.entropy import DiscreteGaussian, OsEntropy
 from hospital_node.node import Ended
+from privacy import agreement as agreement_module
+from privacy.agreement import expected_releases
 from privacy.canonical import canonical, parse_canonical
+from privacy.plan import DpPlan
 from privacy.policy import Policy, check
+from privacy.training import resolve_training
 from secagg.wire import codec
-from secagg.wire.records import StudyAnswer, StudyOffer
+from secagg.wire.records import Abort, StudyAnswer, StudyOffer
 from tests.consortium import (
     HOSPITALS,
+    Hand,
     ManualClock,
     World,
     keys_and_roster,
@@ -159,6 +164,8 @@ def test_a_loosened_agreement_is_refused_before_data_is_read(
 ) -> None:
     own = admission(tmp_path) if pinned else admission(tmp_path, study=None)
     refusal = refused(own, the_offer(tampered(change)))
+    if pinned and change is _study_epsilon:
+        part = "study: differs from the study file"
     assert refusal.reason.startswith(f"study agreement, {part}")
     assert (refusal.told, refusal.exit_code) == (refusal.reason, 1)
 
@@ -240,3 +247,66 @@ def test_the_stages_report_stays_in_the_hospitals_folder(tmp_path: Path) -> None
     admitted = own.admit(own.agreement_of(the_offer()), (), NOW, DiscreteGaussian(), OsEntropy())
     assert (tmp_path / "reports" / "small.stage.json").is_file()
     assert admitted.permit.after.number() <= 3.0
+
+
+def variant() -> bytes:
+    """The accepted study with a little more noise: another agreement, which keeps every promise."""
+    plan = small_agreement().plan
+    assert plan is not None
+    more = tuple(replace(r, noise_multiplier=1.001 * r.noise_multiplier) for r in plan.releases)
+    return tampered(lambda body: body.update(plan=replace(plan, releases=more).to_json()))
+
+
+@pytest.mark.threat("FL-16", control="C-POLICY")
+def test_an_accepted_study_is_not_run_again_under_another_agreement(tmp_path: Path) -> None:
+    hand = Hand(World.of(tmp_path)).join()
+    world = hand.world
+    other = codec.pack("study_offer", the_offer(variant()))
+    (answer,) = hand.ask("a", other)
+    assert "accepted another agreement before" in codec.unpack("abort", Abort, answer).reason
+    assert world.nodes["a"].ended is None
+    _, order = hand.order(1)
+    hand.ask("a", order)
+    # A new process remembers by the ledger; without it the variant would be taken.
+    world.with_policy(world.restart("a"), epsilon_total=9.0)
+    (answer,) = hand.ask("a", other)
+    assert not codec.unpack("study_answer", StudyAnswer, answer).accepted
+    assert "refuses by study_id" in world.refusals("a")[-1]
+    world.with_policy(world.nodes["b"], epsilon_total=9.0)
+    world.nodes["b"].admitted = None
+    (answer,) = hand.ask("b", other)
+    assert codec.unpack("study_answer", StudyAnswer, answer).accepted
+
+
+@pytest.mark.threat("FL-16", control="C-POLICY")
+@pytest.mark.parametrize("plan", [1, "x", [], {"releases": [1], "epsilon": 3, "delta": 1e-5}, True])
+def test_a_plan_of_the_wrong_type_is_refused_in_a_sentence(tmp_path: Path, plan: object) -> None:
+    refusal = refused(admission(tmp_path), the_offer(tampered(lambda body: body.update(plan=plan))))
+    assert refusal.exit_code == 1
+    assert "study agreement" in refusal.reason
+
+
+@pytest.mark.threat("FL-16", control="C-POLICY")
+@pytest.mark.parametrize("noise", [1e-11, 1e-8, 1e-4, 0.01, 0.1])
+def test_noise_that_no_plan_has_is_refused_before_it_is_accounted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise: float
+) -> None:
+    """Poisson sampling at tiny noise takes the accountant gigabytes."""
+    sampled = small_study(("\nsample_rate = 1.0", ""))
+    quiet = expected_releases(sampled, resolve_training(sampled))
+    plan = DpPlan(tuple(replace(r, noise_multiplier=noise) for r in quiet), 3.0, 1e-5)
+
+    def never(*_: object) -> None:
+        raise AssertionError("accounted")
+
+    monkeypatch.setattr(agreement_module, "spent", never)
+    body = small_agreement().to_json()
+    body["study"], body["training"] = (
+        sampled.to_json(),
+        resolve_training(sampled).model_dump(mode="json"),
+    )
+    body["plan"] = plan.to_json()
+    for own in (admission(tmp_path, study=sampled), admission(tmp_path, study=None)):
+        assert "costs epsilon far beyond" in refused(own, the_offer(canonical(body))).reason
+    # Of another study than the accepted one not even that is computed.
+    assert "differs from the study file" in refused(admission(tmp_path), the_offer(canonical(body))).reason

@@ -2,15 +2,17 @@
 
 import sqlite3
 import stat
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from hospital_node.ledger_store import LedgerStore
-from privacy.ledger import LedgerBroken, charged
+from privacy.ledger import Entry, LedgerBroken, charged
 from privacy.ledger_export import read_export
 from privacy.plan import Release
+from privacy.policy import PolicyRefusal
 from secagg.identity import public_key
 from secagg.secret import SecretBytes
 
@@ -130,3 +132,22 @@ def test_the_file_is_the_owners_and_durable(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         assert stat.S_IMODE((tmp_path / "ledger.sqlite").stat().st_mode) == 0o600
         assert store.durability() == ("wal", 2)
+
+
+@pytest.mark.threat("FL-15", control="C-LEDGER")
+def test_the_budget_is_asked_under_the_lock_that_the_charge_takes(tmp_path: Path) -> None:
+    """Two processes with room for one round: the second sees what the first has charged a moment ago."""
+
+    def room_for_one(entries: Sequence[Entry]) -> None:
+        if charged(entries):
+            raise PolicyRefusal("epsilon_total", "more", "one round", exit_code=4)
+
+    with opened(tmp_path) as first, opened(tmp_path) as second:
+        assert first.entries() == second.entries() == ()
+        common = {"study_hash": STUDY, "study_id": "demo", "release": TRAIN, "permit": room_for_one}
+        first.reserve(session=SESSION, round_number=1, **common)  # type: ignore[arg-type]
+        with pytest.raises(PolicyRefusal):
+            second.reserve(session="02" * 16, round_number=1, **common)  # type: ignore[arg-type]
+        assert len(second.entries()) == 1
+        # The restarted round has paid already.
+        second.reserve(session=SESSION, round_number=1, **common)  # type: ignore[arg-type]

@@ -13,14 +13,15 @@ from hospital_node.flower_link import FlowerTraining
 from hospital_node.journal import Journal
 from hospital_node.node import Ended, Outgoing
 from hospital_node.round_work import RoundWork
-from privacy import exchange
+from privacy import exchange, participation
 from privacy.canonical import canonical, parse_canonical
-from privacy.ledger_export import read_export
+from privacy.ledger_export import read_sealed
 from secagg import coordinator as protocol
 from secagg import hospital as arrows
 from secagg.errors import WireError
 from secagg.fixed_point import from_ring
 from secagg.order import sign_order
+from secagg.receipt import without_sum
 from secagg.states import Advertised, Ready
 from secagg.wire import codec
 from secagg.wire.records import (
@@ -32,7 +33,7 @@ from secagg.wire.records import (
     SessionStart,
     StudyEnd,
 )
-from tests.consortium import HOSPITALS, Hand, World, offer, receipt_with
+from tests.consortium import HOSPITALS, MODE_NONE, Hand, World, offer, receipt_with
 
 
 @pytest.fixture
@@ -128,6 +129,9 @@ def test_a_restarted_node_gives_the_stored_bytes_of_every_step(hand: Hand) -> No
 
 
 def test_replies_of_an_older_round_are_gone_with_its_secrets(hand: Hand) -> None:
+    hand.world.with_policy(hand.world.nodes["a"], aborted_rounds_maximum=1)
+    hand.world.nodes["a"].admitted = None
+    hand.ask("a", offer(hand.world))
     _, first = hand.order(1)
     hand.ask("a", first)
     _, second = hand.order(2, model=exchange.model_bytes(np.zeros(hand.world.agreement.parameters)))
@@ -470,10 +474,21 @@ def test_the_first_words_name_the_study_once_there_is_one(world: World) -> None:
     assert world.agreement.hash in hello.hex()
 
 
-@pytest.mark.parametrize(("status", "code"), [("done", 0), ("failed", 3)])
-def test_the_end_of_the_study_is_the_nodes_exit_code(world: World, status: str, code: int) -> None:
-    assert list(world.nodes["a"].on_message(codec.pack("study_end", StudyEnd(status, "why")))) == []
-    assert world.nodes["a"].ended == Ended(status, "why", code)
+@pytest.mark.parametrize(("status", "rounds", "code"), [("done", 3, 0), ("done", 1, 3), ("failed", 3, 3)])
+def test_the_end_of_the_study_is_the_nodes_exit_code(hand: Hand, status: str, rounds: int, code: int) -> None:
+    theta = second_round(hand)
+    for number in range(2, rounds + 1):
+        total, receipt, members = hand.round(number, exchange.model_bytes(theta))
+        for hospital in HOSPITALS:
+            hand.ask(hospital, receipt)
+        theta = theta + exchange.mean_update(hand.world.agreement, from_ring(total, 64), members)
+    assert hand.ask("a", codec.pack("study_end", StudyEnd(status, "why"))) == []
+    assert hand.world.nodes["a"].ended == Ended(status, "why", code)
+
+
+def test_a_study_that_never_began_is_not_done(world: World) -> None:
+    assert list(world.nodes["a"].on_message(codec.pack("study_end", StudyEnd("done", "")))) == []
+    assert world.nodes["a"].ended == Ended("done", "", 3)
 
 
 def test_the_ledger_is_exported_signed(hand: Hand) -> None:
@@ -482,8 +497,38 @@ def test_the_ledger_is_exported_signed(hand: Hand) -> None:
     study_hash = bytes.fromhex(hand.world.agreement.hash)
     (answer,) = hand.ask("a", codec.pack("ledger_export_request", LedgerExportRequest(study_hash)))
     jsonl = codec.unpack("ledger_export", LedgerExport, answer).jsonl
-    entries = read_export(jsonl, hand.world.keys["a"].identity_public)
-    assert [entry.record.kind for entry in entries] == ["RESERVE", "SPENT"]
+    seal = read_sealed(jsonl, hand.world.keys["a"].identity_public)
+    assert [entry.record.kind for entry in seal.entries] == ["RESERVE", "SPENT", "CLOSE"]
+    assert (seal.study_hash, seal.final, seal.highest_round) == (study_hash.hex(), True, 1)
+
+
+@pytest.mark.threat("FL-15", control="C-LEDGER")
+def test_behind_the_final_ledger_nothing_of_the_study_is_released(hand: Hand) -> None:
+    theta = second_round(hand)
+    request = LedgerExportRequest(bytes.fromhex(hand.world.agreement.hash))
+    hand.ask("a", codec.pack("ledger_export_request", request))
+    _, order = hand.order(2, model=exchange.model_bytes(theta))
+    for _ in range(2):
+        assert "after the study was closed" in refusal(hand.ask("a", order)).reason
+        hand.world.restart("a")
+        hand.ask("a", offer(hand.world))
+    assert kinds(hand.ask("b", order))[0] == "upload_header"
+
+
+@pytest.mark.threat("FL-24", control="C-LEAST")
+def test_the_ledger_leaves_for_the_accepted_study_alone_and_with_leave(world: World) -> None:
+    right = LedgerExportRequest(bytes.fromhex(world.agreement.hash))
+    node = world.nodes["a"]
+
+    def asked(request: LedgerExportRequest) -> str:
+        return refusal(list(node.on_message(codec.pack("ledger_export_request", request)))).reason
+
+    assert "has not accepted a study" in asked(right)
+    Hand(world).join()
+    assert "another study" in asked(LedgerExportRequest(bytes(32)))
+    node.approve = lambda outgoing: outgoing.step != "ledger"
+    assert "did not let the ledger" in asked(right)
+    assert world.ledger("a") == []
 
 
 @pytest.mark.threat("FL-24", control="C-LEAST")
@@ -499,3 +544,113 @@ def test_nothing_that_the_node_says_of_itself_holds_a_secret_or_a_patient(hand: 
         assert hidden.hex() not in said
         assert repr(hidden)[2:-1] not in said
     assert "P00001" not in said
+
+
+# Sets in mode none
+
+
+@pytest.mark.threat("FL-04", control="C-RANK")
+def test_without_noise_no_set_is_summed_that_singles_a_hospital_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All four, then three of them at the same model: the difference would be the fourth's vector."""
+    world = World.of(tmp_path, *MODE_NONE)
+    for node in world.nodes.values():
+        world.with_policy(node, aborted_rounds_maximum=3)
+    hand = Hand(world).join()
+    theta = exchange.model_bytes(second_round(hand))
+    _, receipt, _ = hand.round(2, theta)
+    for hospital in HOSPITALS:
+        hand.ask(hospital, receipt)
+        # The set is remembered by the ledger, whatever became of the process.
+        world.with_policy(world.restart(hospital), aborted_rounds_maximum=3)
+        hand.ask(hospital, offer(world))
+    with pytest.raises(WireError, match="abort"):
+        hand.round(3, theta, who="abc")
+    assert "gives away what one hospital sent" in world.refusals("a")[-1]
+    with monkeypatch.context() as off:
+        off.setattr(participation, "isolates", lambda *_: False)
+        hand.round(3, theta, who="abc")
+
+
+# The model follows, whatever the coordinator leaves out
+
+
+def lenient(hand: Hand, hospital: str = "a") -> None:
+    """A new process with room for lost rounds."""
+    hand.world.with_policy(hand.world.restart(hospital), aborted_rounds_maximum=3)
+    hand.ask(hospital, offer(hand.world))
+
+
+@pytest.mark.threat("FL-09", control="C-MODELBIND")
+def test_an_unfinished_round_leaves_the_model_as_it_was(hand: Hand) -> None:
+    right = second_round(hand)
+    lenient(hand)
+    _, order = hand.order(2, model=exchange.model_bytes(right))
+    assert kinds(hand.ask("a", order))[0] == "upload_header"
+    _, made_up = hand.order(3, model=_trap(0.5)(right))
+    assert "does not follow from the signed sum of round 1" in refusal(hand.ask("a", made_up)).reason
+    _, order = hand.order(3, model=exchange.model_bytes(right))
+    assert kinds(hand.ask("a", order))[0] == "upload_header"
+
+
+@pytest.mark.threat("FL-09", control="C-MODELBIND")
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_a_restart_does_not_forget_what_the_next_model_follows_from(hand: Hand, rounds: int) -> None:
+    right = second_round(hand)
+    if rounds == 2:
+        total, receipt, members = hand.round(2, exchange.model_bytes(right))
+        hand.world.restart("a")
+        hand.ask("a", offer(hand.world))
+        hand.ask("a", receipt)
+        right = right + exchange.mean_update(hand.world.agreement, from_ring(total, 64), members)
+    hand.world.restart("a")
+    hand.ask("a", offer(hand.world))
+    _, made_up = hand.order(rounds + 1, model=_trap(0.5)(right))
+    assert "does not follow from the signed sum" in refusal(hand.ask("a", made_up)).reason
+    _, order = hand.order(rounds + 1, model=exchange.model_bytes(right))
+    assert kinds(hand.ask("a", order))[0] == "upload_header"
+
+
+@pytest.mark.threat("FL-09", control="C-MODELBIND")
+def test_a_receipt_without_its_sum_is_refused(hand: Hand) -> None:
+    _, receipt, _ = hand.round(1)
+    assert "without its sum" in refusal(hand.ask("a", without_sum(receipt))).reason
+    assert hand.ask("a", receipt) == []
+
+
+@pytest.mark.threat("FL-09", control="C-MODELBIND")
+def test_before_the_first_receipt_the_model_is_the_public_start(hand: Hand) -> None:
+    lenient(hand)
+    start = exchange.start_model(hand.world.agreement, None, ())
+    _, made_up = hand.order(2, model=_trap(0.5)(start))
+    assert "does not follow from the public start" in refusal(hand.ask("a", made_up)).reason
+    _, order = hand.order(2, model=exchange.model_bytes(start))
+    assert kinds(hand.ask("a", order))[0] == "upload_header"
+
+
+@pytest.mark.threat("FL-15", control="C-LEDGER")
+def test_rounds_that_are_left_lying_are_lost_and_counted(tmp_path: Path) -> None:
+    hand = Hand(World.of(tmp_path, ("rounds = 2", "rounds = 4"))).join()
+    model = exchange.model_bytes(second_round(hand))
+    # That the finished round came to nothing is the coordinator's word against its own receipt.
+    hand.ask("a", codec.pack("abort", Abort(1, "oh", "")))
+    assert ("ABORT", 1) not in hand.world.ledger("a")
+    for number in (2, 3):
+        _, order = hand.order(number, model=model)
+        assert kinds(hand.ask("a", order))[0] == "upload_header"
+    _, order = hand.order(4, model=model)
+    assert "1 rounds without a receipt" in refusal(hand.ask("a", order)).reason
+
+
+@pytest.mark.threat("FL-15", control="C-LEDGER")
+def test_a_lost_journal_does_not_bring_rounds_back(hand: Hand) -> None:
+    world = hand.world
+    second_round(hand)
+    world.nodes["a"].journal.close()
+    for file in (world.root / "state" / "a").glob("journal.db*"):
+        file.unlink()
+    world.restart("a")
+    with pytest.raises(AssertionError):
+        Hand(world).join(first_round=1)
+    assert "rounds up to 1 are over" in world.refusals("a")[-1]

@@ -231,3 +231,18 @@ def test_new_patients_have_covariates_only(tmp_path: Path) -> None:
         "arm",
         "smoker",
     ]
+
+
+@pytest.mark.parametrize(
+    "cell", [[1, 2], {"name": "Jane Doe"}, b"Jane\xff"], ids=["list", "structure", "bytes"]
+)
+def test_a_parquet_column_of_no_single_values_is_refused_in_a_sentence(tmp_path: Path, cell: object) -> None:
+    dictionary = study().dictionary
+    for field in dictionary.fields:
+        frame = table()
+        frame[field.name] = pd.Series([cell] * len(frame))
+        path = tmp_path / "odd.parquet"
+        frame.to_parquet(path)
+        with pytest.raises(DataError, match="holds lists, structures or bytes") as caught:
+            read_table(path, dictionary)
+        assert "Jane" not in str(caught.value)

@@ -112,10 +112,10 @@ def test_a_model_survives_the_journey_to_the_last_bit() -> None:
 def test_the_model_that_must_come_next() -> None:
     old = np.linspace(-1, 1, P)
     total = summed([exchange.update_vector(AGREEMENT, h, old, old + 0.5) for h in "abc"])
-    follows = exchange.expected_model(AGREEMENT, 3, 2, exchange.model_bytes(old), total, "abc")
+    follows = exchange.expected_model(AGREEMENT, "train", 2, exchange.model_bytes(old), total, "abc")
     assert follows is not None
     np.testing.assert_allclose(follows, old + 0.5, atol=2.0**-25)
     # A round in between is not known, so nothing can be said.
-    assert exchange.expected_model(AGREEMENT, 3, 1, b"", total, "abc") is None
+    assert exchange.expected_model(AGREEMENT, "train", 2, None, total, "abc") is None
     adaptive = small_agreement(("rounds = 2", "rounds = 2\nstrategy = 'fedadam'"))
-    assert exchange.expected_model(adaptive, 3, 2, exchange.model_bytes(old), total, "abc") is None
+    assert exchange.expected_model(adaptive, "train", 2, exchange.model_bytes(old), total, "abc") is None

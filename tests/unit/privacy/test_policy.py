@@ -52,9 +52,11 @@ TERMS = StudyTerms(
     n=4,
     epsilon=3.0,
     delta=1e-5,
+    study_id="arms",
     study_hash="ab" * 32,
 )
 STEP = plan_for(3.0).releases[0].split(ROUNDS)
+ALL = range(1, ROUNDS + 1)
 
 
 def asking(epsilon: float, **changes: object) -> StudyTerms:
@@ -147,6 +149,17 @@ def test_later_studies_are_admitted_by_the_filter_not_by_the_exact_account() -> 
     assert renyi_epsilon(total, 1e-5, filter_order(POLICY)) > 3.0
 
 
+@pytest.mark.threat("FL-15", control="C-LEDGER")
+def test_one_study_id_is_one_agreement() -> None:
+    again = history(("RESERVE", 1), study="cd" * 32)
+    found = refusal(replace(asking(0.1), study_id="demo"), again)
+    assert (found.rule, found.exit_code) == ("study_id", 1)
+    check(POLICY, asking(0.1), again, NOW)
+    # What released nothing binds nobody.
+    note = history(("NOTE", 0), study="cd" * 32)
+    check(POLICY, replace(TERMS, study_id="demo"), note, NOW)
+
+
 def test_epsilons_are_never_added() -> None:
     earlier = history(
         ("RESERVE", 1), release=replace(plan_for(2.0).releases[0], steps=ROUNDS), study="cd" * 32
@@ -165,10 +178,10 @@ def test_a_resumed_study_is_charged_once_over_all_its_sessions() -> None:
 
 
 @pytest.mark.threat("FL-15", control="C-LEDGER")
-def test_rounds_beyond_the_plan_need_the_filter() -> None:
+def test_rounds_beyond_the_plan_are_refused() -> None:
     done = history(*((kind, number) for number in range(1, ROUNDS + 1) for kind in ("RESERVE", "SPENT")))
     with pytest.raises(PolicyRefusal) as caught:
-        check_round(POLICY, TERMS, done, STEP, NOW)
+        check_round(POLICY, TERMS, done, STEP, NOW, ALL)
     assert caught.value.exit_code == 4
 
 
@@ -192,17 +205,32 @@ def test_mode_none_is_permitted_only_openly() -> None:
     assert check(open_policy, terms, (), NOW).after.number() == 0
     with pytest.raises(PolicyRefusal):
         check_round(open_policy, terms, (), STEP, NOW)
+    with pytest.raises(PolicyRefusal):
+        check_round(open_policy, TERMS, (), None, NOW)
+    # Every round is looked at in this mode too.
+    check_round(open_policy, terms, (), None, NOW)
+    with pytest.raises(PolicyRefusal, match="expires"):
+        check_round(open_policy, terms, (), None, datetime(2027, 1, 1, tzinfo=UTC))
+    with pytest.raises(PolicyRefusal, match="aborted_rounds_maximum"):
+        check_round(open_policy, terms, history(("NOTE", 1), ("NOTE", 2), ("NOTE", 3)), None, NOW)
 
 
 def test_every_round_of_the_plan_is_permitted_and_none_beyond_it() -> None:
     entries = history(*((kind, number) for number in range(1, ROUNDS) for kind in ("RESERVE", "SPENT")))
-    check_round(POLICY, TERMS, entries, STEP, NOW)
+    check_round(POLICY, TERMS, entries, STEP, NOW, ALL)
     full = history(*(("RESERVE", number) for number in range(1, ROUNDS + 1)))
     with pytest.raises(PolicyRefusal) as caught:
-        check_round(POLICY, TERMS, full, STEP, NOW)
-    assert caught.value.exit_code == 4
-    # With room in the budget a retried round beyond the plan passes the filter.
-    check_round(POLICY.model_copy(update={"epsilon_total": 9.0}), TERMS, full, STEP, NOW)
+        check_round(POLICY.model_copy(update={"epsilon_total": 9.0}), TERMS, full, STEP, NOW, ALL)
+    # Room in the hospital's total does not stretch what the study promised.
+    assert (caught.value.rule, caught.value.exit_code) == ("plan", 4)
+
+
+@pytest.mark.threat("FL-15", control="C-LEDGER")
+def test_a_round_without_a_receipt_is_lost_whether_or_not_anybody_says_so() -> None:
+    begun = history(("RESERVE", 1), ("SPENT", 1), ("RESERVE", 2), ("RESERVE", 3))
+    check_round(POLICY, TERMS, begun, STEP, NOW, {1})
+    with pytest.raises(PolicyRefusal, match="2 rounds without a receipt"):
+        check_round(POLICY, TERMS, begun, STEP, NOW)
 
 
 @pytest.mark.parametrize(

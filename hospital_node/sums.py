@@ -1,0 +1,114 @@
+"""The signed sums that this hospital has seen of a study, on disk: what the next model must follow from, also after a restart.
+
+Everything here was released already and is no secret. What a round ordered is kept before the hospital answers, a sum before its receipt is
+taken, so that whatever the journal knows of is here too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privacy import exchange
+from privacy.agreement import Agreement
+from privacy.canonical import canonical, parse_canonical
+from privacy.recipes.fit import Fit
+from secagg.fixed_point import from_ring
+from secagg.receipt import VerifiedReceipt
+from secagg.wire.records import RoundOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Summed:
+    """A finished round.
+
+    Attributes:
+        round: its number.
+        model: as it was ordered; None where this hospital was not told.
+        total: the signed sum, (dim,).
+        members: who is in it.
+        fit: the recipe's fold over all sums up to this one; None where one was missed, or for recipes that average models.
+    """
+
+    round: int
+    model: bytes | None
+    total: NDArray[np.int64]
+    members: tuple[str, ...]
+    fit: Fit | None
+
+
+class Sums:
+    """The finished rounds of one study in a folder of its own."""
+
+    def __init__(self, folder: Path, agreement: Agreement) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder = folder
+        self._agreement = agreement
+        self._rounds: set[int] = set()
+        self._last: Summed | None = None
+        for number in sorted(int(path.stem) for path in folder.glob("*.sum")):
+            header, _, total = (folder / f"{number}.sum").read_bytes().partition(b"\n")
+            told = parse_canonical(header)
+            self._take(number, told["previous"], tuple(told["members"]), total)
+
+    @property
+    def receipted(self) -> Collection[int]:
+        """The rounds whose receipt this hospital accepted."""
+        return self._rounds
+
+    def ordered(self, told: RoundOrder) -> None:
+        """Keeps what a round trains on."""
+        _write(self._folder / f"{told.round}.model", told.model)
+
+    def receive(self, verified: VerifiedReceipt) -> None:
+        """Keeps a signed sum; the same once more changes nothing."""
+        number, members = verified.body.round, tuple(sorted(verified.members))
+        if number in self._rounds:
+            return
+        header = canonical({"previous": verified.body.previous_round, "members": list(members)})
+        _write(self._folder / f"{number}.sum", header + b"\n" + verified.sum)
+        self._take(number, verified.body.previous_round, members, verified.sum)
+
+    def expected(self, told: RoundOrder) -> NDArray[np.float64] | None:
+        """The model that an order must carry, (parameters,); None where it cannot be told.
+
+        It can wherever the order continues the latest receipt of this hospital: a round that was aborted in between leaves the model
+        alone. Before the first receipt it is the public start.
+        """
+        last = self._last
+        if told.previous_round != (0 if last is None else last.round):
+            return None
+        task = exchange.task_of(self._agreement, told.round)
+        if last is not None:
+            return exchange.expected_model(
+                self._agreement, task, last.round, last.model, last.total, last.members, last.fit
+            )
+        start = exchange.start_model(self._agreement, None, ())
+        fit = exchange.begin_fit(self._agreement, start)
+        return start if fit is None else fit.ordered(task)
+
+    def _take(self, number: int, previous: int, members: tuple[str, ...], data: bytes) -> None:
+        agreement, before = self._agreement, self._last
+        ring = np.dtype("<u4") if agreement.modulus_bits == 32 else np.dtype("<u8")
+        total = from_ring(np.frombuffer(data, dtype=ring), agreement.modulus_bits)
+        fit = before.fit if before is not None and before.round == previous else None
+        fit = exchange.followed(agreement, fit, number, total, members)
+        path = self._folder / f"{number}.model"
+        model = path.read_bytes() if path.is_file() else None
+        self._last = Summed(number, model, total, members, fit)
+        self._rounds.add(number)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """All of it or nothing, and on the disk."""
+    draft = path.with_suffix(".draft")
+    with draft.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
