@@ -168,9 +168,14 @@ def _print_privacy(result: dict[str, Any], console: Console) -> None:
     console.print(table)
     guarantee = result["guarantee"]
     if guarantee["kind"] == "dp":
+        seen_by = (
+            "the coordinator together with the T colluding hospitals, while the secure aggregation holds"
+            if result["mode"] == "distributed"
+            else "the coordinator with any number of hospitals, secure aggregation not counted"
+        )
         console.print(
             f"Guarantee: ({guarantee['epsilon']:.4g}, {guarantee['delta']:.3g})-DP per {guarantee['unit']}, {guarantee['adjacency']}, through the stage "
-            f"'{result['stage']}' and every round; seen by the coordinator with any number of hospitals, secure aggregation not counted."
+            f"'{result['stage']}' and every round; seen by {seen_by}."
         )
     else:
         console.print(f"Guarantee: none. {guarantee['reason']}")

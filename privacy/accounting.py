@@ -217,11 +217,12 @@ def price(plan: DpPlan, threshold: int | None = None) -> dict[str, object]:
     """
     releases, delta = plan.releases, plan.delta
     shared = any(release.shares > 1 for release in releases)
-    guarantee = spent(releases, delta, view=HEADLINE_VIEW if shared else "coordinator")
+    view = HEADLINE_VIEW if shared else "coordinator"
+    guarantee = spent(releases, delta, view=view)
     return {
         "guarantee": guarantee.to_json(),
-        "replace": spent(releases, delta, "replace").to_json(),
-        "rdp": spent(releases, delta, accountant="rdp").to_json(),
+        "replace": spent(releases, delta, "replace", view=view).to_json(),
+        "rdp": spent(releases, delta, accountant="rdp", view=view).to_json(),
         "views": {name: view.to_json() for name, view in _views(plan, guarantee, threshold).items()},
         "curve": [{"delta": d, "epsilon": e} for d, e in curve(releases)],
         "tradeoff": [{"fpr": fpr, "fnr": fnr} for fpr, fnr in tradeoff(releases)],

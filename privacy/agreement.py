@@ -129,7 +129,7 @@ def build(study: Study) -> Agreement:
     training = resolve_training(study)
     if study.epsilon is None or study.delta is None:
         return _derive(study, None)
-    if training.recipe != "dp_sgd":
+    if not training.sends_models:
         budget_shares = [task.share for task in tasks_of(study, training)]
         return _derive(
             study,

@@ -198,7 +198,7 @@ def start_model(
 
 def begin_fit(agreement: Agreement, start: NDArray[np.float64]) -> Fit | None:
     """The fold over a study's sums behind its life table; None for recipes that average models."""
-    if agreement.training.recipe in ("dp_sgd", "full_batch"):
+    if agreement.training.sends_models:
         return None
     return Fit.start(agreement.training, layout_of(agreement), start)
 
@@ -210,8 +210,8 @@ def followed(
     total: NDArray[np.int64],
     answered: Collection[str],
 ) -> Fit | None:
-    """The fold with the sum of round `round_number`; None where sums before it are not known."""
-    if agreement.training.recipe in ("dp_sgd", "full_batch"):
+    """The fold with the sum of round `round_number`; None where sums before it are not known, or the recipe averages models."""
+    if agreement.training.sends_models:
         return None
     if round_number == 1:
         return begin_fit(agreement, start_model(agreement, total, answered))
@@ -253,7 +253,7 @@ def expected_model(
 
 def is_expected(agreement: Agreement, theta: NDArray[np.float64], expected: NDArray[np.float64]) -> bool:
     """Whether an ordered model is the one that follows: to the bit, or where linear algebra is in it, almost."""
-    if agreement.training.recipe in ("dp_sgd", "full_batch"):
+    if agreement.training.sends_models:
         return bool(np.array_equal(theta, expected))
     return bool(np.allclose(theta, expected, rtol=SAME_MODEL, atol=SAME_MODEL))
 

@@ -61,6 +61,11 @@ class Training(BaseModel):
     recalibration: Literal["none", "level", "slope"] = "none"
     column_scale: Annotated[float, Setting(gt=0)] = 1.0
 
+    @property
+    def sends_models(self) -> bool:
+        """Whether hospitals train and send changes of the model; otherwise they send sums over patients."""
+        return self.recipe in ("dp_sgd", "full_batch")
+
 
 # The numbers below were chosen on ten public data sets (nwtco, rott2, Framingham, TRACE, ACTG320, Dialysis, flchain,
 # support2, GBSG2, Aids2) and simulated ones, none of which is the demo's.

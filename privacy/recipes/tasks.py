@@ -64,7 +64,7 @@ def tasks(training: Training, intervals: int, columns: int, parameters: int) -> 
         training: the study's settings.
         intervals: K. columns: d of the design matrix. parameters: length of the model's flat vector.
     """
-    if training.recipe in ("dp_sgd", "full_batch"):
+    if training.sends_models:
         table = Task("life_table", "counts", 2 * intervals, 1, 1.0)
         train = Task("train", "change", parameters, training.rounds, training.clip_l2, repeats=True)
         return (table, train) if training.life_table else (train,)

@@ -133,3 +133,13 @@ def test_files(tmp_path: Path) -> None:
         load_study(path)
     with pytest.raises(StudyError, match="cannot be read"):
         load_study(tmp_path / "none.toml")
+
+
+def test_a_sum_that_would_wrap_is_refused_when_the_study_is_written() -> None:
+    with pytest.raises(StudyError, match="64-bit sum"):
+        study(('mode = "local"', 'mode = "distributed"'), ("a = 400", "a = 2100000"))
+
+
+def test_sampling_at_hospitals_is_refused_in_mode_distributed() -> None:
+    with pytest.raises(StudyError, match=r"needs .privacy. mode = 'local'"):
+        study(('mode = "local"', 'mode = "distributed"'), ("[model]", '[model]\nrecipe = "dp_sgd"'))
