@@ -78,7 +78,8 @@ def _released_guarantee(agreement: Agreement, per_hospital: Mapping[str, Mapping
 def result_json(agreement: Agreement, roster: SignedRoster, record: StudyRecord) -> dict[str, Any]:
     """The coordinator's part of result.json: scores on held-out patients are added by whoever has them."""
     done = [o for o in record.outcomes if o.status == "done"]
-    answered = sorted({hospital for o in done for hospital in o.answered})
+    # A study's sum is its last one: who dropped out before is among the missing.
+    answered = sorted(done[-1].answered) if done else []
     per_hospital = {
         h: _hospital(agreement, roster, h, record.ledgers.get(h)) for h in agreement.study.hospitals
     }

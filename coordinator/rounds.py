@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -39,7 +39,7 @@ class Outcome:
         order_hash: SHA-256 of the order's bytes.
         status: "done" or "aborted".
         answered: hospitals whose vectors are in the sum, sorted; of an aborted round those that had uploaded.
-        missing: hospitals that fell silent, with the step and the reason.
+        missing: hospitals of the roster that were not there, with the step and the reason; of a finished round exactly those of its receipt.
         total: the ring integers of the sum, signed, (dim,) int64; None when aborted.
         receipt: the signed receipt as sent; None when aborted.
         reason, culprit: why it was aborted.
@@ -153,7 +153,7 @@ class RoundEngine:
             working.frame.order_hash,
             "done",
             opening.members,
-            _sorted(working.silent),
+            _as_receipted(opening, working.silent),
             from_ring(total, self.params.modulus_bits),
             receipt,
             "",
@@ -312,6 +312,15 @@ def _leave_the_set(silent: dict[str, Silence], proposed: frozenset[str]) -> dict
         else:
             leaving[silence.hospital] = silence
     return leaving
+
+
+def _as_receipted(opening: protocol.Opening, silent: dict[str, Silence]) -> tuple[Silence, ...]:
+    """Who was missing and at which step, as the receipt signs it; the reasons are the coordinator's own."""
+    outside = Silence("", "", "lost", "it is not in this session")
+    return tuple(
+        replace(silent.get(hospital, outside), hospital=hospital, step=step)
+        for hospital, step in sorted(protocol.missing_hospitals(opening).items())
+    )
 
 
 def _sorted(silent: dict[str, Silence]) -> tuple[Silence, ...]:

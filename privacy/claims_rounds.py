@@ -24,7 +24,7 @@ def rounds(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
     yield _aborted(facts)
     yield from _ledgers_follow(evidence, facts)
     yield _isolable(evidence, facts)
-    yield _result_cohort(evidence, done)
+    yield _result_cohort(evidence, facts, done)
 
 
 def _receipts(done: list[RoundFacts], facts: Facts) -> Claim:
@@ -194,7 +194,7 @@ def _isolable(evidence: Evidence, facts: Facts) -> Claim:
     return undefined("E-RANK", SECTION, text, (ROUNDS,), ("FL-04",))
 
 
-def _result_cohort(evidence: Evidence, done: list[RoundFacts]) -> Claim:
+def _result_cohort(evidence: Evidence, facts: Facts, done: list[RoundFacts]) -> Claim:
     """The result names as answering and missing whom the receipts name."""
     result = evidence.result
     if result is None:
@@ -202,18 +202,18 @@ def _result_cohort(evidence: Evidence, done: list[RoundFacts]) -> Claim:
     if not done:
         return not_applicable("E-NAMED", SECTION, "No round was finished, so no result names a cohort.", "-")
     answered = set(done[-1].record.answered)
-    missing = {gone.hospital for item in done for gone in item.record.missing}
+    missing = {gone.hospital for item in facts.rounds for gone in item.record.missing}
     said = {_name(entry) for entry in result.cohort.get("answered", ())}
     said_missing = {_name(entry) for entry in result.cohort.get("missing", ())}
-    if said != answered or not missing - answered <= said_missing:
+    if said != answered or not missing <= said_missing:
         text = "The result names other hospitals as answering or missing than the record of rounds."
         return failed("E-NAMED", SECTION, text, (RESULT, ROUNDS), ("FL-36",))
     return verified(
         "E-NAMED",
         SECTION,
-        "The result names the hospitals of the last sum, and everyone who was missing at the end.",
+        "The result names the hospitals of the last sum, and everyone who was missing from a round.",
         (RESULT, ROUNDS),
-        "A hospital that missed a round and came back is named under its round.",
+        "A hospital that missed a round and came back is named as both.",
         ("FL-36",),
     )
 
