@@ -22,6 +22,7 @@ from privacy.ledger import (
     LedgerBroken,
     Record,
     fold,
+    is_closed,
     verify_chain,
 )
 from privacy.ledger_export import SEAL_LABEL, export
@@ -136,6 +137,13 @@ class LedgerStore:
         with self._writing():
             return self._append("NOTE", study_hash, study_id, session, round_number, None, text)
 
+    def close_study(self, *, study_hash: str, study_id: str) -> None:
+        """End a study for good: whatever would be released of it later is refused. A second time changes nothing."""
+        with self._writing():
+            if not is_closed(self._ledger.entries, study_hash):
+                note = "closed: nothing more of this study is released"
+                self._append("CLOSE", study_hash, study_id, "", 0, None, note)
+
     def entries(self) -> tuple[Entry, ...]:
         """The whole chain as it is on disk now."""
         with self._lock:
@@ -149,10 +157,13 @@ class LedgerStore:
             (level,) = self._database.execute("PRAGMA synchronous").fetchone()
         return str(mode), int(level)
 
-    def export(self) -> bytes:
-        """The chain as signed JSON lines, what evidence takes."""
+    def export(self, study_hash: str = "") -> bytes:
+        """The chain as signed JSON lines, what evidence takes; final for a study that was closed before."""
         return export(
-            self.entries(), iso_time(self._clock.now()), lambda body: sign(self._identity, SEAL_LABEL, body)
+            self.entries(),
+            iso_time(self._clock.now()),
+            lambda body: sign(self._identity, SEAL_LABEL, body),
+            study_hash=study_hash,
         )
 
     def _append(

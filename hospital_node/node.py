@@ -139,8 +139,7 @@ class Node:
                 case "abort":
                     self._abort(payload)
                 case "ledger_export_request":
-                    codec.decode(LedgerExportRequest, payload)
-                    yield codec.pack("ledger_export", LedgerExport(self.ledger.export()))
+                    yield from self._export(codec.decode(LedgerExportRequest, payload))
                 case "study_end":
                     self._end(payload)
                 case _:
@@ -296,6 +295,15 @@ class Node:
         self.report(
             NodeEvent("round_aborted", f"round {abort.round} was aborted: {abort.reason}", abort.round)
         )
+
+    def _export(self, asked: LedgerExportRequest) -> Iterator[bytes]:
+        """The signed ledger, asked for at the end of a study: this hospital closes the study with it."""
+        agreement = self._require().agreement
+        if asked.study_hash.hex() != agreement.hash:
+            raise ProtocolError("the ledger is asked for another study than the accepted one")
+        self._show("ledger", 0, "signed ledger of every release of this hospital; it ends the study")
+        self.ledger.close_study(study_hash=agreement.hash, study_id=agreement.study.id)
+        yield codec.pack("ledger_export", LedgerExport(self.ledger.export(agreement.hash)))
 
     def _end(self, payload: bytes) -> None:
         end = codec.decode(StudyEnd, payload)

@@ -1,7 +1,8 @@
 """The hospital's account of what has been released about its patients: a signed hash chain, folded purely.
 
 RESERVE is written before anything is computed, SPENT before anything is sent. A reservation is charged whether or not
-it was spent: a crash, an abort or a retry never lowers what was spent.
+it was spent: a crash, an abort or a retry never lowers what was spent. CLOSE ends a study: nothing of it is released behind it,
+so that a ledger which holds it is the whole account of that study.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from secagg.context import label
 from secagg.errors import BadSignature
 from secagg.identity import verify
 
-EntryKind = Literal["RESERVE", "SPENT", "ABORT", "NOTE"]
+EntryKind = Literal["RESERVE", "SPENT", "ABORT", "NOTE", "CLOSE"]
 Sign = Callable[[bytes], bytes]
 Key = tuple[str, str, int]
 
@@ -39,14 +40,15 @@ class Record:
     """What an entry says, before it has a place in a chain.
 
     Attributes:
-        kind: RESERVE, SPENT, ABORT (of a reserved round) or NOTE (anything else worth keeping).
+        kind: RESERVE, SPENT, ABORT (of a reserved round), CLOSE (of a study) or NOTE (anything else worth keeping, with the
+            round where it says that the round releases something without noise).
         time_iso: RFC 3339 in UTC, by the hospital's clock.
         study_hash: SHA-256 of the agreement's bytes, hexadecimal.
         study_id: name of the study, for people.
         session: session id, hexadecimal.
         round: round number, >= 0.
         release: what the round releases; exactly for RESERVE and SPENT.
-        note: a sentence for ABORT and NOTE; never about a patient.
+        note: a sentence for ABORT, NOTE and CLOSE; never about a patient.
     """
 
     kind: EntryKind
@@ -78,7 +80,7 @@ class Record:
         """
         match body:
             case {
-                "kind": "RESERVE" | "SPENT" | "ABORT" | "NOTE" as kind,
+                "kind": "RESERVE" | "SPENT" | "ABORT" | "NOTE" | "CLOSE" as kind,
                 "time_iso": str(time_iso),
                 "study_hash": str(study_hash),
                 "study_id": str(study_id),
@@ -162,8 +164,8 @@ class Ledger:
             LedgerBroken: the record does not follow from the entries before it.
         """
         seq = len(self.entries) + 1
-        rounds = fold(self.entries)
-        _step(rounds, record, seq)
+        account = _account(self.entries)
+        account.step(record, seq)
         previous = self.entries[-1].hash if self.entries else GENESIS
         body = _signed_bytes(seq, record, previous)
         entry = Entry(seq, record, previous, sha256_hex(body), sign(body).hex())
@@ -184,10 +186,17 @@ def fold(entries: Iterable[Entry]) -> dict[Key, RoundState]:
     Raises:
         LedgerBroken: an entry does not follow from those before it.
     """
-    rounds: dict[Key, RoundState] = {}
-    for entry in entries:
-        _step(rounds, entry.record, entry.seq)
-    return rounds
+    return _account(entries).rounds
+
+
+def is_closed(entries: Iterable[Entry], study_hash: str) -> bool:
+    """Whether nothing more of this study can be released."""
+    return any(entry.kind == "CLOSE" and entry.record.study_hash == study_hash for entry in entries)
+
+
+def highest_round(entries: Iterable[Entry], study_hash: str) -> int:
+    """The highest round of a study that was ever reserved, or noted in mode none; 0 where there is none."""
+    return max((entry.record.round for entry in entries if entry.record.study_hash == study_hash), default=0)
 
 
 def charged(entries: Iterable[Entry]) -> tuple[Release, ...]:
@@ -210,7 +219,7 @@ def verify_chain(entries: Sequence[Entry], public_key: bytes) -> None:
         LedgerBroken: the first entry that is not, and why.
     """
     previous = GENESIS
-    rounds: dict[Key, RoundState] = {}
+    account = _Account({}, set())
     for position, entry in enumerate(entries, start=1):
         body = entry.signed_bytes()
         if entry.seq != position or entry.previous_hash != previous:
@@ -220,7 +229,7 @@ def verify_chain(entries: Sequence[Entry], public_key: bytes) -> None:
         if entry.hash != sha256_hex(body):
             raise LedgerBroken(position, "its hash is not that of its content")
         check_signature(public_key, ENTRY_LABEL, body, entry.signature, position)
-        _step(rounds, entry.record, position)
+        account.step(entry.record, position)
         previous = entry.hash
 
 
@@ -235,37 +244,66 @@ def check_signature(public_key: bytes, tag: bytes, body: bytes, signature: str, 
         raise LedgerBroken(position, "spells its signature in another way than the hospital does")
 
 
-def _step(rounds: dict[Key, RoundState], record: Record, seq: int) -> None:
-    """Apply one record to the state of its round.
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """Where every round stands and which studies are closed; grows by one record after the other."""
 
-    Raises:
-        LedgerBroken: the record does not fit the state.
-    """
-    state = rounds.get(record.key)
-    where = f"round {record.round} of study {record.study_id}"
-    match record.kind:
-        case "NOTE":
-            if record.release is not None:
-                raise LedgerBroken(seq, "a note releases nothing")
-        case "RESERVE":
-            if state is not None:
-                raise LedgerBroken(seq, f"{where} is reserved already; a retry is a new round")
-            if record.release is None:
-                raise LedgerBroken(seq, f"{where} reserves no release")
-            rounds[record.key] = RoundState("RESERVE", record.release)
-        case "SPENT":
-            if state is None or state.kind != "RESERVE":
-                raise LedgerBroken(seq, f"{where} is spent without an open reservation")
-            if record.release != state.release:
-                raise LedgerBroken(seq, f"{where} spends another release than it reserved")
-            rounds[record.key] = RoundState("SPENT", state.release)
-        case "ABORT":
-            if state is None or state.kind == "ABORT" or record.release is not None:
-                raise LedgerBroken(seq, f"{where} cannot be aborted: it is not reserved, or aborted already")
-            # An aborted round stays charged: something may have left before the abort.
-            rounds[record.key] = RoundState("ABORT", state.release)
-        case _ as unreachable:
-            assert_never(unreachable)
+    rounds: dict[Key, RoundState]
+    closed: set[str]
+
+    def step(self, record: Record, seq: int) -> None:
+        """Apply one record.
+
+        Raises:
+            LedgerBroken: the record does not follow from those before it.
+        """
+        state = self.rounds.get(record.key)
+        where = f"round {record.round} of study {record.study_id}"
+        if record.study_hash in self.closed and _releases(record):
+            raise LedgerBroken(
+                seq, f"{where} comes after the study was closed; nothing more of it is released"
+            )
+        match record.kind:
+            case "NOTE":
+                if record.release is not None:
+                    raise LedgerBroken(seq, "a note releases nothing")
+            case "CLOSE":
+                if record.study_hash in self.closed or record.round or record.release is not None:
+                    raise LedgerBroken(seq, f"study {record.study_id} is closed once, and as a whole")
+                self.closed.add(record.study_hash)
+            case "RESERVE":
+                if state is not None:
+                    raise LedgerBroken(seq, f"{where} is reserved already; a retry is a new round")
+                if record.release is None:
+                    raise LedgerBroken(seq, f"{where} reserves no release")
+                self.rounds[record.key] = RoundState("RESERVE", record.release)
+            case "SPENT":
+                if state is None or state.kind != "RESERVE":
+                    raise LedgerBroken(seq, f"{where} is spent without an open reservation")
+                if record.release != state.release:
+                    raise LedgerBroken(seq, f"{where} spends another release than it reserved")
+                self.rounds[record.key] = RoundState("SPENT", state.release)
+            case "ABORT":
+                if state is None or state.kind == "ABORT" or record.release is not None:
+                    raise LedgerBroken(
+                        seq, f"{where} cannot be aborted: it is not reserved, or aborted already"
+                    )
+                # An aborted round stays charged: something may have left before the abort.
+                self.rounds[record.key] = RoundState("ABORT", state.release)
+            case _ as unreachable:
+                assert_never(unreachable)
+
+
+def _releases(record: Record) -> bool:
+    """Whether something leaves on the strength of this record; a note of a round is what mode none has instead."""
+    return record.kind in ("RESERVE", "SPENT") or (record.kind == "NOTE" and record.round > 0)
+
+
+def _account(entries: Iterable[Entry]) -> _Account:
+    account = _Account({}, set())
+    for entry in entries:
+        account.step(entry.record, entry.seq)
+    return account
 
 
 def _signed_bytes(seq: int, record: Record, previous_hash: str) -> bytes:

@@ -1,6 +1,7 @@
 """A ledger as it travels: signed JSON lines under a seal, read back only if every byte is the hospital's."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from privacy.canonical import NotCanonicalError, canonical, parse_canonical
 from privacy.ledger import (
@@ -10,6 +11,8 @@ from privacy.ledger import (
     LedgerBroken,
     Sign,
     check_signature,
+    highest_round,
+    is_closed,
     verify_chain,
 )
 from secagg.context import label
@@ -17,22 +20,46 @@ from secagg.context import label
 SEAL_LABEL = label(None, "ledger seal")
 
 
-def export(entries: Sequence[Entry], time_iso: str, sign_seal: Sign) -> bytes:
-    """JSON lines of all entries and, last, the hospital's seal over their number and head.
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """An export after everything about it was verified.
+
+    Attributes:
+        entries: the whole chain.
+        study_hash: the study that the hospital was asked about, hexadecimal; "" for none.
+        final: the chain closes that study: its charges in `entries` are all that there will ever be.
+        highest_round: the highest round of that study that is charged, or noted in mode none; 0 for none.
+        time_iso: when the hospital sealed it, by its own clock.
+    """
+
+    entries: tuple[Entry, ...]
+    study_hash: str
+    final: bool
+    highest_round: int
+    time_iso: str
+
+
+def export(entries: Sequence[Entry], time_iso: str, sign_seal: Sign, *, study_hash: str = "") -> bytes:
+    """JSON lines of all entries and, last, the hospital's seal over their number, their head and where one study stands.
 
     Args:
         entries: the whole chain.
         time_iso: when the hospital says so.
         sign_seal: signature of the hospital's identity under `SEAL_LABEL`.
+        study_hash: the study it is exported for; the seal is final where the chain closes it.
     """
-    head = entries[-1].hash if entries else GENESIS
-    seal = canonical({"count": len(entries), "head": head, "time_iso": time_iso})
+    seal = canonical(_seal_body(entries, study_hash, time_iso))
     last = canonical({"seal": seal.decode(), "signature": sign_seal(seal).hex()})
     return b"".join(line + b"\n" for line in (*(entry.to_line() for entry in entries), last))
 
 
 def read_export(data: bytes, public_key: bytes) -> tuple[Entry, ...]:
-    """The entries of an export, after everything about it has been verified.
+    """The entries of an export; raises as `read_sealed` does."""
+    return read_sealed(data, public_key).entries
+
+
+def read_sealed(data: bytes, public_key: bytes) -> Sealed:
+    """An export and what its seal says, after everything about it has been verified.
 
     Args:
         data: what `export` wrote.
@@ -51,11 +78,10 @@ def read_export(data: bytes, public_key: bytes) -> tuple[Entry, ...]:
         except ValueError as error:
             raise LedgerBroken(position, str(error)) from None
     verify_chain(entries, public_key)
-    _check_seal(lines[-2], entries, public_key)
-    return tuple(entries)
+    return _read_seal(lines[-2], tuple(entries), public_key)
 
 
-def _check_seal(line: bytes, entries: Sequence[Entry], public_key: bytes) -> None:
+def _read_seal(line: bytes, entries: tuple[Entry, ...], public_key: bytes) -> Sealed:
     """The last line: signed, and about these entries."""
     position = len(entries) + 1
     try:
@@ -67,11 +93,21 @@ def _check_seal(line: bytes, entries: Sequence[Entry], public_key: bytes) -> Non
             check_signature(public_key, SEAL_LABEL, seal.encode(), signature, position)
         case _:
             raise LedgerBroken(position, "the last line is not a seal")
-    head = entries[-1].hash if entries else GENESIS
     match parse_canonical(seal.encode(), MAXIMUM_LINE_BYTES):
-        case {"count": count, "head": str(sealed), "time_iso": str()} if (count, sealed) == (
-            len(entries),
-            head,
+        case {"study_hash": str(study_hash), "time_iso": str(time_iso)} as body if body == _seal_body(
+            entries, study_hash, time_iso
         ):
-            return
+            return Sealed(entries, study_hash, body["final"], body["highest_round"], time_iso)
     raise LedgerBroken(position, "the seal is about another chain than the entries above it")
+
+
+def _seal_body(entries: Sequence[Entry], study_hash: str, time_iso: str) -> dict[str, object]:
+    """What the hospital signs; everything but the study and the time follows from the entries."""
+    return {
+        "count": len(entries),
+        "head": entries[-1].hash if entries else GENESIS,
+        "study_hash": study_hash,
+        "final": is_closed(entries, study_hash),
+        "highest_round": highest_round(entries, study_hash),
+        "time_iso": time_iso,
+    }

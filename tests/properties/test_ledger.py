@@ -14,7 +14,7 @@ RELEASES = (Release("a", "gaussian", 5.0), Release("b", "poisson_gaussian", 2.0,
 
 OPERATIONS = st.lists(
     st.tuples(
-        st.sampled_from(["RESERVE", "SPENT", "ABORT", "NOTE"]),
+        st.sampled_from(["RESERVE", "SPENT", "ABORT", "NOTE", "CLOSE"]),
         st.sampled_from(["11" * 32, "22" * 32]),
         st.integers(0, 2),
         st.sampled_from([*RELEASES, None]),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from privacy.canonical import sha256_hex
+from privacy.canonical import canonical, parse_canonical, sha256_hex
 from privacy.guarantee import Guarantee
 from privacy.ledger import (
     ENTRY_LABEL,
@@ -20,7 +20,7 @@ from privacy.ledger import (
     fold,
     verify_chain,
 )
-from privacy.ledger_export import SEAL_LABEL, export, read_export
+from privacy.ledger_export import SEAL_LABEL, Sealed, export, read_export, read_sealed
 from privacy.plan import Release
 from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes
@@ -58,8 +58,10 @@ ENTRIES = chain(
 )
 
 
-def sealed(entries: tuple[Entry, ...] = ENTRIES) -> bytes:
-    return export(entries, "2026-02-01T00:00:00Z", lambda body: sign(SEED, SEAL_LABEL, body))
+def sealed(entries: tuple[Entry, ...] = ENTRIES, study: str = STUDY) -> bytes:
+    return export(
+        entries, "2026-02-01T00:00:00Z", lambda body: sign(SEED, SEAL_LABEL, body), study_hash=study
+    )
 
 
 def test_a_chain_verifies_and_says_where_each_round_stands() -> None:
@@ -140,6 +142,34 @@ def test_verification_applies_the_rules_as_well() -> None:
     rogue = replace(draft, hash=sha256_hex(body), signature=sign_entry(body).hex())
     with pytest.raises(LedgerBroken, match="without an open reservation"):
         verify_chain((rogue,), PUBLIC)
+
+
+@pytest.mark.threat("FL-15", control="C-LEDGER")
+def test_a_closed_study_releases_nothing_more() -> None:
+    closed = (*(entry.record for entry in ENTRIES), record("CLOSE", 0))
+    for late in (record("RESERVE", 3, TRAIN), record("SPENT", 2, TRAIN), record("NOTE", 3)):
+        with pytest.raises(LedgerBroken, match="after the study was closed"):
+            chain(*closed, late)
+    with pytest.raises(LedgerBroken, match="closed once"):
+        chain(*closed, record("CLOSE", 0))
+    # Other studies go on, and that a round came to nothing may still be said.
+    chain(*closed, record("ABORT", 2), record("NOTE", 0), record("RESERVE", 3, TRAIN, OTHER))
+
+
+@pytest.mark.threat("FL-35", control="C-LOG")
+def test_the_seal_says_whether_the_account_of_a_study_is_whole() -> None:
+    closed = chain(*(entry.record for entry in ENTRIES), record("CLOSE", 0))
+    time = "2026-02-01T00:00:00Z"
+    assert read_sealed(sealed(ENTRIES, STUDY), PUBLIC) == Sealed(ENTRIES, STUDY, False, 2, time)
+    assert read_sealed(sealed(closed, STUDY), PUBLIC) == Sealed(closed, STUDY, True, 2, time)
+    assert read_sealed(sealed(closed, OTHER), PUBLIC) == Sealed(closed, OTHER, False, 0, time)
+    # The hospital's own key does not make an open account final.
+    body = sealed(ENTRIES, STUDY).splitlines()[-1]
+    claimed = parse_canonical(body)["seal"].replace('"final":false', '"final":true')
+    signature = sign(SEED, SEAL_LABEL, claimed.encode()).hex()
+    forged = canonical({"seal": claimed, "signature": signature}) + b"\n"
+    with pytest.raises(LedgerBroken, match="another chain"):
+        read_sealed(b"".join((*sealed(ENTRIES, STUDY).splitlines(keepends=True)[:-1], forged)), PUBLIC)
 
 
 def test_export_round_trip() -> None:
