@@ -19,9 +19,8 @@ from privacy.agreement import Agreement
 from privacy.canonical import canonical
 from privacy.evidence import AGREEMENT, LEDGERS, RECEIPTS, RESULT, ROSTER, ROUNDS
 from privacy.guarantee import Guarantee
-from privacy.ledger import LedgerBroken, charged, fold
-from privacy.ledger_export import read_export
 from privacy.recipes.intervals import Estimate
+from privacy.recompute import LedgerFacts, guaranteed_epsilon, read_ledger
 from privacy.trained_model import TrainedModel, layout_of
 from secagg.receipt import without_sum
 from secagg.roster import SignedRoster
@@ -62,17 +61,18 @@ def planned_guarantee(agreement: Agreement) -> Guarantee:
     """What the study's whole plan costs a patient, composed through the stage."""
     if agreement.plan is None:
         return Guarantee.none(
-            "mode none: nothing that leaves the hospitals is noised; only single hospitals are hidden in the sum"
+            "mode none: nothing is noised; the coordinator sees the exact sum over the named hospitals"
         )
     view = "coordinator" if agreement.study.noise_shares == 1 else HEADLINE_VIEW
     return spent(agreement.plan.releases, agreement.plan.delta, view=view)
 
 
-def _released_guarantee(agreement: Agreement, per_hospital: Mapping[str, Mapping[str, Any]]) -> Guarantee:
-    """What the run did cost: the largest loss that a hospital's signed ledger shows; the plan's where there is no ledger."""
+def _released_guarantee(agreement: Agreement, ledgers: Sequence[LedgerFacts]) -> Guarantee:
+    """What may be printed: what closed ledgers show, and the plan's bound while a hospital's ledger does not close the study."""
     planned = planned_guarantee(agreement)
-    shown = [body["epsilon"] for body in per_hospital.values() if body["epsilon"] is not None]
-    return replace(planned, epsilon=max(shown)) if shown and planned.kind == "dp" else planned
+    if planned.kind == "none":
+        return planned
+    return replace(planned, epsilon=guaranteed_epsilon(planned.epsilon, ledgers))
 
 
 def result_json(agreement: Agreement, roster: SignedRoster, record: StudyRecord) -> dict[str, Any]:
@@ -80,9 +80,17 @@ def result_json(agreement: Agreement, roster: SignedRoster, record: StudyRecord)
     done = [o for o in record.outcomes if o.status == "done"]
     # A study's sum is its last one: who dropped out before is among the missing.
     answered = sorted(done[-1].answered) if done else []
-    per_hospital = {
-        h: _hospital(agreement, roster, h, record.ledgers.get(h)) for h in agreement.study.hospitals
-    }
+    ledgers = [
+        read_ledger(
+            record.ledgers.get(member.id),
+            member.id,
+            member.identity_key,
+            agreement.hash,
+            agreement.study.delta,
+        )
+        for member in roster.roster.hospitals
+    ]
+    per_hospital = {ledger.hospital: _hospital(agreement, ledger) for ledger in ledgers}
     return {
         "study": agreement.study.id,
         "study_hash": agreement.hash,
@@ -94,7 +102,7 @@ def result_json(agreement: Agreement, roster: SignedRoster, record: StudyRecord)
         "transport": record.transport,
         "hospitals": list(agreement.study.hospitals),
         "rounds": len(record.outcomes),
-        "guarantee": _released_guarantee(agreement, per_hospital).to_json(),
+        "guarantee": _released_guarantee(agreement, ledgers).to_json(),
         "guarantee_planned": planned_guarantee(agreement).to_json(),
         "cohort": {"answered": answered, "missing": _missing(agreement, record)},
         "per_hospital": per_hospital,
@@ -134,28 +142,24 @@ def _missing(agreement: Agreement, record: StudyRecord) -> list[dict[str, Any]]:
     return [missing[hospital] for hospital in sorted(missing)]
 
 
-def _hospital(
-    agreement: Agreement, roster: SignedRoster, hospital: str, ledger: bytes | None
-) -> dict[str, Any]:
+def _hospital(agreement: Agreement, ledger: LedgerFacts) -> dict[str, Any]:
     """Epsilon of this study and of everything in the hospital's own ledger, as the hospital signed it."""
-    body: dict[str, Any] = {"n_public": agreement.study.n_public[hospital]}
+    body: dict[str, Any] = {"n_public": agreement.study.n_public[ledger.hospital]}
     if agreement.plan is None:
         return body | {"epsilon": None, "reason": "mode none"}
-    if ledger is None:
+    if ledger.problem == "missing":
         return body | {"epsilon": None, "reason": "no ledger was received from this hospital"}
-    try:
-        entries = read_export(ledger, roster.roster.member(hospital).identity_key)
-    except LedgerBroken as error:
+    if ledger.problem:
         # One hospital's broken export must not cost the others their study.
-        return body | {"epsilon": None, "reason": f"its ledger does not verify: {error}"}
-    own = [state for key, state in fold(entries).items() if key[0] == agreement.hash]
-    delta = agreement.plan.delta
+        return body | {"epsilon": None, "reason": f"its ledger does not verify: {ledger.problem}"}
+    if not ledger.final:
+        return body | {"epsilon": None, "reason": "its ledger does not close this study: more may be charged"}
     return body | {
-        "epsilon": spent([state.release for state in own], delta).number(),
-        "epsilon_all_studies": spent(charged(entries), delta).number(),
-        "delta": delta,
-        "rounds_spent": sum(state.kind == "SPENT" for state in own),
-        "rounds_reserved_only": sum(state.kind == "RESERVE" for state in own),
+        "epsilon": ledger.epsilon_run,
+        "epsilon_all_studies": ledger.epsilon_cumulative,
+        "delta": agreement.plan.delta,
+        "rounds_spent": len(ledger.paid_rounds),
+        "rounds_reserved_only": ledger.reserved_only,
     }
 
 

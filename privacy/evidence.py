@@ -173,6 +173,7 @@ class StatedHospital(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     epsilon: float | None = None
+    epsilon_all_studies: float | None = None
     n_public: int | None = None
 
 
@@ -189,6 +190,7 @@ class Result(BaseModel):
     hospitals: tuple[str, ...]
     rounds: int
     guarantee: StatedGuarantee
+    guarantee_planned: StatedGuarantee
     cohort: dict[str, Any]
     per_hospital: dict[str, StatedHospital]
     transport: Literal["mutual_tls_1_3", "in_process"] | None = None

@@ -54,7 +54,7 @@ def test_a_study_leaves_result_model_and_evidence(world: World) -> None:
         entries = read_export(
             (out / LEDGERS / f"{hospital}.jsonl").read_bytes(), world.keys[hospital].identity_public
         )
-        assert [e.record.kind for e in entries] == ["RESERVE", "SPENT"] * 2
+        assert [e.record.kind for e in entries] == ["RESERVE", "SPENT"] * 2 + ["CLOSE"]
     for number in (1, 2):
         data = (out / RECEIPTS / f"{number}.bin").read_bytes()
         verified = audit_receipt(data, run.study_hash, world.signed.roster, Hand(world).params)
@@ -175,7 +175,10 @@ def test_a_round_without_a_quorum_is_not_begun_and_costs_nothing(world: World) -
         executed.failed
     )
     assert len(run.outcomes) == 1
-    assert all(world.ledger(h) == [("RESERVE", 1), ("SPENT", 1)] for h in HOSPITALS)
+    # The study has failed: who is still there closes it with the ledger that it hands over.
+    for hospital in HOSPITALS:
+        closed = [] if hospital in "cd" else [("CLOSE", 0)]
+        assert world.ledger(hospital) == [("RESERVE", 1), ("SPENT", 1), *closed]
 
 
 def test_a_study_that_declares_four_answers_fails_with_three(tmp_path: Path) -> None:
@@ -198,7 +201,7 @@ def test_in_mode_none_there_is_no_guarantee_and_the_ledger_notes_it(tmp_path: Pa
     _, result = written(world, run, executed)
     assert result["guarantee"]["kind"] == "none"  # type: ignore[index]
     assert "epsilon" not in result["guarantee"]  # type: ignore[operator]
-    assert world.ledger("a") == [("NOTE", 1), ("NOTE", 2)]
+    assert world.ledger("a") == [("NOTE", 1), ("NOTE", 2), ("CLOSE", 0)]
     for outcome in run.outcomes:
         np.testing.assert_array_equal(outcome.total, world.recorded(outcome.round, HOSPITALS))
 
