@@ -251,8 +251,8 @@ def _result_cohort(evidence: Evidence, facts: Facts, done: list[RoundFacts]) -> 
         return not_applicable("E-NAMED", SECTION, "No round was finished, so no result names a cohort.", "-")
     answered = set(done[-1].record.answered)
     missing = {gone.hospital for item in facts.rounds for gone in item.record.missing}
-    said = {_name(entry) for entry in result.cohort.get("answered", ())}
-    said_missing = {_name(entry) for entry in result.cohort.get("missing", ())}
+    said = set(result.cohort.answered)
+    said_missing = {gone.hospital for gone in result.cohort.missing}
     if said != answered or not missing <= said_missing:
         text = "The result names other hospitals as answering or missing than the record of rounds."
         return failed("E-NAMED", SECTION, text, (RESULT, ROUNDS), ("FL-36",))
@@ -264,7 +264,3 @@ def _result_cohort(evidence: Evidence, facts: Facts, done: list[RoundFacts]) -> 
         "A hospital that missed a round and came back is named as both.",
         ("FL-36",),
     )
-
-
-def _name(entry: object) -> str:
-    return str(entry["hospital"]) if isinstance(entry, dict) and "hospital" in entry else str(entry)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -177,6 +177,23 @@ class StatedHospital(BaseModel):
     n_public: int | None = None
 
 
+class StatedMissing(BaseModel):
+    """A hospital that the result names as missing."""
+
+    model_config = ConfigDict(frozen=True)
+
+    hospital: str
+
+
+class StatedCohort(BaseModel):
+    """Who is in the last sum, and who was missing at some time, as the result file prints it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    answered: tuple[str, ...]
+    missing: tuple[StatedMissing, ...]
+
+
 class Result(BaseModel):
     """The parts of ``result.json`` that the assessment checks; other keys are the users' and are not read.
 
@@ -191,7 +208,7 @@ class Result(BaseModel):
     rounds: int
     guarantee: StatedGuarantee
     guarantee_planned: StatedGuarantee
-    cohort: dict[str, Any]
+    cohort: StatedCohort
     per_hospital: dict[str, StatedHospital]
     transport: Literal["mutual_tls_1_3", "in_process"] | None = None
 

@@ -12,6 +12,7 @@ from math import ceil
 
 import numpy as np
 
+from privacy.accountable import accounting_problem
 from privacy.agreement import Agreement
 from privacy.evidence import Evidence, RoundRecord
 from privacy.ledger import Entry, LedgerBroken, charged, is_closed
@@ -196,6 +197,8 @@ def read_ledger(
     reserved = {entry.record.key for entry in ours if entry.kind == "RESERVE"}
     paid = {entry.record.key for entry in ours if entry.kind == "SPENT"}
     run, everything = charged(ours), charged(entries)
+    if delta is not None and (beyond := accounting_problem(everything)):
+        return LedgerFacts(hospital, beyond)
     noted = frozenset(e.record.round for e in ours if e.kind == "NOTE" and e.record.round and delta is None)
     final = is_closed(entries, study_hash)
     shown = None if delta is None else epsilon(run, delta)

@@ -17,6 +17,19 @@ from privacy.manifest import HTML, JSON, MANIFEST, ManifestError, read_manifest,
 from privacy.pia_document import document, document_bytes
 from privacy.pia_schema import Claim, Pia, Status
 from privacy.wording import lint_html
+from secagg.errors import SecAggError
+
+# Whatever odd bytes can make of typed readers: families of built-in errors, so that a fault of the machine still shows.
+UNEVALUATED = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    SecAggError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +58,16 @@ def verify_bundle(files: Mapping[str, bytes]) -> Report:
     """Verify a bundle given as path inside the bundle to content.
 
     Returns:
-        A report; it does not raise on any input.
+        A report; it does not raise on any input: what cannot be evaluated is a check that failed.
     """
+    try:
+        return _verified(files)
+    except UNEVALUATED as error:
+        text = f"The bundle cannot be evaluated: {type(error).__name__} while its evidence was read."
+        return Report((Check("evaluation", False, text),))
+
+
+def _verified(files: Mapping[str, bytes]) -> Report:
     evidence = load(files)
     checks = list(_manifest(files, evidence))
     expected = document(evidence)
