@@ -17,17 +17,15 @@ from coordinator.state import StoredRound
 from privacy.accounting import HEADLINE_VIEW, spent
 from privacy.agreement import Agreement
 from privacy.canonical import canonical
-from privacy.evidence import AGREEMENT, LEDGERS, RECEIPTS, RESULT, ROSTER, ROUNDS
+from privacy.coefficients import coefficient_rows
+from privacy.evidence import AGREEMENT, LEDGERS, MODEL, RECEIPTS, RESULT, ROSTER, ROUNDS
 from privacy.guarantee import Guarantee
 from privacy.recipes.intervals import Estimate
 from privacy.recompute import LedgerFacts, guaranteed_epsilon, read_ledger
-from privacy.trained_model import TrainedModel, layout_of
-from secagg.receipt import without_sum
+from privacy.trained_model import TrainedModel
 from secagg.roster import SignedRoster
 
-MODEL_FILE = "model.json"
 RESULT_FILE = "result.json"
-NO_INTERVAL = "this recipe averages models and does not know its own noise; recipe newton has intervals"
 NO_RATIOS = "a network has no hazard ratios"
 
 
@@ -108,7 +106,7 @@ def result_json(agreement: Agreement, roster: SignedRoster, record: StudyRecord)
         "per_hospital": per_hospital,
         "coefficients": []
         if record.theta is None
-        else _coefficients(agreement, record.theta, record.estimate),
+        else coefficient_rows(agreement, record.theta, record.estimate),
         "coefficients_reason": NO_RATIOS if agreement.training.hidden else "",
         "seconds": {phase: round(seconds, 3) for phase, seconds in record.seconds.items()},
         "pia": "pia.html",
@@ -163,33 +161,6 @@ def _hospital(agreement: Agreement, ledger: LedgerFacts) -> dict[str, Any]:
     }
 
 
-def _coefficients(
-    agreement: Agreement, theta: NDArray[np.float64], estimate: Estimate | None
-) -> list[dict[str, Any]]:
-    """Log hazard ratios per unit of the field (of its log(1 + x) where the dictionary says so); none for a network.
-
-    Intervals stand where the recipe knows its noise; elsewhere they are null with the reason.
-    """
-    if agreement.training.hidden:
-        return []
-    known = estimate or Estimate(layout_of(agreement).beta(theta), None, NO_INTERVAL)
-    error, interval = known.standard_error, known.interval
-    rows = []
-    for j, column in enumerate(agreement.study.dictionary.design):
-        scale = column.half_range
-        row: dict[str, Any] = {
-            "name": column.name,
-            "log_hr": float(known.log_hr[j] / scale),
-            "log_hr_scaled": float(known.log_hr[j]),
-            "se": None if error is None else float(error[j] / scale),
-            "ci95": None if interval is None else [float(bound / scale) for bound in interval[j]],
-        }
-        if error is None:
-            row["reason"] = known.reason
-        rows.append(row)
-    return rows
-
-
 def write_study(
     out: Path, agreement: Agreement, roster: SignedRoster, record: StudyRecord, rounds: Sequence[StoredRound]
 ) -> dict[str, Any]:
@@ -207,11 +178,11 @@ def write_study(
     (out / ROUNDS).write_bytes(b"".join(stored.record + b"\n" for stored in rounds))
     for stored in rounds:
         if stored.receipt is not None:
-            (out / RECEIPTS / f"{stored.round}.bin").write_bytes(without_sum(stored.receipt))
+            (out / RECEIPTS / f"{stored.round}.bin").write_bytes(stored.receipt)
     for hospital, ledger in record.ledgers.items():
         (out / LEDGERS / f"{hospital}.jsonl").write_bytes(ledger)
     if record.theta is not None:
-        (out / MODEL_FILE).write_bytes(TrainedModel.of(agreement, record.theta).to_bytes())
+        (out / MODEL).write_bytes(TrainedModel.of(agreement, record.theta).to_bytes())
     result = result_json(agreement, roster, record)
     write_result(out, result)
     return result

@@ -8,7 +8,7 @@ from privacy.agreement import Agreement
 from privacy.evidence import AGREEMENT, BUDGETS, LEDGERS, RESULT, Evidence, StatedHospital
 from privacy.pia_schema import Claim
 from privacy.recompute import EPSILON_TOLERANCE, Facts, LedgerFacts, no_guarantee_reason, noise_problem
-from privacy.statements import attested, failed, gap, not_applicable, not_tested, undefined, verified
+from privacy.statements import attested, failed, gap, not_applicable, not_tested, stated, undefined, verified
 
 SECTION = "evidence"
 
@@ -244,12 +244,12 @@ def _budgets(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
             ("FL-15", "FL-31"),
         )
     elif known:
-        yield attested(
+        yield stated(
             "E-BUDGET",
             SECTION,
             "Over all studies in the ledgers, no hospital in the bundle has spent more than its own budget.",
             (BUDGETS,),
-            "Budgets are told by the hospitals. Analyses outside this system are not in any ledger.",
+            "Budgets are in the bundle as somebody told them: no hospital signed them. Analyses outside this system are not in any ledger.",
             ("FL-15", "FL-31"),
         )
 
@@ -267,12 +267,12 @@ def stage(evidence: Evidence) -> Iterator[Claim]:
         how = f"Classes below k = {rows} are dropped; one patient can move {rows} rows, and the accounting is the mixture for that"
     else:
         how = "Values are replaced by fixed public intervals and nothing is suppressed, so the stage costs nothing"
-    yield verified(
+    yield attested(
         "E-STAGE-COST",
         SECTION,
         f"The stage {kind} is inside the printed number. {how}.",
         (AGREEMENT,),
-        "k-anonymity is a property of a table; it adds no formal bound and does not lower the number.",
+        "What a hospital suppresses only its own node knows. k-anonymity is a property of a table; it adds no formal bound and does not lower the number.",
         ("FL-25", "FL-27"),
     )
     yield not_tested(

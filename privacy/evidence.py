@@ -2,7 +2,7 @@
 
 A bundle is a folder (or zip) written by the coordinator::
 
-    pia.json  pia.html  manifest.json
+    pia.json  pia.html  manifest.json  model.json  result.json
     evidence/agreement.json  evidence/roster.json  evidence/rounds.jsonl  evidence/receipts/<round>.bin
     evidence/ledger/<hospital>.jsonl  evidence/result.json  evidence/threats.json  evidence/human.json
     evidence/packages.json  evidence/tests.json (optional)  evidence/budgets.json (optional)
@@ -40,6 +40,8 @@ PACKAGES = "evidence/packages.json"
 HUMAN = "evidence/human.json"
 BUDGETS = "evidence/budgets.json"
 SIMULATION = "evidence/simulation.json"
+#: Beside the evidence folder, where its users look for it.
+MODEL = "model.json"
 
 #: Files without which an assessment is incomplete.
 REQUIRED = (AGREEMENT, ROSTER, ROUNDS, RESULT, THREATS, PACKAGES, HUMAN)
@@ -194,6 +196,19 @@ class StatedCohort(BaseModel):
     missing: tuple[StatedMissing, ...]
 
 
+class StatedCoefficient(BaseModel):
+    """One coefficient as the result file prints it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    scale: str = ""
+    log_hr: float
+    log_hr_scaled: float | None = None
+    se: float | None = None
+    ci95: tuple[float, float] | None = None
+
+
 class Result(BaseModel):
     """The parts of ``result.json`` that the assessment checks; other keys are the users' and are not read.
 
@@ -210,6 +225,8 @@ class Result(BaseModel):
     guarantee_planned: StatedGuarantee
     cohort: StatedCohort
     per_hospital: dict[str, StatedHospital]
+    status: Literal["done", "failed"] = "done"
+    coefficients: tuple[StatedCoefficient, ...] = ()
     transport: Literal["mutual_tls_1_3", "in_process"] | None = None
 
 
@@ -251,12 +268,12 @@ def load(files: Mapping[str, bytes]) -> Evidence:
     """Read the evidence of a bundle.
 
     Args:
-        files: path inside the bundle (forward slashes) to content; only what lies under ``evidence/`` is read.
+        files: path inside the bundle (forward slashes) to content; only the model and what lies under ``evidence/`` is read.
 
     Returns:
         The parsed evidence; what is absent is None or empty, what does not parse is listed in ``problems``.
     """
-    kept = {path: data for path, data in files.items() if path.startswith("evidence/")}
+    kept = {path: data for path, data in files.items() if path.startswith("evidence/") or path == MODEL}
     problems: list[Problem] = []
 
     def read(path: str, parse: Callable[[bytes], T]) -> T | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from privacy.canonical import NotCanonicalError, parse_canonical
-from privacy.evidence import Evidence, load
+from privacy.evidence import RESULT, Evidence, load
 from privacy.manifest import HTML, JSON, MANIFEST, ManifestError, read_manifest, verify_manifest
 from privacy.pia_document import document, document_bytes
 from privacy.pia_schema import Claim, Pia, Status
@@ -72,6 +72,7 @@ def _verified(files: Mapping[str, bytes]) -> Report:
     checks = list(_manifest(files, evidence))
     expected = document(evidence)
     checks += _document(files, expected)
+    checks += _copies(files)
     checks += _wording(files)
     checks.append(_claims(expected.claims))
     return Report(tuple(checks), expected.claims)
@@ -119,6 +120,14 @@ def _document(files: Mapping[str, bytes], expected: Pia) -> Iterator[Check]:
     same = document_bytes(expected) == files[JSON]
     found = "equals the document that" if same else "differs from the document that"
     yield Check("document", same, f"pia.json {found} the evidence gives, every number recomputed.")
+
+
+def _copies(files: Mapping[str, bytes]) -> Iterator[Check]:
+    """The result that people open is the one that was checked."""
+    if "result.json" in files:
+        same = files["result.json"] == files.get(RESULT)
+        what = "is the one in the evidence" if same else "differs from the one in the evidence"
+        yield Check("result", same, f"result.json {what}.")
 
 
 def _wording(files: Mapping[str, bytes]) -> Iterator[Check]:
