@@ -223,5 +223,5 @@ def test_a_second_run_over_finished_rounds_repeats_the_model_and_asks_nobody(wor
 def test_phases_are_timed(world: World) -> None:
     run, executed = world.execute()
     assert {"join", "life_table", "train", "rounds"} <= set(executed.record.seconds)
-    assert replace(executed.record).transport == "in one process"
+    assert replace(executed.record).transport == "in_process"
     assert run.phase_seconds()["join"] >= 0

@@ -45,7 +45,7 @@ def test_without_a_closed_ledger_of_everybody_the_plan_is_printed(run: str) -> N
     assert (south.status, south.epsilon_run) == (Status.GAP, None)
 
 
-@pytest.mark.threat("FL-04", control="C-HONEST")
+@pytest.mark.threat("FL-36", control="C-HONEST")
 def test_in_mode_none_the_notes_show_a_round_that_the_record_hides() -> None:
     """Four hospitals, then three, with the second sum left out: what is subtracted is one hospital's own vector."""
     files = Run(agreement("none"), silent={3: ("south",)}).files()

@@ -19,7 +19,7 @@ from privacy.verify import verify_bundle
 from secagg.wire import codec
 from secagg.wire.records import LedgerExport
 from tests.consortium import World
-from tests.unit.coordinator.pia.bundles import agreement, plain_files
+from tests.unit.coordinator.pia.bundles import agreement, key, plain_files, write
 
 TINY = Release("train", "poisson_gaussian", 1e-4, 1, 0.1, 20)
 
@@ -88,6 +88,14 @@ def test_odd_values_are_failed_checks_and_no_exception(path: str, key: str, valu
     body = json.loads(files.get(path, b"{}"))
     body[key] = value
     assert not verify_bundle({**files, path: canonical(body)}).ok
+
+
+def test_a_file_that_cannot_be_read_fails_although_the_coordinator_signed_it(tmp_path: Path) -> None:
+    body = json.loads(plain_files()["evidence/result.json"]) | {"transport": "pigeons"}
+    files = {**plain_files(), "evidence/result.json": canonical(body)}
+    build(write(tmp_path, files), identity=key("coordinator"))
+    failed = {check.id for check in verify_bundle(read_bundle(tmp_path)).checks if not check.ok}
+    assert failed == {"reading evidence/result.json"}
 
 
 def test_an_error_in_the_middle_of_the_evaluation_is_a_failed_check(
