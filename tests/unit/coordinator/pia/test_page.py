@@ -146,7 +146,7 @@ def test_mode_none_has_no_number_anywhere_and_says_so_on_page_one(tmp_path: Path
     assert pia.dp.kind == "none"
     assert not pia.dp.views
     assert all(item.epsilon_run is None for item in pia.dp.per_hospital)
-    assert "no noise is added" in first_page(html)
+    assert "nothing is noised" in first_page(html)
     assert "until south is left alone" in first_page(html)
     assert next(claim for claim in pia.claims if claim.id == "E-GUARANTEE").status is Status.UNDEFINED
     states = {control.id: control.on for threat in pia.threats for control in threat.controls}
