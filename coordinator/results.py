@@ -17,18 +17,15 @@ from coordinator.state import StoredRound
 from privacy.accounting import HEADLINE_VIEW, spent
 from privacy.agreement import Agreement
 from privacy.canonical import canonical
-from privacy.evidence import AGREEMENT, LEDGERS, RECEIPTS, RESULT, ROSTER, ROUNDS
+from privacy.coefficients import coefficient_rows
+from privacy.evidence import AGREEMENT, LEDGERS, MODEL, RECEIPTS, RESULT, ROSTER, ROUNDS
 from privacy.guarantee import NOTHING_NOISED, Guarantee
-from privacy.ledger import LedgerBroken, charged, fold
-from privacy.ledger_export import read_export
 from privacy.recipes.intervals import Estimate
-from privacy.trained_model import TrainedModel, layout_of
-from secagg.receipt import without_sum
+from privacy.recompute import LedgerFacts, guaranteed_epsilon, read_ledger
+from privacy.trained_model import TrainedModel
 from secagg.roster import SignedRoster
 
-MODEL_FILE = "model.json"
 RESULT_FILE = "result.json"
-NO_INTERVAL = "this recipe averages models and does not know its own noise; recipe newton has intervals"
 NO_RATIOS = "a network has no hazard ratios"
 
 
@@ -66,20 +63,30 @@ def planned_guarantee(agreement: Agreement) -> Guarantee:
     return spent(agreement.plan.releases, agreement.plan.delta, view=view)
 
 
-def _released_guarantee(agreement: Agreement, per_hospital: Mapping[str, Mapping[str, Any]]) -> Guarantee:
-    """What the run did cost: the largest loss that a hospital's signed ledger shows; the plan's where there is no ledger."""
+def _released_guarantee(agreement: Agreement, ledgers: Sequence[LedgerFacts]) -> Guarantee:
+    """What may be printed: what closed ledgers show, and the plan's bound while a hospital's ledger does not close the study."""
     planned = planned_guarantee(agreement)
-    shown = [body["epsilon"] for body in per_hospital.values() if body["epsilon"] is not None]
-    return replace(planned, epsilon=max(shown)) if shown and planned.kind == "dp" else planned
+    if planned.kind == "none":
+        return planned
+    return replace(planned, epsilon=guaranteed_epsilon(planned.epsilon, ledgers))
 
 
 def result_json(agreement: Agreement, roster: SignedRoster, record: StudyRecord) -> dict[str, Any]:
     """The coordinator's part of result.json: scores on held-out patients are added by whoever has them."""
     done = [o for o in record.outcomes if o.status == "done"]
-    answered = sorted({hospital for o in done for hospital in o.answered})
-    per_hospital = {
-        h: _hospital(agreement, roster, h, record.ledgers.get(h)) for h in agreement.study.hospitals
-    }
+    # A study's sum is its last one: who dropped out before is among the missing.
+    answered = sorted(done[-1].answered) if done else []
+    ledgers = [
+        read_ledger(
+            record.ledgers.get(member.id),
+            member.id,
+            member.identity_key,
+            agreement.hash,
+            agreement.study.delta,
+        )
+        for member in roster.roster.hospitals
+    ]
+    per_hospital = {ledger.hospital: _hospital(agreement, ledger) for ledger in ledgers}
     return {
         "study": agreement.study.id,
         "study_hash": agreement.hash,
@@ -91,13 +98,13 @@ def result_json(agreement: Agreement, roster: SignedRoster, record: StudyRecord)
         "transport": record.transport,
         "hospitals": list(agreement.study.hospitals),
         "rounds": len(record.outcomes),
-        "guarantee": _released_guarantee(agreement, per_hospital).to_json(),
+        "guarantee": _released_guarantee(agreement, ledgers).to_json(),
         "guarantee_planned": planned_guarantee(agreement).to_json(),
         "cohort": {"answered": answered, "missing": _missing(agreement, record)},
         "per_hospital": per_hospital,
         "coefficients": []
         if record.theta is None
-        else _coefficients(agreement, record.theta, record.estimate),
+        else coefficient_rows(agreement, record.theta, record.estimate),
         "coefficients_reason": NO_RATIOS if agreement.training.hidden else "",
         "seconds": {phase: round(seconds, 3) for phase, seconds in record.seconds.items()},
         "pia": "pia.html",
@@ -131,56 +138,25 @@ def _missing(agreement: Agreement, record: StudyRecord) -> list[dict[str, Any]]:
     return [missing[hospital] for hospital in sorted(missing)]
 
 
-def _hospital(
-    agreement: Agreement, roster: SignedRoster, hospital: str, ledger: bytes | None
-) -> dict[str, Any]:
+def _hospital(agreement: Agreement, ledger: LedgerFacts) -> dict[str, Any]:
     """Epsilon of this study and of everything in the hospital's own ledger, as the hospital signed it."""
-    body: dict[str, Any] = {"n_public": agreement.study.n_public[hospital]}
+    body: dict[str, Any] = {"n_public": agreement.study.n_public[ledger.hospital]}
     if agreement.plan is None:
         return body | {"epsilon": None, "reason": "mode none"}
-    if ledger is None:
+    if ledger.problem == "missing":
         return body | {"epsilon": None, "reason": "no ledger was received from this hospital"}
-    try:
-        entries = read_export(ledger, roster.roster.member(hospital).identity_key)
-    except LedgerBroken as error:
+    if ledger.problem:
         # One hospital's broken export must not cost the others their study.
-        return body | {"epsilon": None, "reason": f"its ledger does not verify: {error}"}
-    own = [state for key, state in fold(entries).items() if key[0] == agreement.hash]
-    delta = agreement.plan.delta
+        return body | {"epsilon": None, "reason": f"its ledger does not verify: {ledger.problem}"}
+    if not ledger.final:
+        return body | {"epsilon": None, "reason": "its ledger does not close this study: more may be charged"}
     return body | {
-        "epsilon": spent([state.release for state in own], delta).number(),
-        "epsilon_all_studies": spent(charged(entries), delta).number(),
-        "delta": delta,
-        "rounds_spent": sum(state.kind == "SPENT" for state in own),
-        "rounds_reserved_only": sum(state.kind == "RESERVE" for state in own),
+        "epsilon": ledger.epsilon_run,
+        "epsilon_all_studies": ledger.epsilon_cumulative,
+        "delta": agreement.plan.delta,
+        "rounds_spent": len(ledger.paid_rounds),
+        "rounds_reserved_only": ledger.reserved_only,
     }
-
-
-def _coefficients(
-    agreement: Agreement, theta: NDArray[np.float64], estimate: Estimate | None
-) -> list[dict[str, Any]]:
-    """Log hazard ratios per unit of the field (of its log(1 + x) where the dictionary says so); none for a network.
-
-    Intervals stand where the recipe knows its noise; elsewhere they are null with the reason.
-    """
-    if agreement.training.hidden:
-        return []
-    known = estimate or Estimate(layout_of(agreement).beta(theta), None, NO_INTERVAL)
-    error, interval = known.standard_error, known.interval
-    rows = []
-    for j, column in enumerate(agreement.study.dictionary.design):
-        scale = column.half_range
-        row: dict[str, Any] = {
-            "name": column.name,
-            "log_hr": float(known.log_hr[j] / scale),
-            "log_hr_scaled": float(known.log_hr[j]),
-            "se": None if error is None else float(error[j] / scale),
-            "ci95": None if interval is None else [float(bound / scale) for bound in interval[j]],
-        }
-        if error is None:
-            row["reason"] = known.reason
-        rows.append(row)
-    return rows
 
 
 def write_study(
@@ -200,11 +176,11 @@ def write_study(
     (out / ROUNDS).write_bytes(b"".join(stored.record + b"\n" for stored in rounds))
     for stored in rounds:
         if stored.receipt is not None:
-            (out / RECEIPTS / f"{stored.round}.bin").write_bytes(without_sum(stored.receipt))
+            (out / RECEIPTS / f"{stored.round}.bin").write_bytes(stored.receipt)
     for hospital, ledger in record.ledgers.items():
         (out / LEDGERS / f"{hospital}.jsonl").write_bytes(ledger)
     if record.theta is not None:
-        (out / MODEL_FILE).write_bytes(TrainedModel.of(agreement, record.theta).to_bytes())
+        (out / MODEL).write_bytes(TrainedModel.of(agreement, record.theta).to_bytes())
     result = result_json(agreement, roster, record)
     write_result(out, result)
     return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -39,7 +39,7 @@ class Outcome:
         order_hash: SHA-256 of the order's bytes.
         status: "done" or "aborted".
         answered: hospitals whose vectors are in the sum, sorted; of an aborted round those that had uploaded.
-        missing: hospitals that fell silent, with the step and the reason.
+        missing: hospitals of the roster that were not there, with the step and the reason; of a finished round exactly those of its receipt.
         total: the ring integers of the sum, signed, (dim,) int64; None when aborted.
         receipt: the signed receipt as sent; None when aborted.
         reason, culprit: why it was aborted.
@@ -88,6 +88,7 @@ class RoundEngine:
     report: Callable[[Progress], None]
     spool_directory: Path
     session: protocol.Session | None = None
+    accusations: dict[str, int] = field(default_factory=dict)
 
     def open_session(self, context: Context, first_round: int, present: frozenset[str]) -> dict[str, Silence]:
         """Two trips: adverts in, key list out. Returns the hospitals that are not on the key list, with the reason.
@@ -153,7 +154,7 @@ class RoundEngine:
             working.frame.order_hash,
             "done",
             opening.members,
-            _sorted(working.silent),
+            _as_receipted(opening, working.silent),
             from_ring(total, self.params.modulus_bits),
             receipt,
             "",
@@ -221,9 +222,8 @@ class RoundEngine:
                     state = protocol.add_agreement(state, hospital, message)
                 return hospital not in protocol.missing_agreements(state)
 
-            lost = _leave_the_set(
-                self.gatherer.gather("agree", waiting, take, round_number=working.frame.round), waiting
-            )
+            silent = self.gatherer.gather("agree", waiting, take, round_number=working.frame.round)
+            lost = _leave_the_set(silent, waiting, self.accusations)
             working.silent |= lost
             if not lost:
                 return state
@@ -258,7 +258,7 @@ class RoundEngine:
         if present >= self.params.threshold:
             return
         told = sorted({f"{s.hospital}: {s.reason}" for s in lost.values() if s.kind != "lost"})
-        culprits = sorted({s.culprit for s in lost.values() if s.culprit})
+        culprits = sorted({s.culprit for s in lost.values() if s.culprit and s.kind != "blamed"})
         too_few = TooFewSurvivors(self.params.threshold, present, step)
         raise RoundAborted("; ".join([str(too_few), *told]), culprits[0] if len(culprits) == 1 else "")
 
@@ -298,20 +298,47 @@ def _spool(spool: Spool, hospital: str, message: bytes, round_number: int) -> No
         raise ProtocolError(str(error), hospital) from None
 
 
-def _leave_the_set(silent: dict[str, Silence], proposed: frozenset[str]) -> dict[str, Silence]:
+def _leave_the_set(
+    silent: dict[str, Silence], proposed: frozenset[str], accusations: dict[str, int]
+) -> dict[str, Silence]:
     """Who is left out of the next, smaller set.
 
     A hospital that found a bad share names the dealer: the dealer leaves and the reporter is asked again, so that one bad dealer does
-    not cost everybody who notices. Every report takes one hospital out, so asking again comes to an end.
+    not cost everybody who notices. Every report takes one hospital out, so asking again comes to an end. Nobody but the two can see who
+    is right: who accused alone before is left out itself, so that one liar does not keep others out of every sum.
+
+    Args:
+        silent: who did not agree, with the reason.
+        proposed: the set they were asked about.
+        accusations: by hospital, how often it accused alone in this session; counted on here.
     """
     leaving: dict[str, Silence] = {}
+    against: dict[str, list[Silence]] = {}
     for silence in silent.values():
         if silence.kind == "abort" and silence.culprit in proposed - {silence.hospital}:
-            blamed = Silence(silence.culprit, "agree", "blamed", f"{silence.hospital} says: {silence.reason}")
-            leaving.setdefault(silence.culprit, blamed)
+            against.setdefault(silence.culprit, []).append(silence)
         else:
             leaving[silence.hospital] = silence
+    for accused, reports in against.items():
+        first = reports[0]
+        told = f"{', '.join(report.hospital for report in reports)} says: {first.reason}"
+        if len(reports) == 1:
+            accusations[first.hospital] = accusations.get(first.hospital, 0) + 1
+            if accusations[first.hospital] > 1:
+                again = f"it accuses {accused} alone, not for the first time: {first.reason}"
+                leaving[first.hospital] = replace(first, kind="blaming", reason=again)
+                continue
+        leaving.setdefault(accused, Silence(accused, "agree", "blamed", told, first.hospital))
     return leaving
+
+
+def _as_receipted(opening: protocol.Opening, silent: dict[str, Silence]) -> tuple[Silence, ...]:
+    """Who was missing and at which step, as the receipt signs it; the reasons are the coordinator's own."""
+    outside = Silence("", "", "lost", "it is not in this session")
+    return tuple(
+        replace(silent.get(hospital, outside), hospital=hospital, step=step)
+        for hospital, step in sorted(protocol.missing_hospitals(opening).items())
+    )
 
 
 def _sorted(silent: dict[str, Silence]) -> tuple[Silence, ...]:

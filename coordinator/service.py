@@ -172,8 +172,9 @@ def agreement_for(study: Study, state: CoordinatorState) -> Agreement:
     agreement = from_bytes(data)
     if agreement.study != study:
         raise StudyOver(f"study id {study.id} belongs to another study that was run here; choose a new id")
-    if status == "done":
-        raise StudyOver(f"study {study.id} reached its end before; a new run is a new study with a new id")
+    if status != "open":
+        # The hospitals closed it in their ledgers when they handed them over.
+        raise StudyOver(f"study {study.id} ended before ({status}); a new run is a new study with a new id")
     return agreement
 
 

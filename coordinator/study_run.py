@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -193,10 +193,7 @@ class StudyRun:
         last = total_rounds(self.agreement)
         self.report(Progress("round_started", f"round {number} of {last}: {task}", round=number, rounds=last))
         present = self.members & self.gatherer.link.connected()
-        absent = {
-            h: Silence(h, "order", "lost", "it was not connected when the round began")
-            for h in self.members - present
-        }
+        absent = self._absent(present)
         previous = next((o.receipt for o in reversed(self.outcomes) if o.receipt is not None), b"")
         settings = order_settings(self.agreement, number)
         self.state.begin_round(self.study_hash, number)
@@ -206,6 +203,15 @@ class StudyRun:
         self.outcomes.append(outcome)
         self._say(outcome, task, last)
         return outcome
+
+    def _absent(self, present: frozenset[str]) -> dict[str, Silence]:
+        """Who is not asked in a round, by the steps of receipts: outside the session, or not connected."""
+        outside = {s.hospital: replace(s, step="advertise") for s in self.refused}
+        cut = {
+            h: Silence(h, "upload", "lost", "it was not connected when the round began")
+            for h in self.members - present
+        }
+        return outside | cut
 
     def _store(self, outcome: Outcome) -> None:
         task = task_of(self.agreement, outcome.round)

@@ -16,6 +16,7 @@ from rich.text import Text
 from privacy.evidence import load
 from privacy.pia_document import document
 from privacy.pia_schema import Claim, Pia, Status
+from privacy.roster_file import EnrolmentError, read_consortium, trust
 from privacy.verify import Report, verify_bundle
 
 MAX_FILES = 100_000
@@ -102,12 +103,19 @@ def _check_size(path: Path, files: int, size: int) -> None:
 
 
 @app.command()
-def verify(bundle: Bundle, as_json: AsJson = False) -> None:
+def verify(
+    bundle: Bundle,
+    as_json: AsJson = False,
+    roster: Annotated[
+        Path | None,
+        typer.Option(help="consortium.json of a hospital: the members must be these."),
+    ] = None,
+) -> None:
     """Recompute every hash, signature and number; exit 1 when anything does not hold.
 
-    Example: wardround-dpo verify out/demo/latest/bundle
+    Example: wardround-dpo verify results/ --roster consortium.json
     """
-    report = verify_bundle(_open(bundle))
+    report = verify_bundle(_open(bundle), _roster_hash(roster))
     if as_json:
         typer.echo(json.dumps(_report_json(report), indent=1))
     else:
@@ -159,6 +167,18 @@ def _open(bundle: Path) -> dict[str, bytes]:
         _refuse(str(error))
 
 
+def _roster_hash(path: Path | None) -> bytes | None:
+    """The hash of the roster in a consortium file that every hospital signed."""
+    if path is None:
+        return None
+    try:
+        return trust(read_consortium(path.read_bytes(), str(path)), str(path)).roster.hash
+    except OSError as error:
+        _refuse(f"{path} cannot be read: {error.strerror}.")
+    except EnrolmentError as error:
+        _refuse(str(error))
+
+
 def _refuse(sentence: str) -> NoReturn:
     typer.echo(sentence, err=True)
     raise typer.Exit(EXIT_INPUT)
@@ -168,6 +188,7 @@ def _report_json(report: Report) -> dict[str, object]:
     return {
         "ok": report.ok,
         "checks": [{"id": check.id, "ok": check.ok, "text": check.text} for check in report.checks],
+        "identities": dict(report.identities),
         "claims": [{"id": c.id, "status": c.status.value, "text": c.text} for c in report.claims],
     }
 
@@ -178,6 +199,10 @@ def _print_report(report: Report) -> None:
         console.print(
             Text("ok    " if check.ok else "FAILED", "green" if check.ok else "bold red"), Text(check.text)
         )
+    if report.identities:
+        console.print("Whose bundle this is; compare with what you know, or give --roster:")
+    for name, fingerprint in report.identities:
+        console.print(Text(f"      {name}: {fingerprint}"))
     verified = [claim for claim in report.claims if claim.status is Status.VERIFIED]
     open_claims = [claim for claim in report.claims if claim.status in UNEVIDENCED]
     console.print(

@@ -50,7 +50,7 @@ def parties(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
         )
 
 
-def description(evidence: Evidence) -> Iterator[Claim]:
+def description(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
     """The agreement, its data items, the code."""
     agreement = evidence.agreement
     if agreement is None:
@@ -60,7 +60,14 @@ def description(evidence: Evidence) -> Iterator[Claim]:
             "The study agreement is not in the bundle or cannot be read.",
             threats=("FL-16",),
         )
-    else:
+    elif not _named(facts):
+        yield gap(
+            "D-AGREEMENT",
+            "description",
+            "No receipt and no ledger in the bundle names the agreement: that it is the one that ran is not shown.",
+            threats=("FL-10", "FL-16"),
+        )
+    if agreement is not None and _named(facts):
         yield verified(
             "D-AGREEMENT",
             "description",
@@ -69,6 +76,7 @@ def description(evidence: Evidence) -> Iterator[Claim]:
             "That the study file is the approved one is for people to compare.",
             ("FL-10", "FL-16"),
         )
+    if agreement is not None:
         unsourced = agreement.study.dictionary.unsourced()
         if unsourced:
             text = f"The public source of the bounds is not stated for: {', '.join(unsourced)}."
@@ -89,6 +97,12 @@ def description(evidence: Evidence) -> Iterator[Claim]:
                 ("FL-27",),
             )
     yield _code(evidence)
+
+
+def _named(facts: Facts) -> bool:
+    """Whether anything signed names the agreement's hash."""
+    signed = any(item.receipt is not None for item in facts.rounds)
+    return signed or any(ledger.named_rounds for ledger in facts.ledgers)
 
 
 def _code(evidence: Evidence) -> Claim:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from privacy.accounting import seen_with_shares
 from privacy.agreement import Agreement
-from privacy.evidence import AGREEMENT, BUDGETS, LEDGERS, RESULT, Evidence
+from privacy.evidence import AGREEMENT, BUDGETS, LEDGERS, RESULT, Evidence, StatedHospital
 from privacy.pia_schema import Claim
 from privacy.recompute import EPSILON_TOLERANCE, Facts, LedgerFacts, no_guarantee_reason, noise_problem
-from privacy.statements import attested, failed, gap, not_applicable, not_tested, undefined, verified
+from privacy.statements import attested, failed, gap, not_applicable, not_tested, stated, undefined, verified
 
 SECTION = "evidence"
 
@@ -45,33 +45,32 @@ def guarantee(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
             "E-GUARANTEE", SECTION, f"No end-to-end guarantee for a patient. {reason}", (AGREEMENT,), threats
         )
         return
-    delta, worst = evidence.agreement.study.delta, facts.worst
-    if worst is None or worst.epsilon_run is None or delta is None:
+    delta, most = evidence.agreement.study.delta, facts.guaranteed
+    if most is None or delta is None:
+        yield gap("E-GUARANTEE", SECTION, "The study has no plan that could bound it.", threats=threats)
+        return
+    if facts.unaccounted:
         yield gap(
             "E-GUARANTEE",
             SECTION,
-            "No ledger in the bundle verifies: what the run cost a patient is unknown.",
-            threats=threats,
+            f"{', '.join(facts.unaccounted)} gave no ledger that verifies and closes this study, so what it charged is not known. "
+            f"For its patients there is the bound that its node enforces, the study's plan: {bound(most, delta)}.{_shown(facts, delta)}",
+            "The plan's number is a setting that each hospital's node holds to; here nothing shows that it did.",
+            threats,
         )
-        return
-    unknown = [ledger.hospital for ledger in facts.ledgers if ledger.epsilon_run is None]
-    rest = (
-        f" Unknown for {', '.join(unknown)}, whose ledger is not in the bundle or is broken."
-        if unknown
-        else ""
-    )
-    yield verified(
-        "E-GUARANTEE",
-        SECTION,
-        f"Everything that the run released about one patient of one hospital is within {bound(worst.epsilon_run, delta)}, "
-        f"recomputed from the charges in the signed ledgers.{rest}",
-        (AGREEMENT, f"{LEDGERS}{worst.hospital}.jsonl"),
-        "The arithmetic is verified, the noise itself is what hospitals attest. It assumes that a patient is in one hospital, "
-        f"that hospitals run this code, and sound random numbers.{_shares_detail(evidence.agreement)}",
-        threats,
-    )
-    yield _within_agreed(evidence.agreement, facts, worst)
-    yield _result_agrees(evidence, facts)
+    else:
+        yield verified(
+            "E-GUARANTEE",
+            SECTION,
+            f"Everything that the run released about one patient of one hospital is within {bound(most, delta)}, "
+            "recomputed from the charges in the signed ledgers, all of which close the study.",
+            (AGREEMENT, LEDGERS),
+            "The arithmetic is verified, the noise itself is what hospitals attest. It assumes that a patient is in one hospital, "
+            f"that hospitals run this code, and sound random numbers.{_shares_detail(evidence.agreement)}",
+            threats,
+        )
+    yield _within_agreed(evidence.agreement, facts)
+    yield _result_agrees(evidence, facts, most)
 
 
 def _shares_detail(agreement: Agreement) -> str:
@@ -85,15 +84,27 @@ def _shares_detail(agreement: Agreement) -> str:
     )
 
 
-def _within_agreed(agreement: Agreement, facts: Facts, worst: LedgerFacts) -> Claim:
-    epsilon, delta = agreement.study.epsilon or 0.0, agreement.study.delta or 0.0
+def _shown(facts: Facts, delta: float) -> str:
+    """What the closed ledgers do show, as a sentence."""
+    known = [ledger for ledger in facts.ledgers if ledger.epsilon_run is not None]
+    if not known:
+        return ""
+    most = max(ledger.epsilon_run or 0.0 for ledger in known)
+    names = ", ".join(ledger.hospital for ledger in known)
+    return f" The closed ledgers of {names} show at most {bound(most, delta)}."
+
+
+def _within_agreed(agreement: Agreement, facts: Facts) -> Claim:
+    epsilon, delta, worst = agreement.study.epsilon or 0.0, agreement.study.delta or 0.0, facts.worst
     agreed = bound(epsilon, delta)
     paths = (AGREEMENT, LEDGERS)
-    if worst.epsilon_run is not None and worst.epsilon_run > epsilon + EPSILON_TOLERANCE:
+    if worst is None or worst.epsilon_shown is None:
+        return gap("E-AGREED", SECTION, "No ledger in the bundle verifies: what was charged is unknown.")
+    if worst.epsilon_shown > epsilon + EPSILON_TOLERANCE:
         return failed(
             "E-AGREED",
             SECTION,
-            f"{worst.hospital} was charged {bound(worst.epsilon_run, delta)}, more than the agreed {agreed}.",
+            f"{worst.hospital} was charged {bound(worst.epsilon_shown, delta)}, more than the agreed {agreed}.",
             paths,
             ("FL-15",),
         )
@@ -102,41 +113,49 @@ def _within_agreed(agreement: Agreement, facts: Facts, worst: LedgerFacts) -> Cl
         SECTION,
         f"No ledger in the bundle was charged more than the agreed {agreed}.",
         paths,
-        "Ledgers that are not in the bundle are not covered.",
+        "Ledgers that are not in the bundle, and what is charged after an open one, are not covered.",
         ("FL-15", "FL-16"),
     )
 
 
-def _result_agrees(evidence: Evidence, facts: Facts) -> Claim:
-    """The printed epsilon of the run and of each hospital against the recomputed ones."""
-    result, worst = evidence.result, facts.worst
-    if result is None or worst is None or worst.epsilon_run is None:
+def _result_agrees(evidence: Evidence, facts: Facts, most: float) -> Claim:
+    """Every printed epsilon against the recomputed one."""
+    result = evidence.result
+    if result is None:
         return gap("E-PRINTED", SECTION, "No readable result file: what the run printed cannot be compared.")
-    wrong: list[str] = []
-    stated = result.guarantee
-    if stated.epsilon is None or abs(stated.epsilon - worst.epsilon_run) > EPSILON_TOLERANCE:
-        wrong.append("the run")
+    pairs = [
+        ("the run", result.guarantee.epsilon, most),
+        ("the plan", result.guarantee_planned.epsilon, facts.planned),
+    ]
     for ledger in facts.ledgers:
-        said = result.per_hospital.get(ledger.hospital)
-        if ledger.epsilon_run is None or said is None or said.epsilon is None:
-            continue
-        if abs(said.epsilon - ledger.epsilon_run) > EPSILON_TOLERANCE:
-            wrong.append(ledger.hospital)
+        said = result.per_hospital.get(ledger.hospital, StatedHospital())
+        pairs.append((ledger.hospital, said.epsilon, ledger.epsilon_run))
+        pairs.append(
+            (f"{ledger.hospital} over all studies", said.epsilon_all_studies, ledger.epsilon_cumulative)
+        )
+    wrong = [name for name, said_epsilon, found in pairs if not _same(said_epsilon, found)]
+    stated = result.guarantee
     if (stated.unit, stated.adjacency) != ("patient", "add/remove") or stated.delta != evidence_delta(
         evidence
     ):
         wrong.append("its unit, delta or adjacency")
     if wrong:
-        text = f"The result prints another epsilon than the ledgers give, for {', '.join(wrong)}."
+        text = f"The result prints another epsilon than ledgers and plan give, for {', '.join(wrong)}."
         return failed("E-PRINTED", SECTION, text, (RESULT,), ("FL-36",))
     return verified(
         "E-PRINTED",
         SECTION,
-        "Every epsilon that the result prints equals the one recomputed from the ledgers.",
+        "Every epsilon that the result prints equals the one recomputed from the ledgers, or from the plan where a ledger does not close the study.",
         (RESULT,),
         "Compared to nine decimals, with the same accountant.",
         ("FL-36",),
     )
+
+
+def _same(said: float | None, found: float | None) -> bool:
+    if said is None or found is None:
+        return said is found
+    return abs(said - found) <= EPSILON_TOLERANCE
 
 
 def evidence_delta(evidence: Evidence) -> float | None:
@@ -176,25 +195,36 @@ def _chain(ledger: LedgerFacts, *, charges: bool) -> Claim:
     identifier, path = f"E-LEDGER-{ledger.hospital}", f"{LEDGERS}{ledger.hospital}.jsonl"
     if ledger.problem == "missing":
         text = f"The ledger of {ledger.hospital} is not in the bundle."
-        if not charges:
-            return not_applicable(identifier, SECTION, text, "Nothing is charged in mode none.")
         return gap(
             identifier,
             SECTION,
             text,
-            "What this hospital's patients lost is unknown here.",
+            "The plan bounds what this hospital's patients lost."
+            if charges
+            else "Its notes of rounds are not shown.",
             ("FL-15", "FL-35"),
         )
     if ledger.problem:
         text = f"The ledger of {ledger.hospital} does not verify: {ledger.problem}."
         return failed(identifier, SECTION, text, (path,), ("FL-35",))
+    if not ledger.final:
+        return gap(
+            identifier,
+            SECTION,
+            f"The ledger of {ledger.hospital} verifies and does not close this study: it was exported before the end, "
+            "and what was charged later is not in it.",
+            "The plan bounds what this hospital's patients lost."
+            if charges
+            else "Later rounds are not shown.",
+            ("FL-15", "FL-35"),
+        )
     return attested(
         identifier,
         SECTION,
-        f"The ledger of {ledger.hospital} is complete to its signed end: {len(ledger.entries)} entries, chained and signed; "
-        f"{len(ledger.run)} releases charged to this study, {ledger.reserved_only} of them reserved and never sent.",
+        f"The ledger of {ledger.hospital} is complete to its signed end and closes this study: {len(ledger.entries)} entries, chained "
+        f"and signed; {len(ledger.run)} releases charged to this study, {ledger.reserved_only} of them reserved and never sent.",
         (path,),
-        "Only the hospital knows what it released. A hospital could show an older end of its chain, or keep two.",
+        "Only the hospital knows what it released. A hospital could keep two chains.",
         ("FL-15", "FL-22", "FL-35"),
     )
 
@@ -226,12 +256,12 @@ def _budgets(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
             ("FL-15", "FL-31"),
         )
     elif known:
-        yield attested(
+        yield stated(
             "E-BUDGET",
             SECTION,
             "Over all studies in the ledgers, no hospital in the bundle has spent more than its own budget.",
             (BUDGETS,),
-            "Budgets are told by the hospitals. Analyses outside this system are not in any ledger.",
+            "Budgets are in the bundle as somebody told them: no hospital signed them. Analyses outside this system are not in any ledger.",
             ("FL-15", "FL-31"),
         )
 
@@ -249,12 +279,12 @@ def stage(evidence: Evidence) -> Iterator[Claim]:
         how = f"Classes below k = {rows} are dropped; one patient can move {rows} rows, and the accounting is the mixture for that"
     else:
         how = "Values are replaced by fixed public intervals and nothing is suppressed, so the stage costs nothing"
-    yield verified(
+    yield attested(
         "E-STAGE-COST",
         SECTION,
         f"The stage {kind} is inside the printed number. {how}.",
         (AGREEMENT,),
-        "k-anonymity is a property of a table; it adds no formal bound and does not lower the number.",
+        "What a hospital suppresses only its own node knows. k-anonymity is a property of a table; it adds no formal bound and does not lower the number.",
         ("FL-25", "FL-27"),
     )
     yield not_tested(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from privacy.evidence import LEDGERS, RECEIPTS, RESULT, ROUNDS, Evidence
+from privacy.evidence import LEDGERS, RECEIPTS, RESULT, ROUNDS, Evidence, RoundRecord
 from privacy.pia_schema import Claim
 from privacy.recompute import Facts, RoundFacts
 from privacy.statements import attested, failed, gap, not_applicable, undefined, verified
@@ -24,7 +24,7 @@ def rounds(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
     yield _aborted(facts)
     yield from _ledgers_follow(evidence, facts)
     yield _isolable(evidence, facts)
-    yield _result_cohort(evidence, done)
+    yield _result_cohort(evidence, facts, done)
 
 
 def _receipts(done: list[RoundFacts], facts: Facts) -> Claim:
@@ -120,47 +120,71 @@ def _aborted(facts: Facts) -> Claim:
         SECTION,
         text,
         (ROUNDS,),
-        "Told by the coordinator and compared with the ledgers.",
+        f"Told by the coordinator{_begun(aborted, facts)}. That nothing was opened is its word alone.",
         ("FL-15",),
     )
 
 
+def _begun(aborted: list[RoundRecord], facts: Facts) -> str:
+    """Which hospitals' ledgers know the aborted rounds: these may have uploaded, and somebody may have opened them."""
+    known = [
+        f"{record.round} at {', '.join(names)}"
+        for record in aborted
+        if (names := [item.hospital for item in facts.ledgers if record.round in item.named_rounds])
+    ]
+    return f"; by the ledgers, begun: round {'; round '.join(known)}" if known else ""
+
+
 def _ledgers_follow(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
-    """Every sum was paid for by each hospital in it, and no ledger knows a round that the record hides."""
-    if evidence.agreement is None or evidence.agreement.plan is None:
+    """Every hospital in a sum wrote that round into its ledger, and no ledger knows a round that the record hides."""
+    if evidence.agreement is None:
         return
-    listed = {item.record.round for item in facts.rounds}
+    paid, was = ("paid", "charged") if evidence.agreement.plan is not None else ("noted it", "asked")
     wrong: list[str] = []
     for ledger in facts.ledgers:
         if ledger.problem:
             continue
+        # What came after an open ledger was exported cannot be in it.
+        last = None if ledger.final else max(ledger.named_rounds, default=0)
         unpaid = sorted(
             item.record.round
             for item in facts.rounds
             if item.record.status == "done"
             and ledger.hospital in item.record.answered
             and item.record.round not in ledger.paid_rounds
+            and (last is None or item.record.round <= last)
         )
-        hidden = sorted(ledger.named_rounds - listed)
+        hidden = sorted(facts.hidden_rounds & ledger.named_rounds)
         if unpaid:
-            wrong.append(f"{ledger.hospital} is in the sum of round {_join(unpaid)} without having paid")
+            wrong.append(f"{ledger.hospital} is in the sum of round {_join(unpaid)} without having {paid}")
         if hidden:
             wrong.append(
-                f"{ledger.hospital} was charged for round {_join(hidden)}, which the record leaves out"
+                f"{ledger.hospital} was {was} for round {_join(hidden)}, which the record leaves out"
             )
     readable = any(not ledger.problem for ledger in facts.ledgers)
     if wrong:
         text = f"Ledgers and rounds do not agree: {'; '.join(wrong)}."
         yield failed("E-PAID", SECTION, text, (ROUNDS, LEDGERS), ("FL-15", "FL-31"))
     elif readable:
+        wrote = "written the charge for" if evidence.agreement.plan is not None else "noted"
         yield verified(
             "E-PAID",
             SECTION,
-            "Every hospital in a sum had written the charge for that round, and the ledgers know no round that the record leaves out.",
+            f"Every hospital in a sum had {wrote} that round, and the ledgers know no round that the record leaves out.",
             (ROUNDS, LEDGERS),
-            "Covers the ledgers that are in the bundle.",
+            f"{_not_covered(facts)} Covers the ledgers that are in the bundle.".strip(),
             ("FL-15", "FL-31"),
         )
+
+
+def _not_covered(facts: Facts) -> str:
+    """Whose ledgers say nothing about the end of the study."""
+    names = ", ".join(facts.unaccounted)
+    return (
+        f"No closed ledger of {names}: rounds that these alone were asked for would not show."
+        if names
+        else ""
+    )
 
 
 def _join(numbers: list[int]) -> str:
@@ -170,6 +194,13 @@ def _join(numbers: list[int]) -> str:
 def _isolable(evidence: Evidence, facts: Facts) -> Claim:
     """Whether sums over different cohorts can be subtracted until one hospital is left."""
     dp = evidence.agreement is not None and evidence.agreement.plan is not None
+    if not dp and not facts.isolable:
+        unknown = _rank_unknown(facts)
+        if unknown:
+            text = f"Whether sums can be subtracted until one hospital is left is not known: {unknown}."
+            return gap(
+                "E-RANK", SECTION, text, "Without noise, one hospital's exact vector is at stake.", ("FL-04",)
+            )
     if not facts.isolable:
         return verified(
             "E-RANK",
@@ -194,7 +225,24 @@ def _isolable(evidence: Evidence, facts: Facts) -> Claim:
     return undefined("E-RANK", SECTION, text, (ROUNDS,), ("FL-04",))
 
 
-def _result_cohort(evidence: Evidence, done: list[RoundFacts]) -> Claim:
+def _rank_unknown(facts: Facts) -> str:
+    """Why the recorded sums may not be all that were opened; "" where closed ledgers of everybody know no other round."""
+    if facts.hidden_rounds:
+        return f"ledgers note round {_join(sorted(facts.hidden_rounds))}, which the record leaves out"
+    if facts.unaccounted:
+        return f"no closed ledger of {', '.join(facts.unaccounted)} shows which rounds there were"
+    begun = {
+        item.record.round
+        for item in facts.rounds
+        if item.record.status == "aborted"
+        and any(item.record.round in ledger.named_rounds for ledger in facts.ledgers)
+    }
+    if begun:
+        return f"that round {_join(sorted(begun))} was aborted and not opened is the coordinator's word alone"
+    return ""
+
+
+def _result_cohort(evidence: Evidence, facts: Facts, done: list[RoundFacts]) -> Claim:
     """The result names as answering and missing whom the receipts name."""
     result = evidence.result
     if result is None:
@@ -202,21 +250,17 @@ def _result_cohort(evidence: Evidence, done: list[RoundFacts]) -> Claim:
     if not done:
         return not_applicable("E-NAMED", SECTION, "No round was finished, so no result names a cohort.", "-")
     answered = set(done[-1].record.answered)
-    missing = {gone.hospital for item in done for gone in item.record.missing}
-    said = {_name(entry) for entry in result.cohort.get("answered", ())}
-    said_missing = {_name(entry) for entry in result.cohort.get("missing", ())}
-    if said != answered or not missing - answered <= said_missing:
+    missing = {gone.hospital for item in facts.rounds for gone in item.record.missing}
+    said = set(result.cohort.answered)
+    said_missing = {gone.hospital for gone in result.cohort.missing}
+    if said != answered or not missing <= said_missing:
         text = "The result names other hospitals as answering or missing than the record of rounds."
         return failed("E-NAMED", SECTION, text, (RESULT, ROUNDS), ("FL-36",))
     return verified(
         "E-NAMED",
         SECTION,
-        "The result names the hospitals of the last sum, and everyone who was missing at the end.",
+        "The result names the hospitals of the last sum, and everyone who was missing from a round.",
         (RESULT, ROUNDS),
-        "A hospital that missed a round and came back is named under its round.",
+        "A hospital that missed a round and came back is named as both.",
         ("FL-36",),
     )
-
-
-def _name(entry: object) -> str:
-    return str(entry["hospital"]) if isinstance(entry, dict) and "hospital" in entry else str(entry)

@@ -2,7 +2,7 @@
 
 A bundle is a folder (or zip) written by the coordinator::
 
-    pia.json  pia.html  manifest.json
+    pia.json  pia.html  manifest.json  model.json  result.json
     evidence/agreement.json  evidence/roster.json  evidence/rounds.jsonl  evidence/receipts/<round>.bin
     evidence/ledger/<hospital>.jsonl  evidence/result.json  evidence/threats.json  evidence/human.json
     evidence/packages.json  evidence/tests.json (optional)  evidence/budgets.json (optional)
@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -40,6 +40,8 @@ PACKAGES = "evidence/packages.json"
 HUMAN = "evidence/human.json"
 BUDGETS = "evidence/budgets.json"
 SIMULATION = "evidence/simulation.json"
+#: Beside the evidence folder, where its users look for it.
+MODEL = "model.json"
 
 #: Files without which an assessment is incomplete.
 REQUIRED = (AGREEMENT, ROSTER, ROUNDS, RESULT, THREATS, PACKAGES, HUMAN)
@@ -173,7 +175,38 @@ class StatedHospital(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     epsilon: float | None = None
+    epsilon_all_studies: float | None = None
     n_public: int | None = None
+
+
+class StatedMissing(BaseModel):
+    """A hospital that the result names as missing."""
+
+    model_config = ConfigDict(frozen=True)
+
+    hospital: str
+
+
+class StatedCohort(BaseModel):
+    """Who is in the last sum, and who was missing at some time, as the result file prints it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    answered: tuple[str, ...]
+    missing: tuple[StatedMissing, ...]
+
+
+class StatedCoefficient(BaseModel):
+    """One coefficient as the result file prints it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    scale: str = ""
+    log_hr: float
+    log_hr_scaled: float | None = None
+    se: float | None = None
+    ci95: tuple[float, float] | None = None
 
 
 class Result(BaseModel):
@@ -189,8 +222,11 @@ class Result(BaseModel):
     hospitals: tuple[str, ...]
     rounds: int
     guarantee: StatedGuarantee
-    cohort: dict[str, Any]
+    guarantee_planned: StatedGuarantee
+    cohort: StatedCohort
     per_hospital: dict[str, StatedHospital]
+    status: Literal["done", "failed"] = "done"
+    coefficients: tuple[StatedCoefficient, ...] = ()
     transport: Literal["mutual_tls_1_3", "in_process"] | None = None
 
 
@@ -232,12 +268,12 @@ def load(files: Mapping[str, bytes]) -> Evidence:
     """Read the evidence of a bundle.
 
     Args:
-        files: path inside the bundle (forward slashes) to content; only what lies under ``evidence/`` is read.
+        files: path inside the bundle (forward slashes) to content; only the model and what lies under ``evidence/`` is read.
 
     Returns:
         The parsed evidence; what is absent is None or empty, what does not parse is listed in ``problems``.
     """
-    kept = {path: data for path, data in files.items() if path.startswith("evidence/")}
+    kept = {path: data for path, data in files.items() if path.startswith("evidence/") or path == MODEL}
     problems: list[Problem] = []
 
     def read(path: str, parse: Callable[[bytes], T]) -> T | None:

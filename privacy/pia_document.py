@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from privacy import remembered
-from privacy.accounting import TRADEOFF_FPRS
+from privacy.accounting import TRADEOFF_FPRS, seen_with_shares
 from privacy.agreement import Agreement
 from privacy.canonical import canonical, sha256_hex
 from privacy.claims import claims_of
@@ -13,6 +13,7 @@ from privacy.evidence import (
     BUDGETS,
     HUMAN,
     LEDGERS,
+    MODEL,
     PACKAGES,
     RECEIPTS,
     RESULT,
@@ -56,6 +57,7 @@ _PRODUCERS = (
     (AGREEMENT, "coordinator, derived again by every hospital"),
     (ROUNDS, "coordinator"),
     (RESULT, "coordinator"),
+    (MODEL, "coordinator"),
     (THREATS, "wardround"),
     (TESTS, "test run"),
     (PACKAGES, "coordinator"),
@@ -120,24 +122,18 @@ def headline(evidence: Evidence, facts: Facts) -> str:
     reason = void_reason(evidence)
     if reason or evidence.agreement is None:
         return f"No formal guarantee for a patient. {reason}"
-    known, delta = facts.worst, evidence.agreement.study.delta
-    if known is None or known.epsilon_run is None or delta is None:
-        return "What this run cost a patient is unknown: no ledger in the bundle verifies."
-    verified = [ledger.hospital for ledger in facts.ledgers if ledger.epsilon_run is not None]
-    whom = "any hospital" if len(verified) == len(facts.ledgers) else " or ".join(verified)
-    unknown = [ledger.hospital for ledger in facts.ledgers if ledger.epsilon_run is None]
-    rest = f" Unknown for patients of {', '.join(unknown)}." if unknown else ""
+    most, delta = facts.guaranteed, evidence.agreement.study.delta
+    if most is None or delta is None:
+        return "What this run cost a patient is unknown: the study has no plan."
+    if facts.unaccounted:
+        return (
+            f"One patient is exposed by this run to at most {bound(most, delta)}: the bound of the study's plan, because no closed "
+            f"ledger shows what {', '.join(facts.unaccounted)} charged."
+        )
     return (
-        f"One patient of {whom} is exposed by this run to at most {bound(known.epsilon_run, delta)}, "
-        f"recomputed from signed ledgers.{rest}"
+        f"One patient of any hospital is exposed by this run to at most {bound(most, delta)}, recomputed from signed ledgers that "
+        "close the study."
     )
-
-
-def _finished_at(evidence: Evidence, facts: Facts) -> str | None:
-    """Time of the last signed ledger entry; without ledgers the coordinator's last round."""
-    signed = [entry.record.time_iso for item in facts.ledgers for entry in item.entries]
-    told = [record.finished_at for record in evidence.rounds or () if record.finished_at]
-    return max(signed or told, default=None)
 
 
 def _producer(path: str) -> str:
@@ -220,14 +216,14 @@ def _sections(evidence: Evidence, claims: tuple[Claim, ...]) -> tuple[Section, .
 
 
 def _dp(evidence: Evidence, facts: Facts) -> Dp:
-    reason, most, agreement = void_reason(evidence), facts.worst, evidence.agreement
+    reason, agreement = void_reason(evidence), evidence.agreement
     plan = agreement.plan if agreement else None
-    releases = most.run if most is not None and not reason else ()
+    releases = () if reason or agreement is None else _behind(facts, agreement)
     points = _tradeoff(releases)
     return Dp(
         kind="none" if reason else "dp",
         reason=reason,
-        views=_views(most, agreement) if most is not None and agreement is not None and releases else (),
+        views=_views(releases, agreement, facts.guaranteed) if agreement is not None and releases else (),
         curve=tuple(CurvePoint(delta=delta, epsilon=epsilon) for delta, epsilon in remembered.curve(releases))
         if releases
         else (),
@@ -248,6 +244,14 @@ def _dp(evidence: Evidence, facts: Facts) -> Dp:
     )
 
 
+def _behind(facts: Facts, agreement: Agreement) -> tuple[Release, ...]:
+    """The releases whose loss is the printed number: those of the costliest ledger, or the whole plan."""
+    most, plan = facts.worst, agreement.plan
+    if most is not None and most.epsilon_shown == facts.guaranteed:
+        return most.run
+    return plan.releases if plan is not None else ()
+
+
 def _tradeoff(releases: tuple[Release, ...]) -> dict[float, TradeoffPoint]:
     """The table's points and enough between them: a chord of a concave curve would show less than the bound."""
     if not releases:
@@ -258,11 +262,16 @@ def _tradeoff(releases: tuple[Release, ...]) -> dict[float, TradeoffPoint]:
     }
 
 
-def _views(most: LedgerFacts, agreement: Agreement) -> tuple[View, ...]:
-    """The number asked in several ways; all from the charges of the ledger that cost most."""
-    delta = agreement.study.delta or 0.0
-    sampling = "Poisson" if any(release.kind == "poisson_gaussian" for release in most.run) else "full batch"
-    same = "Each update carries its own noise, so the masks are not counted: the number is the same."
+def _views(releases: tuple[Release, ...], agreement: Agreement, guaranteed: float | None) -> tuple[View, ...]:
+    """The number asked in several ways; all from the releases behind the printed one."""
+    delta, epsilon = agreement.study.delta or 0.0, guaranteed or 0.0
+    sampling = "Poisson" if any(release.kind == "poisson_gaussian" for release in releases) else "full batch"
+    curious, broken = epsilon, epsilon
+    note = "Each update carries its own noise, so the masks are not counted: the number is the same."
+    if agreement.study.noise_shares > 1:
+        curious = seen_with_shares(releases, delta, agreement.threshold - 1, "curious").number()
+        broken = seen_with_shares(releases, delta, 1, "broken").number()
+        note = "Each update carries a share of the noise; the number counts the shares that are left unknown."
 
     def view(name: str, epsilon: float, adjacency: str, accountant: str, note: str = "") -> View:
         return View(
@@ -276,21 +285,20 @@ def _views(most: LedgerFacts, agreement: Agreement) -> tuple[View, ...]:
             note=note,
         )
 
-    epsilon = most.epsilon_run or 0.0
-    twice = remembered.epsilon((*most.run, *most.run), delta)
+    twice = remembered.epsilon((*releases, *releases), delta)
     return (
         view("Coordinator with colluding hospitals, all rounds", epsilon, "add/remove", "PLD"),
-        view("One curious hospital", epsilon, "add/remove", "PLD", same),
-        view("Coordinator, secure aggregation broken", epsilon, "add/remove", "PLD", same),
+        view("One curious hospital", curious, "add/remove", "PLD", note),
+        view("Coordinator, secure aggregation broken", broken, "add/remove", "PLD", note),
         view(
             "As the first, second opinion",
-            remembered.epsilon(most.run, delta, accountant="rdp"),
+            remembered.epsilon(releases, delta, accountant="rdp"),
             "add/remove",
             "RDP",
         ),
         view(
             "As the first, one patient replaced by another",
-            remembered.epsilon(most.run, delta, "replace"),
+            remembered.epsilon(releases, delta, "replace"),
             "replace",
             "PLD",
         ),
@@ -305,17 +313,17 @@ def _views(most: LedgerFacts, agreement: Agreement) -> tuple[View, ...]:
 
 
 def _hospital(evidence: Evidence, ledger: LedgerFacts) -> HospitalPrivacy:
-    charging = evidence.agreement is not None and evidence.agreement.plan is not None
-    status = Status.ATTESTED
-    if ledger.problem == "missing":
-        status = Status.GAP if charging else Status.NOT_APPLICABLE
-    elif ledger.problem:
+    status = Status.ATTESTED if ledger.final else Status.GAP
+    note = "not in the bundle" if ledger.problem == "missing" else ledger.problem
+    if ledger.problem not in ("", "missing"):
         status = Status.FAILED
+    elif not ledger.problem and not ledger.final:
+        note = "does not close this study"
     budget = evidence.budgets.get(ledger.hospital)
     return HospitalPrivacy(
         hospital=ledger.hospital,
         status=status,
-        note="not in the bundle" if ledger.problem == "missing" else ledger.problem,
+        note=note,
         ledger_head=ledger.entries[-1].hash if ledger.entries else None,
         entries=len(ledger.entries),
         reserved_only=ledger.reserved_only,

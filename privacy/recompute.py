@@ -12,9 +12,10 @@ from math import ceil
 
 import numpy as np
 
+from privacy.accountable import accounting_problem
 from privacy.agreement import Agreement
 from privacy.evidence import Evidence, RoundRecord
-from privacy.ledger import Entry, LedgerBroken, charged
+from privacy.ledger import Entry, LedgerBroken, charged, is_closed
 from privacy.ledger_export import read_export
 from privacy.plan import Release
 from privacy.remembered import epsilon
@@ -37,24 +38,29 @@ class LedgerFacts:
     Attributes:
         hospital: id on the roster.
         problem: "" for a chain that verifies; "missing"; or why it does not verify.
+        final: the verified chain closes this study: its charges are all that there will ever be.
         entries: the verified chain, empty where there is a problem.
         run: entries' releases charged to this study.
         everything: releases charged to any study.
         reserved_only: charges of this study that were reserved and never sent.
-        paid_rounds: rounds of this study whose release was written as SPENT.
-        named_rounds: rounds of this study that any charge names.
-        epsilon_run, epsilon_cumulative: None without a verified ledger or without delta.
+        paid_rounds: rounds of this study whose release was written as SPENT; in mode none those that a NOTE names.
+        named_rounds: rounds of this study that any charge names, or in mode none a NOTE.
+        epsilon_shown: of the charges to this study that the chain shows, None without a verified ledger or without delta.
+        epsilon_run, epsilon_cumulative: of this study and of all studies; None too where the chain is not final, since
+            more may have been charged since.
         steps: (charges so far, cumulative epsilon), at most CURVE_POINTS + 1 of them.
     """
 
     hospital: str
     problem: str
+    final: bool = False
     entries: tuple[Entry, ...] = ()
     run: tuple[Release, ...] = ()
     everything: tuple[Release, ...] = ()
     reserved_only: int = 0
     paid_rounds: frozenset[int] = frozenset()
     named_rounds: frozenset[int] = frozenset()
+    epsilon_shown: float | None = None
     epsilon_run: float | None = None
     epsilon_cumulative: float | None = None
     steps: tuple[tuple[int, float], ...] = ()
@@ -74,9 +80,10 @@ class RoundFacts:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the evidence proves."""
+    """What the evidence proves; `planned` is epsilon of the study's whole plan, None without one."""
 
     roster_problem: str
+    planned: float | None
     ledgers: tuple[LedgerFacts, ...]
     rounds: tuple[RoundFacts, ...]
     stray_receipts: tuple[str, ...]
@@ -85,9 +92,42 @@ class Facts:
 
     @property
     def worst(self) -> LedgerFacts | None:
-        """The verified ledger whose run cost most; None when no ledger verifies."""
-        known = [ledger for ledger in self.ledgers if ledger.epsilon_run is not None]
-        return max(known, key=lambda ledger: ledger.epsilon_run or 0.0, default=None)
+        """The verified ledger that shows the largest loss in this study; None when no ledger verifies."""
+        known = [ledger for ledger in self.ledgers if ledger.epsilon_shown is not None]
+        return max(known, key=lambda ledger: ledger.epsilon_shown or 0.0, default=None)
+
+    @property
+    def unaccounted(self) -> tuple[str, ...]:
+        """Hospitals of the study without a verified ledger that closes it."""
+        return tuple(ledger.hospital for ledger in self.ledgers if not ledger.final)
+
+    @property
+    def hidden_rounds(self) -> frozenset[int]:
+        """Rounds of this study that a verified ledger names and the record leaves out."""
+        named = frozenset[int]().union(*(ledger.named_rounds for ledger in self.ledgers))
+        return named - {item.record.round for item in self.rounds}
+
+    @property
+    def guaranteed(self) -> float | None:
+        """The epsilon that may be printed: see `guaranteed_epsilon`."""
+        return guaranteed_epsilon(self.planned, self.ledgers)
+
+
+def planned_epsilon(agreement: Agreement) -> float | None:
+    """What the study's whole plan costs a patient; None in mode none."""
+    plan = agreement.plan
+    return None if plan is None else epsilon(plan.releases, plan.delta)
+
+
+def guaranteed_epsilon(planned: float | None, ledgers: Sequence[LedgerFacts]) -> float | None:
+    """The largest loss that the ledgers show, and at least the plan's unless every hospital's ledger closes the study.
+
+    A hospital whose ledger is missing, broken or still open may have charged the whole plan.
+    """
+    shown = [ledger.epsilon_shown for ledger in ledgers if ledger.epsilon_shown is not None]
+    if planned is not None and not (ledgers and all(ledger.final for ledger in ledgers)):
+        shown.append(planned)
+    return max(shown, default=None)
 
 
 def no_guarantee_reason(mode: str, stage: str) -> str:
@@ -97,7 +137,10 @@ def no_guarantee_reason(mode: str, stage: str) -> str:
     of their output does not cover one patient.
     """
     if mode == "none":
-        return "The study runs in mode none: no noise is added, so nothing bounds what is learned about one patient."
+        return (
+            "The study runs in mode none: nothing is noised and the coordinator sees the exact sum over the named hospitals, "
+            "so nothing bounds what is learned about one patient."
+        )
     if stage == "mondrian":
         return "The stage mondrian chooses its cuts from the data, so the noise does not cover one patient."
     if stage == "synthetic_sdv":
@@ -113,6 +156,7 @@ def recompute(evidence: Evidence) -> Facts:
     rank, isolable = participation(signed.roster.ids if signed else (), rounds)
     return Facts(
         roster_problem=roster_problem,
+        planned=planned_epsilon(agreement) if agreement else None,
         ledgers=_ledgers(evidence, agreement, signed),
         rounds=rounds,
         stray_receipts=_stray_receipts(evidence),
@@ -153,17 +197,24 @@ def read_ledger(
     reserved = {entry.record.key for entry in ours if entry.kind == "RESERVE"}
     paid = {entry.record.key for entry in ours if entry.kind == "SPENT"}
     run, everything = charged(ours), charged(entries)
+    if delta is not None and (beyond := accounting_problem(everything)):
+        return LedgerFacts(hospital, beyond)
+    noted = frozenset(e.record.round for e in ours if e.kind == "NOTE" and e.record.round and delta is None)
+    final = is_closed(entries, study_hash)
+    shown = None if delta is None else epsilon(run, delta)
     return LedgerFacts(
         hospital=hospital,
         problem="",
+        final=final,
         entries=entries,
         run=run,
         everything=everything,
         reserved_only=len(reserved - paid),
-        paid_rounds=frozenset(number for _, _, number in paid),
-        named_rounds=frozenset(number for _, _, number in reserved | paid),
-        epsilon_run=None if delta is None else epsilon(run, delta),
-        epsilon_cumulative=None if delta is None else epsilon(everything, delta),
+        paid_rounds=frozenset(number for _, _, number in paid) | noted,
+        named_rounds=frozenset(number for _, _, number in reserved | paid) | noted,
+        epsilon_shown=shown,
+        epsilon_run=shown if final else None,
+        epsilon_cumulative=None if delta is None or not final else epsilon(everything, delta),
         steps=() if delta is None else _steps(everything, delta),
     )
 

@@ -31,6 +31,18 @@ def attested(
     return _claim(identifier, section, text, Status.ATTESTED, evidence, limits, threats)
 
 
+def stated(
+    identifier: str,
+    section: str,
+    text: str,
+    evidence: tuple[str, ...],
+    limits: str,
+    threats: tuple[str, ...] = (),
+) -> Claim:
+    """Somebody says so; nobody signed it."""
+    return _claim(identifier, section, text, Status.STATED, evidence, limits, threats)
+
+
 def failed(
     identifier: str, section: str, text: str, evidence: tuple[str, ...], threats: tuple[str, ...] = ()
 ) -> Claim:
@@ -97,6 +109,8 @@ def _claim(
         if status is Status.ATTESTED
         else "deterministic_test"
         if checked
+        else "human_statement"
+        if status is Status.STATED
         else "none",
         evidence=evidence,
         limits=limits,

@@ -262,7 +262,7 @@ def _check_model(study: Study) -> str:
 def _check_statistics(study: Study) -> str:
     """Recipes whose hospitals send noisy sums."""
     model, recipe = study.model, study.recipe
-    if model.strategy is not None:
+    if model.strategy not in (None, "fedavg"):
         return f"[model] recipe = '{recipe}' is a strategy itself; leave strategy out"
     for key in ("local_steps", "sample_rate", "server_learning_rate"):
         if getattr(model, key) is not None:

@@ -12,11 +12,25 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from privacy.canonical import NotCanonicalError, parse_canonical
-from privacy.evidence import Evidence, load
+from privacy.certificates import fingerprint_groups
+from privacy.evidence import RESULT, Evidence, load
 from privacy.manifest import HTML, JSON, MANIFEST, ManifestError, read_manifest, verify_manifest
 from privacy.pia_document import document, document_bytes
 from privacy.pia_schema import Claim, Pia, Status
 from privacy.wording import lint_html
+from secagg.errors import SecAggError
+
+# Whatever odd bytes can make of typed readers: families of built-in errors, so that a fault of the machine still shows.
+UNEVALUATED = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    SecAggError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +44,14 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome of `verify_bundle`: checks of the bundle, then the claims as regenerated from its evidence."""
+    """The outcome of `verify_bundle`: checks of the bundle, then the claims as regenerated from its evidence.
+
+    `identities` are the names that only people can anchor: study, roster and every member's key, each with its fingerprint.
+    """
 
     checks: tuple[Check, ...]
     claims: tuple[Claim, ...] = ()
+    identities: tuple[tuple[str, str], ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -41,19 +59,57 @@ class Report:
         return bool(self.checks) and all(check.ok for check in self.checks)
 
 
-def verify_bundle(files: Mapping[str, bytes]) -> Report:
+def verify_bundle(files: Mapping[str, bytes], roster_hash: bytes | None = None) -> Report:
     """Verify a bundle given as path inside the bundle to content.
 
+    Args:
+        files: see above.
+        roster_hash: of the roster that the reader trusts; without it a bundle of an invented consortium can hold.
+
     Returns:
-        A report; it does not raise on any input.
+        A report; it does not raise on any input: what cannot be evaluated is a check that failed.
     """
+    try:
+        return _verified(files, roster_hash)
+    except UNEVALUATED as error:
+        text = f"The bundle cannot be evaluated: {type(error).__name__} while its evidence was read."
+        return Report((Check("evaluation", False, text),))
+
+
+def _verified(files: Mapping[str, bytes], roster_hash: bytes | None) -> Report:
     evidence = load(files)
     checks = list(_manifest(files, evidence))
     expected = document(evidence)
     checks += _document(files, expected)
+    checks += [
+        Check(f"reading {problem.path}", False, f"{problem.path} cannot be read: {problem.text}.")
+        for problem in evidence.problems
+    ]
+    checks += _copies(files)
     checks += _wording(files)
+    if roster_hash is not None:
+        checks.append(_anchor(evidence, roster_hash))
     checks.append(_claims(expected.claims))
-    return Report(tuple(checks), expected.claims)
+    return Report(tuple(checks), expected.claims, tuple(_identities(evidence)))
+
+
+def _anchor(evidence: Evidence, roster_hash: bytes) -> Check:
+    """The members are those that the reader knows."""
+    same = evidence.roster is not None and evidence.roster.roster.hash == roster_hash
+    text = "The bundle's roster is the given one." if same else "The bundle's roster is NOT the given one."
+    return Check("roster", same, text)
+
+
+def _identities(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    """Names and fingerprints, to be compared with what the reader knows from elsewhere."""
+    if evidence.agreement is not None:
+        yield f"study {evidence.agreement.study.id}", evidence.agreement.hash
+    if evidence.roster is None:
+        return
+    roster = evidence.roster.roster
+    yield "roster", fingerprint_groups(roster.hash)
+    for member in (*roster.hospitals, roster.coordinator):
+        yield f"{member.role} {member.id}", fingerprint_groups(member.identity_key)
 
 
 def _manifest(files: Mapping[str, bytes], evidence: Evidence) -> Iterator[Check]:
@@ -98,6 +154,14 @@ def _document(files: Mapping[str, bytes], expected: Pia) -> Iterator[Check]:
     same = document_bytes(expected) == files[JSON]
     found = "equals the document that" if same else "differs from the document that"
     yield Check("document", same, f"pia.json {found} the evidence gives, every number recomputed.")
+
+
+def _copies(files: Mapping[str, bytes]) -> Iterator[Check]:
+    """The result that people open is the one that was checked."""
+    if "result.json" in files:
+        same = files["result.json"] == files.get(RESULT)
+        what = "is the one in the evidence" if same else "differs from the one in the evidence"
+        yield Check("result", same, f"result.json {what}.")
 
 
 def _wording(files: Mapping[str, bytes]) -> Iterator[Check]:

@@ -259,7 +259,7 @@ class World:
     def execute(self) -> tuple[StudyRun, Executed]:
         """The whole study."""
         run = self.study_run()
-        return run, execute(run, {}, "in one process")
+        return run, execute(run, {}, "in_process")
 
     def recorded(self, round_number: int, hospitals: Iterable[str]) -> NDArray[np.int64]:
         """The sum of what the hospitals wrote down before masking."""

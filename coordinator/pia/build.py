@@ -53,7 +53,7 @@ def build(bundle: Path, *, identity: SecretBytes, tests: Path | None = None) -> 
     """
     _complete(bundle, tests)
     files = read_bundle(bundle)
-    evidence = load({path: data for path, data in files.items() if path.startswith("evidence/")})
+    evidence = load(files)
     pia = document(evidence)
     page = render(pia).encode("utf-8")
     made = {JSON: document_bytes(pia), HTML: page}

@@ -6,10 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from deploy.dpo_cli import app
 from tests.process.demo_runs import no_process_left, run_demo
 
 KILLED_ROUND = 4
+RUNNER = CliRunner()
 
 
 @pytest.mark.parametrize(
@@ -32,4 +35,7 @@ def test_a_killed_hospital_is_named_and_the_sum_stays_exact(
     assert demo.ledger("south")[KILLED_ROUND] == own_ledger
     assert max(demo.ledger("south")) == KILLED_ROUND
     assert "south" in (demo.run / "pia.html").read_text()
+    verified = RUNNER.invoke(app, ["verify", str(demo.run)])
+    assert verified.exit_code == 0, verified.output
+    assert "The bundle holds." in verified.output
     assert no_process_left(demo.folder)

@@ -12,6 +12,7 @@ import pytest
 from coordinator import rounds
 from coordinator.gather import Silence
 from coordinator.rounds import Outcome
+from privacy.exchange import model_bytes, start_model
 from secagg import agreed_set, identity
 from secagg.states import Uploaded
 from secagg.wire import codec
@@ -108,18 +109,43 @@ def test_the_named_dealer_is_missing_at_agree_with_the_reason(world: World) -> N
     outcome = first_round(world)
     assert (outcome.status, outcome.answered) == ("done", ("a", "b", "c"))
     assert outcome.missing == (
-        Silence("d", "agree", "blamed", "a says: the share dealt by d does not match"),
+        Silence("d", "agree", "blamed", "a says: the share dealt by d does not match", "a"),
     )
 
 
 def test_without_the_rule_the_reporter_would_be_lost_and_the_dealer_kept(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rounds, "_leave_the_set", lambda silent, proposed: silent)
+    monkeypatch.setattr(rounds, "_leave_the_set", lambda silent, proposed, accusations: silent)
     world.link.up = OneAccuser({"a": "d"})
     outcome = first_round(world)
     assert outcome.answered == ("b", "c", "d")
     assert left_out(outcome) == [("a", "agree", "abort")]
+
+
+def test_who_accuses_alone_again_is_left_out_itself(world: World) -> None:
+    """d is honest; a says in every round that its share is bad."""
+
+    def up(hospital: str, kind: str, message: bytes) -> Iterable[bytes]:
+        if (hospital, kind) != ("a", "agreement") or under_way[0] in reported:
+            return (message,)
+        reported.append(under_way[0])
+        return (codec.pack("abort", Abort(under_way[0], "bad share", "d")),)
+
+    under_way, reported = [1], list[int]()
+    world.link.up = up
+    run = world.study_run()
+    run.state.open_study(run.study_hash, world.study.id, b"", "")
+    run._join()
+    first = run._round(1, b"")
+    assert left_out(first) == [("d", "agree", "blamed")]
+    assert (first.missing[0].culprit, "a says" in first.missing[0].reason) == ("a", True)
+    under_way[0] = 2
+    start = start_model(world.agreement, first.total, first.answered)
+    second = run._round(2, model_bytes(start))
+    assert second.answered == ("b", "c", "d")
+    assert left_out(second) == [("a", "agree", "blaming")]
+    assert "accuses d alone" in second.missing[0].reason
 
 
 @pytest.mark.parametrize("named", ["", "a", "nobody", "coordinator"])

@@ -59,8 +59,7 @@ def test_a_study_leaves_result_model_and_evidence(world: World) -> None:
         data = (out / RECEIPTS / f"{number}.bin").read_bytes()
         verified = audit_receipt(data, run.study_hash, world.signed.roster, Hand(world).params)
         assert sorted(verified.members) == list(HOSPITALS)
-        # The sum itself is no evidence: it travels to the hospitals alone.
-        assert codec.unpack("receipt", Receipt, data).sum == b""
+        assert codec.unpack("receipt", Receipt, data).sum, "whoever verifies folds the sums again"
     assert {c["name"] for c in result["coefficients"]} == set(world.agreement.columns)  # type: ignore[attr-defined]
     assert all(c["se"] is None and c["reason"] for c in result["coefficients"])  # type: ignore[attr-defined]
 
@@ -225,5 +224,5 @@ def test_a_second_run_over_finished_rounds_repeats_the_model_and_asks_nobody(wor
 def test_phases_are_timed(world: World) -> None:
     run, executed = world.execute()
     assert {"join", "life_table", "train", "rounds"} <= set(executed.record.seconds)
-    assert replace(executed.record).transport == "in one process"
+    assert replace(executed.record).transport == "in_process"
     assert run.phase_seconds()["join"] >= 0

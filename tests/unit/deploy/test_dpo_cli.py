@@ -12,7 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from coordinator.pia.build import build
+from coordinator.results import write_study
 from deploy.dpo_cli import app
+from privacy.certificates import fingerprint_groups
+from privacy.roster_file import Consortium, write_consortium
+from tests.consortium import World
 from tests.unit.coordinator.pia.bundles import key, plain_files, write
 
 RUNNER = CliRunner()
@@ -61,6 +65,33 @@ def test_what_is_no_bundle_is_one_sentence_and_exit_2(tmp_path: Path, content: b
     done = RUNNER.invoke(app, ["verify", str(path)])
     assert done.exit_code == 2
     assert len(done.output.strip().splitlines()) == 1
+
+
+def test_verify_prints_whose_bundle_it_is_and_a_roster_anchors_it(tmp_path: Path) -> None:
+    world = World.of(tmp_path)
+    run, executed = world.execute()
+    out = tmp_path / "out"
+    write_study(out, world.agreement, world.signed, executed.record, run.state.rounds(run.study_hash))
+    build(out, identity=world.keys["coordinator"].identity_private)
+    certificates = {name: keys.certificate_pem for name, keys in world.keys.items()}
+    own = Consortium(
+        world.signed.roster, certificates, dict.fromkeys(certificates, ""), dict(world.signed.signatures)
+    )
+    file = tmp_path / "consortium.json"
+    file.write_bytes(write_consortium(own))
+    done = RUNNER.invoke(app, ["verify", str(out), "--roster", str(file)])
+    assert done.exit_code == 0, done.output
+    assert world.agreement.hash in done.output
+    assert fingerprint_groups(world.signed.roster.hash) in done.output
+    for name in ("a", "coordinator"):
+        assert fingerprint_groups(world.keys[name].identity_public) in done.output
+    # The same file does not anchor another consortium's bundle.
+    another = write(tmp_path / "another", plain_files())
+    build(another, identity=key("coordinator"))
+    refused = RUNNER.invoke(app, ["verify", str(another), "--roster", str(file)])
+    assert refused.exit_code == 1
+    assert "NOT the given one" in refused.output
+    assert RUNNER.invoke(app, ["verify", str(out), "--roster", str(out / "pia.json")]).exit_code == 2
 
 
 def test_claims_can_be_limited_to_what_evidence_does_not_carry(bundle: Path) -> None:

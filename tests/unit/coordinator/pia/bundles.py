@@ -6,17 +6,17 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from privacy.agreement import Agreement, build
 from privacy.canonical import canonical
-from privacy.ledger import ENTRY_LABEL, Ledger, Record
+from privacy.ledger import ENTRY_LABEL, Entry, Ledger, Record, is_closed
 from privacy.ledger_export import SEAL_LABEL, export
 from privacy.plan import Release
-from privacy.recompute import parameters, read_ledger
+from privacy.recompute import guaranteed_epsilon, parameters, planned_epsilon, read_ledger
 from privacy.study import parse_study
 from secagg import coordinator as co
 from secagg import hospital as ho
@@ -107,6 +107,7 @@ class Run:
     silent: Mapping[int, Collection[str]] = field(default_factory=dict)
     aborted: Collection[int] = ()
     lost_ledgers: Collection[str] = ()
+    open_ledgers: Collection[str] = ()
     noise: float = 1.0
     records: list[bytes] = field(default_factory=list)
     receipts: dict[int, bytes] = field(default_factory=dict)
@@ -143,18 +144,30 @@ class Run:
 
     def _charge(self, name: str, kind: str, number: int, release: Release | None) -> None:
         if release is None:
+            if kind == "RESERVE":
+                self._write(name, "NOTE", number, None)
             return
         paid = Release.from_json(
             {**release.to_json(), "noise_multiplier": release.noise_multiplier * self.noise}
         )
+        self._write(name, kind, number, None if kind == "ABORT" else paid)
+
+    def _closed(self, name: str) -> tuple[Entry, ...]:
+        """The chain as the hospital exports it at the end."""
+        closed = is_closed(self.ledgers[name].entries, self.agreement.hash)
+        if name not in self.open_ledgers and not closed:
+            self._write(name, "CLOSE", 0, None)
+        return self.ledgers[name].entries
+
+    def _write(self, name: str, kind: str, number: int, release: Release | None) -> None:
         record = Record(
             kind,  # type: ignore[arg-type]
             TIME,
             self.agreement.hash,
             self.agreement.study.id,
-            self.context.session_id.hex(),
+            "" if kind == "CLOSE" else self.context.session_id.hex(),
             number,
-            None if kind == "ABORT" else paid,
+            release,
         )
         ledger = self.ledgers[name]
         self.ledgers[name] = ledger.append(record, lambda body: identity.sign(key(name), ENTRY_LABEL, body))
@@ -231,45 +244,59 @@ class Run:
             "evidence/packages.json": packages(),
         }
         found |= {f"evidence/receipts/{number}.bin": data for number, data in self.receipts.items()}
-        if self.agreement.plan is not None:
-            found |= {
-                f"evidence/ledger/{name}.jsonl": export(
-                    ledger.entries, TIME, lambda seal, name=name: identity.sign(key(name), SEAL_LABEL, seal)
-                )
-                for name, ledger in self.ledgers.items()
-                if name not in self.lost_ledgers
-            }
+        found |= {
+            f"evidence/ledger/{name}.jsonl": export(
+                self._closed(name),
+                TIME,
+                partial(identity.sign, key(name), SEAL_LABEL),
+                study_hash=self.agreement.hash,
+            )
+            for name in self.ledgers
+            if name not in self.lost_ledgers
+        }
         found["evidence/result.json"] = canonical(self._result(found))
         return found
 
     def _result(self, found: Mapping[str, bytes]) -> dict[str, object]:
         delta = self.agreement.study.delta
-        epsilons = {}
-        for member in self.signed.roster.hospitals:
-            data = found.get(f"evidence/ledger/{member.id}.jsonl")
-            facts = read_ledger(data, member.id, member.identity_key, self.agreement.hash, delta)
-            epsilons[member.id] = facts.epsilon_run
-        last = json.loads(self.records[-1])
-        guarantee: dict[str, object] = {"kind": "none", "reason": "mode none adds no noise"}
-        if delta is not None:
-            most = max(epsilon for epsilon in epsilons.values() if epsilon is not None)
-            guarantee = {
-                "kind": "dp",
-                "epsilon": most,
-                "delta": delta,
-                "unit": "patient",
-                "adjacency": "add/remove",
-            }
+        ledgers = [
+            read_ledger(
+                found.get(f"evidence/ledger/{member.id}.jsonl"),
+                member.id,
+                member.identity_key,
+                self.agreement.hash,
+                delta,
+            )
+            for member in self.signed.roster.hospitals
+        ]
+        records = [json.loads(record) for record in self.records]
+        answered = [record["answered"] for record in records if record["status"] == "done"]
+        planned = planned_epsilon(self.agreement)
+
+        def stated(epsilon: float | None) -> dict[str, object]:
+            if delta is None:
+                return {"kind": "none", "reason": "mode none adds no noise"}
+            words = {"kind": "dp", "unit": "patient", "adjacency": "add/remove"}
+            return {**words, "epsilon": epsilon, "delta": delta}
+
         return {
             "study": self.agreement.study.id,
             "mode": self.agreement.study.mode,
             "hospitals": list(HOSPITALS),
             "rounds": len(self.records),
-            "guarantee": guarantee,
-            "cohort": {"answered": last["answered"], "missing": last["missing"]},
+            "guarantee": stated(guaranteed_epsilon(planned, ledgers)),
+            "guarantee_planned": stated(planned),
+            "cohort": {
+                "answered": answered[-1] if answered else [],
+                "missing": [gone for record in records for gone in record["missing"]],
+            },
             "per_hospital": {
-                name: {"epsilon": epsilon, "n_public": self.agreement.study.n_public[name]}
-                for name, epsilon in epsilons.items()
+                ledger.hospital: {
+                    "epsilon": ledger.epsilon_run,
+                    "epsilon_all_studies": ledger.epsilon_cumulative,
+                    "n_public": self.agreement.study.n_public[ledger.hospital],
+                }
+                for ledger in ledgers
             },
             "coefficients": [{"name": "age", "log_hr": 0.1, "se": None, "ci95": None}],
         }

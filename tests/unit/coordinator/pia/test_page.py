@@ -113,7 +113,7 @@ def test_a_missing_hospital_and_its_missing_ledger_are_on_page_one(tmp_path: Pat
     pia, html = page(tmp_path, run.files())
     assert {"missing_hospital", "missing_ledger"} <= {alert.kind for alert in pia.alerts}
     assert "south did not finish round 2 (upload)" in first_page(html)
-    assert "Unknown for patients of south" in first_page(html)
+    assert "because no closed ledger shows what south charged" in first_page(html)
     by_id = {claim.id: claim for claim in pia.claims}
     assert "south in round 2" in by_id["E-MISSING"].text
     assert by_id["E-LEDGER-south"].status is Status.GAP
@@ -146,7 +146,7 @@ def test_mode_none_has_no_number_anywhere_and_says_so_on_page_one(tmp_path: Path
     assert pia.dp.kind == "none"
     assert not pia.dp.views
     assert all(item.epsilon_run is None for item in pia.dp.per_hospital)
-    assert "no noise is added" in first_page(html)
+    assert "nothing is noised" in first_page(html)
     assert "until south is left alone" in first_page(html)
     assert next(claim for claim in pia.claims if claim.id == "E-GUARANTEE").status is Status.UNDEFINED
     states = {control.id: control.on for threat in pia.threats for control in threat.controls}
