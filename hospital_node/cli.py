@@ -114,7 +114,10 @@ def data_check(study: STUDY, data: DATA, drop_undeclared: DROP = False, as_json:
         say_json({"rows": checked.rows, "fits": checked.fits, "findings": findings, "stage": stage})
     else:
         for finding in checked.findings:
-            say(f"{finding.severity}: {data.name}: {finding.sentence}")
+            if finding.severity == "error":
+                command_line.say_error(f"{data.name}: {finding.sentence}")
+            else:
+                say(f"{finding.severity}: {data.name}: {finding.sentence}")
     if checked.stage is None:
         raise typer.Exit(command_line.BAD_INPUT)
     if not as_json:

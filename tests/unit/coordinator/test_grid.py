@@ -10,7 +10,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedYogi
 
 from coordinator.flower_link import adopt_identity
-from coordinator.grid import ARRAY, NotOnThisGrid, SecureGrid
+from coordinator.grid import ARRAY, Answer, NotOnThisGrid, SecureGrid
 from coordinator.strategies import make_strategy
 from privacy.refusals import StudyError
 from privacy.training import resolve_training
@@ -34,9 +34,9 @@ def messages(grid: SecureGrid, server_round: object = 1) -> list[Message]:
 def test_a_round_answers_with_one_mean_whoever_took_part() -> None:
     asked: list[tuple[np.ndarray, int]] = []
 
-    def train_round(theta: np.ndarray, server_round: int) -> tuple[np.ndarray, int]:
+    def train_round(theta: np.ndarray, server_round: int) -> Answer:
         asked.append((theta, server_round))
-        return theta + 1.0, 1800
+        return Answer(theta + 1.0, 1800, 0.0, "train")
 
     grid = SecureGrid(4, train_round)
     (reply,) = grid.send_and_receive(messages(grid, 7))
@@ -90,7 +90,7 @@ def test_strategies_by_the_names_of_the_study_file(name: str, kind: Any) -> None
     assert strategy.fraction_evaluate == 0.0
     # One reply stands for four hospitals, and the strategy takes its mean as it is.
     adopt_identity()
-    grid = SecureGrid(4, lambda theta, server_round: (theta + 1.0, 1800))
+    grid = SecureGrid(4, lambda theta, server_round: Answer(theta + 1.0, 1800, 0.0, "train"))
     sent = strategy.configure_train(1, ArrayRecord({ARRAY: Array(THETA)}), ConfigRecord(), grid)
     arrays, _ = strategy.aggregate_train(1, grid.send_and_receive(sent))
     assert arrays is not None

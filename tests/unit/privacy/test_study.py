@@ -74,7 +74,7 @@ FAULTS = [
         ('"piecewise_exponential"', '"piecewise_exponential"\nrecipe = "newton"\nclip_l2 = 1'),
         "proved for one number",
     ),
-    (('"piecewise_exponential"', '"mlp"\nrecipe = "adam"\nstrategy = "fedavg"'), "leave strategy out"),
+    (('"piecewise_exponential"', '"mlp"\nrecipe = "adam"\nstrategy = "fedadam"'), "leave strategy out"),
     (('"piecewise_exponential"', '"mlp"\nrecipe = "adam"\nlocal_steps = 2'), "recipe = 'adam' has none"),
     (("[model]", '[analysis]\nmetrics = ["cindex"]\n[model]'), "did you mean 'c_index'?"),
     (("horizon_days = 1000", "horizon_days = true"), "horizon_days must be a valid number"),
