@@ -60,7 +60,9 @@ def planned_guarantee(agreement: Agreement) -> Guarantee:
     if agreement.plan is None:
         return Guarantee.none(NOTHING_NOISED)
     view = "coordinator" if agreement.study.noise_shares == 1 else HEADLINE_VIEW
-    return spent(agreement.plan.releases, agreement.plan.delta, view=view)
+    guarantee = spent(agreement.plan.releases, agreement.plan.delta, view=view)
+    rows = agreement.study.row_assumption
+    return replace(guarantee, assumptions=(*guarantee.assumptions, rows)) if rows else guarantee
 
 
 def _released_guarantee(agreement: Agreement, ledgers: Sequence[LedgerFacts]) -> Guarantee:

@@ -78,6 +78,8 @@ def warnings_of(agreement: Agreement) -> list[str]:
         found.append(
             f"a network pays only from epsilon {NETWORK_EPSILON:g} and {NETWORK_PATIENTS} patients on; family 'piecewise_exponential' will do better"
         )
+    if agreement.study.row_assumption and agreement.plan is not None:
+        found.append(f"the guarantee assumes that {agreement.study.row_assumption}")
     per_column = agreement.study.n_public_total / max(len(agreement.columns), 1)
     if agreement.plan is not None and per_column < PATIENTS_PER_COLUMN:
         found.append(

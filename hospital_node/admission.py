@@ -26,7 +26,8 @@ class StudyRefused(Exception):
 
     Attributes:
         reason: for the hospital's operator.
-        told: what the coordinator is told; never more than the policy and the agreement say.
+        told: what the coordinator is told: a fault of its own offer as it is; for what the hospital's policy, budget or data say, one
+            sentence for all of them, so that the answer tells nothing of any patient.
         exit_code: 1 policy or agreement, 2 study file or data, 4 budget.
     """
 
@@ -60,7 +61,7 @@ class Admission:
         reports: folder for reports that never leave.
     """
 
-    DATA_TOLD: ClassVar[str] = "its data check failed; the details stay at the hospital"
+    TOLD: ClassVar[str] = "it does not take part; its operator knows why"
 
     me: str
     roster: Roster
@@ -106,7 +107,7 @@ class Admission:
         try:
             permit = check(self.policy, terms, entries, now)
         except PolicyRefusal as refusal:
-            raise _refused(str(refusal), refusal.exit_code) from None
+            raise StudyRefused(str(refusal), self.TOLD, refusal.exit_code) from None
         return Admitted(agreement, terms, permit, self._prepare(agreement, sampler, entropy))
 
     def _prepare(self, agreement: Agreement, sampler: Sampler, entropy: Entropy) -> LocalStudy:
@@ -120,7 +121,7 @@ class Admission:
             frame = read_table(self.data, study.dictionary)
             staged, report = apply_stage(frame, study)
         except DataError as error:
-            raise StudyRefused(str(error), self.DATA_TOLD, error.exit_code) from None
+            raise StudyRefused(str(error), self.TOLD, error.exit_code) from None
         self.reports.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.reports / f"{study.id}.stage.json").write_text(
             json.dumps(report.to_json(), indent=1), encoding="utf-8"

@@ -55,6 +55,10 @@ RESTORED = (
 )
 
 
+# Every refusal of a study looks alike on the wire; the hospital's own exit code says why.
+REFUSED = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """Something that is about to leave the hospital: shown to the operator first, who may say no."""
@@ -150,7 +154,7 @@ class Node:
         except (SecAggError, ExchangeError, RoundRefused, PolicyRefusal, LedgerBroken, Declined) as error:
             round_number = _asked_round(message)
             self.report(NodeEvent("refused", f"refused {_kind_of(message)}: {error}", round_number))
-            yield codec.pack("abort", Abort(round_number, str(error)[:500], _blamed(error)))
+            yield codec.pack("abort", Abort(round_number, _wire_reason(error)[:500], _blamed(error)))
 
     def _answered_before(self, message: bytes) -> tuple[bytes, ...] | None:
         if self.admitted is None:
@@ -207,9 +211,7 @@ class Node:
             self.report(NodeEvent("study_refused", refusal.reason))
             self.ended = Ended("refused", refusal.reason, refusal.exit_code)
             study_hash = _sha256(offer.agreement)
-            yield codec.pack(
-                "study_answer", StudyAnswer(study_hash, False, refusal.told[:500], refusal.exit_code)
-            )
+            yield codec.pack("study_answer", StudyAnswer(study_hash, False, refusal.told[:500], REFUSED))
             return
         self.report(
             NodeEvent("study_accepted", f"takes part in study {agreement.study.id}: {_terms(self.admitted)}")
@@ -359,6 +361,13 @@ def _journal_round(state: HospitalState) -> int:
     if isinstance(state, Advertised):
         return state.highest_round
     return protocol.close_round(state).highest_round
+
+
+def _wire_reason(error: Exception) -> str:
+    """What the coordinator hears; of a policy's refusal the rule alone, not what the hospital spent elsewhere."""
+    if isinstance(error, PolicyRefusal):
+        return f"the hospital's policy refuses the round by {error.rule}"
+    return str(error)
 
 
 def _asked_round(message: bytes) -> int:

@@ -66,11 +66,17 @@ def guarantee(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
             "recomputed from the charges in the signed ledgers, all of which close the study.",
             (AGREEMENT, LEDGERS),
             "The arithmetic is verified, the noise itself is what hospitals attest. It assumes that a patient is in one hospital, "
-            f"that hospitals run this code, and sound random numbers.{_shares_detail(evidence.agreement)}",
+            f"that hospitals run this code, and sound random numbers.{_shares_detail(evidence.agreement)}{_rows_detail(evidence.agreement)}",
             threats,
         )
     yield _within_agreed(evidence.agreement, facts)
     yield _result_agrees(evidence, facts, most)
+
+
+def _rows_detail(agreement: Agreement) -> str:
+    """What a study without an identifier assumes beyond that."""
+    rows = agreement.study.row_assumption
+    return f" It assumes that {rows}." if rows else ""
 
 
 def _shares_detail(agreement: Agreement) -> str:

@@ -180,6 +180,13 @@ class Study(Section):
         """The study as written, defaults of single keys included; `study_from_json` reads it back."""
         return self.model_dump(mode="json", by_alias=True)
 
+    @property
+    def row_assumption(self) -> str:
+        """What the guarantee assumes where no field tells patients apart; empty otherwise."""
+        if self.dictionary.id is not None:
+            return ""
+        return "each patient has one row: the study has no field with role 'id', so no hospital can check it"
+
     def remarks(self) -> tuple[str, ...]:
         """Sentences that `lint` prints: legal, but worth a second look."""
         found: list[str] = []
@@ -187,6 +194,8 @@ class Study(Section):
             found.append(
                 "[privacy] mode 'none' adds no noise: epsilon and delta are not used and nothing is guaranteed"
             )
+        if self.row_assumption and self.mode != "none":
+            found.append(f"the guarantee assumes that {self.row_assumption}; declare one")
         for name in self.dictionary.unsourced():
             found.append(f"field '{name}' has bounds without a source; say where the public bounds come from")
         if not self.about.purpose.strip():

@@ -13,6 +13,7 @@ import pytest
 from coordinator.results import write_study
 from coordinator.service import Executed
 from coordinator.study_run import StudyRun
+from hospital_node.admission import Admission
 from privacy.evidence import AGREEMENT, LEDGERS, RECEIPTS, ROSTER, ROUNDS
 from privacy.ledger_export import read_export
 from secagg.receipt import audit_receipt
@@ -130,14 +131,14 @@ def test_a_ledger_of_another_hospital_does_not_verify(world: World) -> None:
     assert result["per_hospital"]["b"]["epsilon"] is None  # type: ignore[index]
 
 
-def test_who_refuses_the_study_is_named_with_the_reason_it_gave(world: World) -> None:
+def test_who_refuses_the_study_is_named_and_the_reason_stays_at_the_hospital(world: World) -> None:
     world.with_policy(world.nodes["c"], families=("mlp",))
     run, executed = world.execute()
     _, result = written(world, run, executed)
     assert run.accepted == {"a", "b", "d"}
     (missing,) = result["cohort"]["missing"]  # type: ignore[index]
     assert (missing["hospital"], missing["round"], missing["step"]) == ("c", 0, "study")
-    assert "families" in missing["reason"]
+    assert missing["reason"] == Admission.TOLD
     assert world.ledger("c") == []
 
 

@@ -14,7 +14,6 @@ from deploy.simulate import consortium, simulation_policy
 from hospital_node import admission as admission_module
 from hospital_node.admission import Admission, StudyRefused, terms_of
 from hospital_node.entropy import DiscreteGaussian, OsEntropy
-from hospital_node.node import Ended
 from privacy import agreement as agreement_module
 from privacy.agreement import expected_releases
 from privacy.canonical import canonical, parse_canonical
@@ -76,7 +75,7 @@ def test_the_right_offer_gets_as_far_as_the_table(tmp_path: Path) -> None:
     """The control of all tests below: what they refuse is not refused here, the missing table is."""
     refusal = refused(admission(tmp_path), the_offer())
     assert "not-there-yet.csv" in refusal.reason
-    assert (refusal.told, refusal.exit_code) == (Admission.DATA_TOLD, 2)
+    assert (refusal.told, refusal.exit_code) == (Admission.TOLD, 2)
 
 
 @pytest.mark.threat("FL-13", control="C-ENROL")
@@ -221,9 +220,11 @@ def test_a_spent_budget_refuses_the_next_study_with_exit_code_4(tmp_path: Path) 
     node = world.restart("a")
     (answer,) = node.on_message(offer(world))
     told = codec.unpack("study_answer", StudyAnswer, answer)
-    assert (told.accepted, told.exit_code) == (False, 4)
-    assert "epsilon_total" in told.reason
-    assert node.ended == Ended("refused", told.reason, 4)
+    # The coordinator hears one sentence and one code for every refusal; the operator hears the rule and the numbers.
+    assert (told.accepted, told.exit_code, told.reason) == (False, 1, Admission.TOLD)
+    assert node.ended is not None
+    assert (node.ended.status, node.ended.exit_code) == ("refused", 4)
+    assert "epsilon_total" in node.ended.reason
     # With room for both, the same offer is taken.
     node.ended = None
     world.with_policy(node, epsilon_total=6.0)
@@ -239,7 +240,7 @@ def test_a_bad_table_is_the_hospitals_own_business(tmp_path: Path) -> None:
     refusal = refused(own, the_offer())
     assert "days" in refusal.reason
     assert "P00003" not in refusal.reason
-    assert refusal.told == "its data check failed; the details stay at the hospital"
+    assert refusal.told == Admission.TOLD
 
 
 def test_the_stages_report_stays_in_the_hospitals_folder(tmp_path: Path) -> None:

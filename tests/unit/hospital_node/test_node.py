@@ -640,7 +640,7 @@ def test_rounds_that_are_left_lying_are_lost_and_counted(tmp_path: Path) -> None
         _, order = hand.order(number, model=model)
         assert kinds(hand.ask("a", order))[0] == "upload_header"
     _, order = hand.order(4, model=model)
-    assert "1 rounds without a receipt" in refusal(hand.ask("a", order)).reason
+    assert refusal(hand.ask("a", order)).reason.endswith("refuses the round by aborted_rounds_maximum")
 
 
 @pytest.mark.threat("FL-15", control="C-LEDGER")
