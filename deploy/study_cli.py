@@ -177,9 +177,11 @@ def print_result(body: Any) -> None:
             f"missing: {entry['hospital']} from round {entry['round']}, at {entry['step']}: {entry['reason']}"
         )
     for coefficient in body["coefficients"]:
-        say(f"  {coefficient['name']:24} log hazard ratio {coefficient['log_hr']:+.4f}")
-    if body["coefficients"]:
-        say(f"  no intervals: {body['coefficients'][0]['reason']}")
+        interval = coefficient.get("ci95")
+        told = "" if interval is None else f"  95 % interval {interval[0]:+.4f} to {interval[1]:+.4f}"
+        say(f"  {coefficient['name']:24} log hazard ratio {coefficient['log_hr']:+.4f}{told}")
+    for reason in sorted({c["reason"] for c in body["coefficients"] if c.get("reason")}):
+        say(f"  no intervals: {reason}")
     if "test" in body:
         say(f"held-out C-index {body['test']['c_index']:.4f} (n {body['test']['n']}; simulation only)")
         for name, baseline in body.get("baselines", {}).items():

@@ -182,3 +182,18 @@ def test_the_bundle_of_a_simulation_verifies_and_one_byte_spoils_it(
     result = copy / "evidence" / "result.json"
     result.write_bytes(result.read_bytes().replace(b'"done"', b'"dona"', 1))
     assert run(dpo, "verify", copy).code != 0
+
+
+def test_a_result_with_intervals_and_one_without_are_both_shown(tmp_path: Path) -> None:
+    """What `newton` gives where no eigenvalue drowns in the noise, and what it says where one does."""
+    told = {"name": "age", "log_hr": 0.1, "se": 0.02, "ci95": [0.06, 0.14]}
+    silent = {"name": "arm", "log_hr": -0.7, "se": None, "ci95": None, "reason": "too much noise"}
+    body = {
+        "guarantee": {"kind": "none", "reason": "mode none"},
+        "cohort": {"answered": ["a"], "missing": []},
+        "coefficients": [told, silent],
+    }
+    (tmp_path / "result.json").write_text(json.dumps(body), encoding="utf-8")
+    out = run(main, "results", tmp_path).out
+    assert "95 % interval +0.0600 to +0.1400" in out
+    assert out.count("no intervals: too much noise") == 1
