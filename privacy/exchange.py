@@ -188,19 +188,25 @@ def start_model(
     layout = layout_of(agreement)
     if total is None:
         return layout.start(np.zeros(intervals))
-    task = task_at(agreement, 1)
-    if task.payload == "statistic":
-        table = statistic(agreement, task, total, answered).values
-    else:
-        table = payload_of(agreement, total, answered, task.length).astype(np.float64)
+    table = _life_table(agreement, total, answered).values
     return layout.start(baseline(table[:intervals], table[intervals:]))
 
 
-def begin_fit(agreement: Agreement, start: NDArray[np.float64]) -> Fit | None:
-    """The fold over a study's sums behind its life table; None for recipes that average models."""
-    if agreement.training.sends_models:
+def _life_table(agreement: Agreement, total: NDArray[np.int64], answered: Collection[str]) -> Statistic:
+    """The released counts of the first round, (2 intervals,)."""
+    task = task_at(agreement, 1)
+    if task.payload == "statistic":
+        return statistic(agreement, task, total, answered)
+    counts = payload_of(agreement, total, answered, task.length).astype(np.float64)
+    noise = 0.0 if agreement.plan is None else release_of(agreement, task).noise_sd(len(answered))
+    return Statistic(counts, noise)
+
+
+def begin_fit(agreement: Agreement, total: NDArray[np.int64] | None, answered: Collection[str]) -> Fit | None:
+    """The fold over a study's sums behind its life table's, `total`; None for recipes that average models."""
+    if agreement.training.sends_models or total is None:
         return None
-    return Fit.start(agreement.training, layout_of(agreement), start)
+    return Fit.start(agreement.training, layout_of(agreement), _life_table(agreement, total, answered))
 
 
 def followed(
@@ -214,7 +220,7 @@ def followed(
     if agreement.training.sends_models:
         return None
     if round_number == 1:
-        return begin_fit(agreement, start_model(agreement, total, answered))
+        return begin_fit(agreement, total, answered)
     task = task_at(agreement, round_number)
     return None if fit is None else fit.after(task.name, statistic(agreement, task, total, answered))
 

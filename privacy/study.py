@@ -23,6 +23,7 @@ from privacy.refusals import RefusedModel as RefusedModel
 from privacy.refusals import StudyError as StudyError
 from privacy.study_problems import first_problem
 from privacy.study_sections import About, Analysis, Consortium, Model, Privacy, Section, Stage
+from privacy.trial_arms import arms_of, check_trial
 from secagg.params import default_threshold
 
 MAX_STUDY_BYTES = 4 << 20
@@ -158,10 +159,21 @@ class Study(Section):
         """
         if self.model.recipe != "auto":
             return self.model.recipe
+        if self.model.trial is not None:
+            return "trial"
         if self.mode == "distributed":
             few = self.dictionary.n_columns <= NEWTON_COLUMNS
             return "newton" if few and self.model.family == "piecewise_exponential" else "adam"
         return "full_batch" if self.mode == "none" else "dp_sgd"
+
+    @property
+    def allocation(self) -> tuple[float, ...]:
+        """Public share of each arm of a trial, the reference first, adding up to 1; empty without `[model] trial`."""
+        trial = self.model.trial
+        if trial is None:
+            return ()
+        parts = [trial.allocation[arm] for arm in arms_of(self)]
+        return tuple(part / sum(parts) for part in parts)
 
     @property
     def noise_shares(self) -> int:
@@ -255,8 +267,10 @@ def _check_stage(study: Study) -> str:
 
 def _check_model(study: Study) -> str:
     model = study.model
-    if study.recipe in ("newton", "adam"):
-        return _check_statistics(study)
+    if (study.recipe == "trial") != (model.trial is not None):
+        return "[model] recipe = 'trial' goes with trial = {arm = ..., allocation = {...}}, and only with it"
+    if study.recipe in ("newton", "adam", "trial"):
+        return check_trial(study) or _check_statistics(study)
     if model.recipe == "dp_sgd" and study.mode == "distributed":
         return "[model] recipe = 'dp_sgd' samples patients at each hospital and needs [privacy] mode = 'local'; leave recipe out"
     if model.recipe == "dp_sgd" and study.mode == "none":
@@ -276,8 +290,10 @@ def _check_statistics(study: Study) -> str:
     for key in ("local_steps", "sample_rate", "server_learning_rate"):
         if getattr(model, key) is not None:
             return f"[model] {key} is for recipes that train at the hospitals; recipe = '{recipe}' has none"
-    if recipe == "newton" and model.clip_l2 is not None:
-        return "[model] clip_l2: the bound of recipe = 'newton' is proved for one number; leave it out"
+    if recipe != "adam" and model.clip_l2 is not None:
+        return f"[model] clip_l2: the bound of recipe = '{recipe}' is proved for one number; leave it out"
+    if recipe == "trial" and model.family != "piecewise_exponential":
+        return "[model] recipe = 'trial' is for family = 'piecewise_exponential'; leave family out"
     if recipe == "newton" and model.family != "piecewise_exponential":
         return "[model] recipe = 'newton' is for family = 'piecewise_exponential'; take recipe = 'adam'"
     if recipe == "newton" and study.dictionary.n_columns > NEWTON_COLUMNS:

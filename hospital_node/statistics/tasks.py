@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from hospital_node.statistics.newton import hessian_rows, score_rows
 from hospital_node.statistics.sums import Rows
 from hospital_node.statistics.tables import exit_cells, moment_rows, risk_cells
+from hospital_node.statistics.trial import arm_rows
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.model import SurvivalModel
 from privacy.grid import FloatArray, IntArray
@@ -78,6 +79,8 @@ def rows_of(
             return lambda chosen: hessian_rows(alpha, scale, some(chosen))
         case "newton":
             return lambda chosen: score_rows(alpha, risk(chosen), scale, some(chosen))
+        case "trial":
+            return lambda chosen: arm_rows(alpha, risk(chosen), some(chosen))
         case "gradient":
             return lambda chosen: model.clipped_gradients(theta, some(chosen), training.clip_l2)
         case "predictor_moments":

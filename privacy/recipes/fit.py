@@ -12,10 +12,12 @@ import numpy as np
 
 from privacy.grid import FloatArray
 from privacy.layout import Layout
+from privacy.life_table import baseline
 from privacy.recipes import recalibration
 from privacy.recipes.adam import Adam
 from privacy.recipes.intervals import Estimate, estimate
 from privacy.recipes.newton import Newton
+from privacy.recipes.trial import Trial, trial_estimate
 from privacy.training import Training
 
 #: What a hospital's own fold may differ by: linear algebra is not the same to the last bit on every machine.
@@ -48,17 +50,23 @@ class Fit:
 
     training: Training
     layout: Layout
-    state: Newton | Adam
+    state: Newton | Adam | Trial
     moments: tuple[float, float] | None = None
     final: FloatArray | None = None
 
     @classmethod
-    def start(cls, training: Training, layout: Layout, theta: FloatArray) -> Self:
-        """The fit behind the life table, whose baseline `theta` (dim,) starts from."""
+    def start(cls, training: Training, layout: Layout, table: Statistic) -> Self:
+        """The fit behind the released life table, (2K,) events, then censorings."""
         rate, last = training.learning_rate, training.average_last
-        if training.recipe == "adam":
-            return cls(training, layout, Adam.start(theta, rate, last))
-        marginal, columns = layout.alpha(theta), len(layout.columns)
+        events, censored = table.values[: layout.intervals], table.values[layout.intervals :]
+        marginal = baseline(events, censored)
+        match training.recipe:
+            case "adam":
+                return cls(training, layout, Adam.start(layout.start(marginal), rate, last))
+            case "trial":
+                trial = Trial.start(events, table.noise_sd, marginal, training.allocation, rate, last)
+                return cls(training, layout, trial)
+        columns = len(layout.columns)
         return cls(training, layout, Newton(marginal, columns, rate, last, training.column_scale))
 
     def after(self, task: str, released: Statistic) -> Self:
@@ -71,6 +79,8 @@ class Fit:
             case "hessian", Newton() as state:
                 return replace(self, state=state.after_hessian(released.values, released.noise_sd))
             case "newton", Newton() as state:
+                return replace(self, state=state.after_score(released.values, released.noise_sd))
+            case "trial", Trial() as state:
                 return replace(self, state=state.after_score(released.values, released.noise_sd))
             case "gradient", Adam() as state:
                 return replace(self, state=state.after_gradient(released.values))
@@ -93,6 +103,8 @@ class Fit:
         match task, self.state:
             case "hessian" | "newton", Newton() as state:
                 return self._held(state.current)
+            case "trial", Trial() as state:
+                return self._held(state.current)
             case "gradient", Adam() as state:
                 return self._held(state.theta)
             case "risk_table", _:
@@ -104,7 +116,7 @@ class Fit:
     def averaged(self) -> FloatArray:
         """The fit before recalibration, (dim,)."""
         match self.state:
-            case Newton() as state:
+            case Newton() | Trial() as state:
                 return self._held(state.model(state.averaged))
             case Adam() as state:
                 return self._held(state.averaged)
@@ -117,7 +129,12 @@ class Fit:
     @property
     def estimate(self) -> Estimate | None:
         """Coefficients with standard errors, where the recipe has them."""
-        return estimate(self.state) if isinstance(self.state, Newton) else None
+        match self.state:
+            case Newton() as state:
+                return estimate(state)
+            case Trial() as state:
+                return trial_estimate(state)
+        return None
 
     def _held(self, theta: FloatArray) -> FloatArray:
         bound = self.training.parameter_clip

@@ -28,6 +28,8 @@ B_SQUARED = 4.0
 HESSIAN_CLIP = 1.5 * (1.0 + B_SQUARED)
 # Proved in privacy.recipes.newton.
 SCORE_CLIP = sqrt(max(B_SQUARED + 2.0, 4.0))
+# A stopped martingale in the coordinate of one arm: proved in privacy.recipes.trial.
+TRIAL_CLIP = 1.0
 # |(1, l/6, (l/6)^2)| for |l| <= 6.
 MOMENTS_CLIP = sqrt(3.0)
 
@@ -79,6 +81,9 @@ def _fitting(training: Training, columns: int, parameters: int, rest: float) -> 
         return (
             Task("gradient", "statistic", parameters, training.rounds, training.clip_l2, share, repeats=True),
         )
+    if training.recipe == "trial":
+        share, arms = rest * (1.0 - LIFE_TABLE_SHARE), len(training.allocation)
+        return (Task("trial", "statistic", arms, training.rounds, TRIAL_CLIP, share, repeats=True),)
     p = columns + 1
     share = rest * (1.0 - LIFE_TABLE_SHARE - HESSIAN_SHARE)
     return (

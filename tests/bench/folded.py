@@ -53,12 +53,8 @@ def float_reference(agreement: Agreement, train: Mapping[str, Cohort], rng: np.r
             total += rows_of(task.name, study.model, study.training, theta, patients)(slice(None)).sum(axis=0)
         return Statistic(total + rng.normal(0.0, sd, task.length) if sd else total, sd)
 
-    from privacy.life_table import baseline
-
     first, *rest = agreement.tasks
-    table, intervals = released(first, np.zeros(layout.dim)).values, layout.intervals
-    start = layout.start(baseline(table[:intervals], table[intervals:]))
-    fit = Fit.start(agreement.training, layout, start)
+    fit = Fit.start(agreement.training, layout, released(first, np.zeros(layout.dim)))
     for task in rest:
         for _ in range(task.rounds):
             fit = fit.after(task.name, released(task, fit.ordered(task.name)))
