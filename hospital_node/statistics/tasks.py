@@ -78,7 +78,9 @@ def rows_of(
         case "hessian":
             return lambda chosen: hessian_rows(alpha, scale, some(chosen))
         case "newton":
-            return lambda chosen: score_rows(alpha, risk(chosen), scale, some(chosen))
+            # With a public curvature the last coordinate, the tilt's, is not asked for.
+            asked = slice(None, -1) if training.column_spread else slice(None)
+            return lambda chosen: score_rows(alpha, risk(chosen), scale, some(chosen))[:, asked]
         case "trial":
             return lambda chosen: arm_rows(alpha, risk(chosen), some(chosen))
         case "gradient":

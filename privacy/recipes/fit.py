@@ -15,6 +15,7 @@ from privacy.layout import Layout
 from privacy.life_table import baseline
 from privacy.recipes import recalibration
 from privacy.recipes.adam import Adam
+from privacy.recipes.few_events import FewEvents
 from privacy.recipes.intervals import Estimate, estimate
 from privacy.recipes.newton import Newton
 from privacy.recipes.trial import Trial, trial_estimate
@@ -50,7 +51,7 @@ class Fit:
 
     training: Training
     layout: Layout
-    state: Newton | Adam | Trial
+    state: Newton | FewEvents | Adam | Trial
     moments: tuple[float, float] | None = None
     final: FloatArray | None = None
 
@@ -66,8 +67,13 @@ class Fit:
             case "trial":
                 trial = Trial.start(events, table.noise_sd, marginal, training.allocation, rate, last)
                 return cls(training, layout, trial)
-        columns = len(layout.columns)
-        return cls(training, layout, Newton(marginal, columns, rate, last, training.column_scale))
+        columns, scale = len(layout.columns), training.column_scale
+        if training.column_spread:
+            spread, total = np.asarray(training.column_spread), max(float(events.sum()), 1.0)
+            start = np.zeros(columns + 1)
+            few = FewEvents(marginal, total, spread, rate, training.rounds, last, scale, start)
+            return cls(training, layout, few)
+        return cls(training, layout, Newton(marginal, columns, rate, last, scale))
 
     def after(self, task: str, released: Statistic) -> Self:
         """The fit with one more released sum.
@@ -78,7 +84,7 @@ class Fit:
         match task, self.state:
             case "hessian", Newton() as state:
                 return replace(self, state=state.after_hessian(released.values, released.noise_sd))
-            case "newton", Newton() as state:
+            case "newton", (Newton() | FewEvents()) as state:
                 return replace(self, state=state.after_score(released.values, released.noise_sd))
             case "trial", Trial() as state:
                 return replace(self, state=state.after_score(released.values, released.noise_sd))
@@ -101,9 +107,7 @@ class Fit:
     def ordered(self, task: str) -> FloatArray:
         """The model that a round of `task` is asked at, (dim,)."""
         match task, self.state:
-            case "hessian" | "newton", Newton() as state:
-                return self._held(state.current)
-            case "trial", Trial() as state:
+            case "hessian" | "newton" | "trial", (Newton() | FewEvents() | Trial()) as state:
                 return self._held(state.current)
             case "gradient", Adam() as state:
                 return self._held(state.theta)
@@ -118,6 +122,8 @@ class Fit:
         match self.state:
             case Newton() | Trial() as state:
                 return self._held(state.model(state.averaged))
+            case FewEvents() as state:
+                return self._held(state.model(state.shrunk))
             case Adam() as state:
                 return self._held(state.averaged)
 
@@ -134,6 +140,8 @@ class Fit:
                 return estimate(state)
             case Trial() as state:
                 return trial_estimate(state)
+            case FewEvents() as state:
+                return state.estimate
         return None
 
     def _held(self, theta: FloatArray) -> FloatArray:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from privacy.training import Training
+if TYPE_CHECKING:
+    from privacy.training import Training
 
 # "counts": whole patients. "change": the weighted change of a model in fixed point. "statistic": a sum over patients in
 # units of 2^-40 of its clip, noised as integers and never rounded again.
@@ -28,6 +29,8 @@ B_SQUARED = 4.0
 HESSIAN_CLIP = 1.5 * (1.0 + B_SQUARED)
 # Proved in privacy.recipes.newton.
 SCORE_CLIP = sqrt(max(B_SQUARED + 2.0, 4.0))
+# Without the tilt's coordinate: proved in privacy.recipes.few_events.
+PLAIN_SCORE_CLIP = sqrt(1.0 + B_SQUARED)
 # A stopped martingale in the coordinate of one arm: proved in privacy.recipes.trial.
 TRIAL_CLIP = 1.0
 # |(1, l/6, (l/6)^2)| for |l| <= 6.
@@ -85,6 +88,9 @@ def _fitting(training: Training, columns: int, parameters: int, rest: float) -> 
         share, arms = rest * (1.0 - LIFE_TABLE_SHARE), len(training.allocation)
         return (Task("trial", "statistic", arms, training.rounds, TRIAL_CLIP, share, repeats=True),)
     p = columns + 1
+    if training.column_spread:
+        share = rest * (1.0 - LIFE_TABLE_SHARE)
+        return (Task("newton", "statistic", p, training.rounds, PLAIN_SCORE_CLIP, share, repeats=True),)
     share = rest * (1.0 - LIFE_TABLE_SHARE - HESSIAN_SHARE)
     return (
         Task("hessian", "statistic", p * (p + 1) // 2, 1, HESSIAN_CLIP, rest * HESSIAN_SHARE),

@@ -129,7 +129,9 @@ def estimate_of(agreement: Agreement, patients: Mapping[str, Cohort]) -> Estimat
 
 def _row(kind: str, epsilon: float, run: int, known: Estimate, truth: Sequence[float]) -> dict[str, Any]:
     interval = known.interval
-    covered = None if interval is None else [bool(a <= t <= b) for (a, b), t in zip(interval, truth, strict=True)]
+    covered = (
+        None if interval is None else [bool(a <= t <= b) for (a, b), t in zip(interval, truth, strict=True)]
+    )
     error = None if known.standard_error is None else known.standard_error.tolist()
     return {
         "dataset": kind,
@@ -173,7 +175,9 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
 def main() -> None:
     """Runs all conditions asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="one JSON object a run; the summary goes to stderr")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object a run; the summary goes to stderr"
+    )
     parser.add_argument("--epsilon", type=float, nargs="+", default=[1.0, 3.0])
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--simulated", type=int, default=200)
