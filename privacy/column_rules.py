@@ -12,7 +12,7 @@ import numpy as np
 
 from privacy.accounting import gdp_mu
 from privacy.field import Column, Field
-from privacy.recipes.tasks import B_SQUARED, HESSIAN_CLIP, HESSIAN_SHARE
+from privacy.recipes.tasks import B_SQUARED, HESSIAN_CLIP, HESSIAN_COLUMNS, HESSIAN_SHARE
 
 if TYPE_CHECKING:
     from privacy.study import Study
@@ -77,6 +77,8 @@ def hessian_is_readable(study: Study) -> bool:
     if study.epsilon is None or study.delta is None:
         return True
     columns = study.dictionary.n_columns
+    if columns > HESSIAN_COLUMNS:
+        return False
     noise = HESSIAN_CLIP * study.sensitivity_rows / (gdp_mu(study.epsilon, study.delta) * sqrt(HESSIAN_SHARE))
     noise *= sqrt(len(study.hospitals) / study.noise_shares)
     return expected_events(study) * B_SQUARED / columns >= READABLE * noise * sqrt(columns + 1)

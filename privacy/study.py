@@ -18,6 +18,7 @@ from pydantic import Field as Setting
 from privacy.built import check_built
 from privacy.dictionary import Dictionary
 from privacy.field import Field
+from privacy.recipes.tasks import HESSIAN_COLUMNS
 from privacy.refusals import NotBuilt as NotBuilt
 from privacy.refusals import RefusedModel as RefusedModel
 from privacy.refusals import StudyError as StudyError
@@ -28,8 +29,6 @@ from secagg.params import default_threshold
 
 MAX_STUDY_BYTES = 4 << 20
 MINIMUM_HOSPITALS = 3
-# Most columns of a model whose Hessian is released.
-NEWTON_COLUMNS = 50
 # Sums of 2^40 units a patient fit a 64-bit ring with room for the noise up to here.
 MAXIMUM_SUMMED_PATIENTS = 1 << 21
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -154,16 +153,15 @@ class Study(Section):
     def recipe(self) -> str:
         """As asked; otherwise by the public rule, from the mode, the family and the number of declared columns.
 
-        Without noise exact gradients, in local mode DP-SGD; distributed takes Newton steps for a linear model of few columns, whose
-        Hessian the noise leaves readable, and Adam for the rest.
+        Without noise exact gradients, in local mode DP-SGD; distributed takes Newton steps for a linear model (with a released Hessian or a
+        public one, privacy/column_rules.py) and Adam for a network.
         """
         if self.model.recipe != "auto":
             return self.model.recipe
         if self.model.trial is not None:
             return "trial"
         if self.mode == "distributed":
-            few = self.dictionary.n_columns <= NEWTON_COLUMNS
-            return "newton" if few and self.model.family == "piecewise_exponential" else "adam"
+            return "newton" if self.model.family == "piecewise_exponential" else "adam"
         return "full_batch" if self.mode == "none" else "dp_sgd"
 
     @property
@@ -296,8 +294,8 @@ def _check_statistics(study: Study) -> str:
         return "[model] recipe = 'trial' is for family = 'piecewise_exponential'; leave family out"
     if recipe == "newton" and model.family != "piecewise_exponential":
         return "[model] recipe = 'newton' is for family = 'piecewise_exponential'; take recipe = 'adam'"
-    if recipe == "newton" and study.dictionary.n_columns > NEWTON_COLUMNS:
-        return f"[model] recipe = 'newton' takes at most {NEWTON_COLUMNS} columns, the fields make {study.dictionary.n_columns}; take 'adam'"
+    if recipe == "newton" and study.mode == "none" and study.dictionary.n_columns > HESSIAN_COLUMNS:
+        return f"[model] recipe = 'newton' in mode 'none' takes at most {HESSIAN_COLUMNS} columns, the fields make {study.dictionary.n_columns}; take 'auto'"
     if recipe == "adam" and study.mode == "none":
         return "[model] recipe = 'adam' is for noisy sums; mode 'none' takes recipe = 'auto' with strategy = 'fedadam'"
     if model.hidden is not None and model.family != "mlp":

@@ -27,6 +27,8 @@ MOMENTS_SHARE = 0.20
 B_SQUARED = 4.0
 # Frobenius bound of one patient's part of the Hessian.
 HESSIAN_CLIP = 1.5 * (1.0 + B_SQUARED)
+# Most columns of a model whose Hessian is released: its length grows with their square.
+HESSIAN_COLUMNS = 50
 # Proved in privacy.recipes.newton.
 SCORE_CLIP = sqrt(max(B_SQUARED + 2.0, 4.0))
 # Without the tilt's coordinate: proved in privacy.recipes.few_events.
