@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from privacy.agreement import Agreement
 from privacy.canonical import canonical
 from privacy.evidence import AGREEMENT, LEDGERS, RECEIPTS, RESULT, ROSTER, ROUNDS
 from privacy.guarantee import Guarantee
-from privacy.ledger import charged, fold
+from privacy.ledger import charged, charged_to, fold
 from privacy.ledger_export import read_export
+from privacy.plan import Release
 from privacy.trained_model import TrainedModel, layout_of
 from secagg.receipt import without_sum
 from secagg.roster import SignedRoster
@@ -61,7 +63,7 @@ def planned_guarantee(agreement: Agreement) -> Guarantee:
         return Guarantee.none(
             "mode none: nothing that leaves the hospitals is noised; only single hospitals are hidden in the sum"
         )
-    return spent(agreement.plan.releases, agreement.plan.delta)
+    return spent(agreement.plan.charges, agreement.plan.delta)
 
 
 def _released_guarantee(agreement: Agreement, per_hospital: Mapping[str, Mapping[str, Any]]) -> Guarantee:
@@ -138,13 +140,16 @@ def _hospital(
         return body | {"epsilon": None, "reason": "no ledger was received from this hospital"}
     entries = read_export(ledger, roster.roster.member(hospital).identity_key)
     own = [state for key, state in fold(entries).items() if key[0] == agreement.hash]
-    delta = agreement.plan.delta
+    rounds = [state for state in own if isinstance(state.release, Release)]
+    delta, charges = agreement.plan.delta, charged_to(entries, agreement.hash, agreement.plan.stage)
+    run, everything = spent(charges, delta), spent(charged(entries), delta)
     return body | {
-        "epsilon": spent([state.release for state in own], delta).number(),
-        "epsilon_all_studies": spent(charged(entries), delta).number(),
-        "delta": delta,
-        "rounds_spent": sum(state.kind == "SPENT" for state in own),
-        "rounds_reserved_only": sum(state.kind == "RESERVE" for state in own),
+        "epsilon": run.epsilon,
+        "epsilon_all_studies": None if everything.epsilon == inf else everything.epsilon,
+        **({} if run.epsilon is not None else {"reason": run.reason}),
+        "delta": delta if run.epsilon is not None else None,
+        "rounds_spent": sum(state.kind == "SPENT" for state in rounds),
+        "rounds_reserved_only": sum(state.kind == "RESERVE" for state in rounds),
     }
 
 

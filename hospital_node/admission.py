@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from hospital_node.entropy import Entropy
+from hospital_node.kept_set import KeptSetLost, charge_once, kept_set
+from hospital_node.ledger_store import LedgerStore
 from hospital_node.local_study import LocalStudy
 from privacy.agreement import Agreement, AgreementError, from_bytes
-from privacy.ledger import Entry
 from privacy.mechanisms import Sampler
+from privacy.noisy_threshold import Cell
 from privacy.policy import Permit, Policy, PolicyRefusal, StudyTerms, check
 from privacy.refusals import StudyError
+from privacy.stage_release import ThresholdRelease, VoidRelease
 from privacy.study import Study
 from secagg.roster import Roster
 from secagg.wire.records import StudyOffer
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class StudyRefused(Exception):
@@ -57,7 +62,8 @@ class Admission:
         policy: its policy file.
         study: the study file that its people read and accepted; None accepts any study that the policy permits.
         data: its table; read only after everything else said yes.
-        reports: folder for reports that never leave.
+        reports: folder for reports that never leave; beside it lies `kept`, the cells of noisy thresholds.
+        drop_undeclared: leave columns out that the study does not declare; the data manager's word.
     """
 
     DATA_TOLD: ClassVar[str] = "its data check failed; the details stay at the hospital"
@@ -68,6 +74,7 @@ class Admission:
     study: Study | None
     data: Path
     reports: Path
+    drop_undeclared: bool = False
 
     def agreement_of(self, offer: StudyOffer) -> Agreement:
         """The agreement in an offer, derived again from the study file.
@@ -97,7 +104,7 @@ class Admission:
     def admit(
         self,
         agreement: Agreement,
-        entries: Sequence[Entry],
+        ledger: LedgerStore,
         now: datetime,
         sampler: Sampler,
         entropy: Entropy,
@@ -109,12 +116,14 @@ class Admission:
         """
         terms = terms_of(agreement)
         try:
-            permit = check(self.policy, terms, entries, now)
+            permit = check(self.policy, terms, ledger.entries(), now)
         except PolicyRefusal as refusal:
             raise _refused(str(refusal), refusal.exit_code) from None
-        return Admitted(agreement, terms, permit, self._prepare(agreement, sampler, entropy))
+        return Admitted(agreement, terms, permit, self._prepare(agreement, ledger, sampler, entropy))
 
-    def _prepare(self, agreement: Agreement, sampler: Sampler, entropy: Entropy) -> LocalStudy:
+    def _prepare(
+        self, agreement: Agreement, ledger: LedgerStore, sampler: Sampler, entropy: Entropy
+    ) -> LocalStudy:
         # pandas takes a second to import; a refused study never needs it.
         from hospital_node.cohort import build_cohort
         from hospital_node.stage import apply_stage
@@ -122,8 +131,10 @@ class Admission:
 
         study = agreement.study
         try:
-            frame = read_table(self.data, study.dictionary)
-            staged, report = apply_stage(frame, study)
+            frame = read_table(self.data, study.dictionary, drop_undeclared=self.drop_undeclared)
+            staged, report = apply_stage(frame, study, self._pay_stage(agreement, frame, ledger, entropy))
+        except KeptSetLost as error:
+            raise StudyRefused(str(error), self.DATA_TOLD, error.exit_code) from None
         except DataError as error:
             raise StudyRefused(str(error), self.DATA_TOLD, error.exit_code) from None
         self.reports.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -132,6 +143,23 @@ class Admission:
         )
         cohort = build_cohort(staged, study.dictionary, study.horizon_days)
         return LocalStudy.of(agreement, self.me, cohort, sampler, entropy)
+
+    def _pay_stage(
+        self, agreement: Agreement, frame: pd.DataFrame, ledger: LedgerStore, entropy: Entropy
+    ) -> frozenset[Cell] | None:
+        """Charges what the stage costs by itself; returns the cells that a noisy threshold kept."""
+        from hospital_node.stage import cell_counts
+
+        study, stage = agreement.study, None if agreement.plan is None else agreement.plan.stage
+        match stage:
+            case None:
+                return None
+            case ThresholdRelease():
+                counts, folder = cell_counts(frame, study), self.reports.parent / "kept"
+                return kept_set(stage, counts, folder, ledger, agreement.hash, study.id, entropy)
+            case VoidRelease():
+                charge_once(stage, ledger, agreement.hash, study.id)
+                return None
 
 
 def terms_of(agreement: Agreement) -> StudyTerms:

@@ -25,7 +25,7 @@ from privacy.ledger import (
     verify_chain,
 )
 from privacy.ledger_export import SEAL_LABEL, export
-from privacy.plan import Release
+from privacy.plan import Charge
 from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes
 
@@ -86,7 +86,7 @@ class LedgerStore:
             self._database.close()
 
     def reserve(
-        self, *, study_hash: str, study_id: str, session: str, round_number: int, release: Release
+        self, *, study_hash: str, study_id: str, session: str, round_number: int, release: Charge
     ) -> Entry:
         """Charge a round, before anything about it is computed.
 
@@ -162,7 +162,7 @@ class LedgerStore:
         study_id: str,
         session: str,
         round_number: int,
-        release: Release | None,
+        release: Charge | None,
         note: str,
     ) -> Entry:
         record = Record(

@@ -178,7 +178,7 @@ class Node:
             study_hash = bytes.fromhex(agreement.hash)
             if self.admitted is None or self.admitted.agreement.hash != agreement.hash:
                 self.admitted = self.admission.admit(
-                    agreement, self.ledger.entries(), self.clock.now(), self.sampler, self.entropy
+                    agreement, self.ledger, self.clock.now(), self.sampler, self.entropy
                 )
                 position = self.admission.roster.position(self.me)
                 self._work = RoundWork(
@@ -373,8 +373,9 @@ def _kind_of(message: bytes) -> str:
 def _terms(admitted: Admitted) -> str:
     if admitted.agreement.plan is None:
         return "mode none, no noise and no formal guarantee"
-    plan = admitted.agreement.plan
-    after = admitted.permit.after
+    plan, after = admitted.agreement.plan, admitted.permit.after
+    if after.epsilon is None:
+        return f"no formal guarantee. {after.reason}"
     return (
         f"epsilon {plan.epsilon:g} at delta {plan.delta:g} per patient (add/remove) for everything it releases; "
         f"all studies together then {after.number():.3g}"

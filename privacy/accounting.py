@@ -24,7 +24,8 @@ from scipy.special import ndtr, ndtri
 
 from privacy.guarantee import Adjacency, Guarantee
 from privacy.mixture import sampled_rdp
-from privacy.plan import DpPlan, Release, binomial_weights
+from privacy.plan import Charge, DpPlan, Release, binomial_weights, stages, vectors
+from privacy.stage_release import additive_cost, void_reason
 
 Accountant = Literal["pld", "rdp"]
 
@@ -55,11 +56,16 @@ class AccountingError(ValueError):
     """The accountant asked for has no theorem for these releases."""
 
 
-def merged(releases: Iterable[Release]) -> tuple[Release, ...]:
-    """Releases with equal parameters added up over their steps, in one canonical order.
+def merged(charges: Iterable[Charge]) -> tuple[Charge, ...]:
+    """Releases with equal parameters added up over their steps, and stages, in one canonical order.
 
     A plan and the ledger entries of its rounds become the same value, and so exactly the same epsilon.
     """
+    charges = tuple(charges)
+    return (*sorted(stages(charges), key=repr), *_merged_vectors(vectors(charges)))
+
+
+def _merged_vectors(releases: Iterable[Release]) -> tuple[Release, ...]:
     steps: dict[Release, int] = {}
     for release in releases:
         key = replace(release, steps=1)
@@ -90,7 +96,7 @@ def gaussian_mu(releases: Iterable[Release]) -> float | None:
 
 
 def spent(
-    events: Sequence[Release],
+    events: Sequence[Charge],
     delta: float,
     adjacency: Adjacency = "add/remove",
     accountant: Accountant = "pld",
@@ -98,6 +104,8 @@ def spent(
     view: str = "coordinator",
 ) -> Guarantee:
     """Guarantee of all `events` together at `delta`.
+
+    A noisy threshold is added to the rest, (e + e0, d + d0); with a stage that voids every number there is none.
 
     Args:
         events: what was or will be released; empty costs nothing.
@@ -112,50 +120,77 @@ def spent(
     """
     if not 0 < delta < 1:
         raise ValueError(f"delta {delta} must be in (0, 1)")
-    releases = merged(events)
+    void = void_reason(stages(events))
+    if void:
+        return Guarantee.none(void, view=view)
+    epsilon_stages, delta_stages = additive_cost(stages(events), adjacency)
+    behind = _behind(_merged_vectors(vectors(events)), delta - delta_stages, adjacency, accountant)
+    return Guarantee.dp(
+        epsilon_stages + behind, delta, adjacency=adjacency, view=view, assumptions=ASSUMPTIONS
+    )
+
+
+def _behind(
+    releases: tuple[Release, ...], delta: float, adjacency: Adjacency, accountant: Accountant
+) -> float:
+    """Epsilon of the noisy vectors at what the stages leave of delta; infinite where they leave none."""
+    if delta <= 0:
+        return 0.0 if delta == 0 and not releases else inf
     if not releases:
-        epsilon = 0.0
-    elif accountant == "rdp":
+        return 0.0
+    if accountant == "rdp":
         if adjacency != "add/remove":
             raise AccountingError("the Renyi accountant has no sampled theorem for 'replace'; use 'pld'")
-        epsilon = _rdp_epsilon(releases, delta, RDP_ORDERS) + DISCRETIZATION_EPSILON
-    else:
-        epsilon = _pld_epsilon(releases, delta, adjacency) + DISCRETIZATION_EPSILON
-    return Guarantee.dp(epsilon, delta, adjacency=adjacency, view=view, assumptions=ASSUMPTIONS)
+        return _rdp_epsilon(releases, delta, RDP_ORDERS) + DISCRETIZATION_EPSILON
+    return _pld_epsilon(releases, delta, adjacency) + DISCRETIZATION_EPSILON
 
 
-def renyi_epsilon(events: Sequence[Release], delta: float, order: int) -> float:
+def renyi_epsilon(events: Sequence[Charge], delta: float, order: int) -> float:
     """Epsilon at `delta` by Renyi DP at one order fixed beforehand, what a privacy filter may compare.
 
     Feldman & Zrnic 2021, theorem 4.3: with the order fixed, stopping before the sum of Renyi losses passes the
-    budget is valid although each later plan was chosen after seeing earlier results.
+    budget is valid although each later plan was chosen after seeing earlier results. A threshold's Renyi loss is at
+    most its epsilon, outside an event of probability delta. A stage that voids every number costs nothing here: what
+    it does is no matter of budget, and `spent` says so.
     """
     if not events:
         return 0.0
-    return _rdp_epsilon(merged(events), delta, (float(order),)) + DISCRETIZATION_EPSILON
+    epsilon_stages, delta_stages = additive_cost(stages(events), "add/remove")
+    releases, rest = _merged_vectors(vectors(events)), delta - delta_stages
+    if rest <= 0:
+        return inf
+    if not releases:
+        return epsilon_stages
+    return epsilon_stages + _rdp_epsilon(releases, rest, (float(order),)) + DISCRETIZATION_EPSILON
 
 
-def curve(events: Sequence[Release], deltas: Sequence[float] = CURVE_DELTAS) -> list[tuple[float, float]]:
-    """Pairs (delta, epsilon) for add/remove, in the order of `deltas`."""
-    return [(delta, spent(events, delta).epsilon or 0.0) for delta in deltas]
+def curve(events: Sequence[Charge], deltas: Sequence[float] = CURVE_DELTAS) -> list[tuple[float, float]]:
+    """Pairs (delta, epsilon) for add/remove, in the order of `deltas`; without those at which there is no bound."""
+    points = [(delta, spent(events, delta).epsilon) for delta in deltas]
+    return [(delta, epsilon) for delta, epsilon in points if epsilon is not None and epsilon < inf]
 
 
-def tradeoff(events: Sequence[Release], fprs: Sequence[float] = TRADEOFF_FPRS) -> list[tuple[float, float]]:
+def tradeoff(events: Sequence[Charge], fprs: Sequence[float] = TRADEOFF_FPRS) -> list[tuple[float, float]]:
     """Pairs (false positive rate, smallest possible false negative rate) of any membership test.
 
     Every (epsilon, delta(epsilon)) of the PLD gives two lines under which no test can lie (Wasserman & Zhou 2010;
     Kairouz, Oh & Viswanath 2015); the largest over a grid of epsilons is a valid lower bound. Exact for Gaussian DP.
+    A threshold moves each line by its own epsilon and delta.
     """
-    releases = merged(events)
-    if not releases:
+    epsilon_stages, delta_stages = additive_cost(stages(events), "add/remove")
+    releases = _merged_vectors(vectors(events))
+    if not releases and not delta_stages:
         return [(fpr, 1 - fpr) for fpr in fprs]
     mu = gaussian_mu(releases)
-    if mu is not None:
+    if mu is not None and not delta_stages:
         return [(fpr, float(ndtr(ndtri(1 - fpr) - mu))) for fpr in fprs]
-    account = _pld(releases, "add/remove", _interval(releases))
-    top = max(1.0, float(account.get_epsilon_for_delta(1e-9)))
-    epsilons = np.linspace(0.0, top, 400)
-    deltas = np.asarray(account.get_delta_for_epsilon(epsilons), dtype=np.float64)
+    epsilons, deltas = np.zeros(1), np.zeros(1)
+    if releases:
+        account = _pld(releases, "add/remove", _interval(releases))
+        top = max(1.0, float(account.get_epsilon_for_delta(1e-9)))
+        epsilons = np.linspace(0.0, top, 400)
+        deltas = np.asarray(account.get_delta_for_epsilon(epsilons), dtype=np.float64)
+    epsilons, deltas = epsilons + epsilon_stages, np.minimum(1.0, deltas + delta_stages)
     points = []
     for fpr in fprs:
         steep = 1 - deltas - np.exp(epsilons) * fpr
@@ -170,29 +205,38 @@ def price(plan: DpPlan) -> dict[str, object]:
     In local mode each update is private by itself, so the hospitals' masks are not counted: one curious hospital
     sees at most the sum and a broken secure aggregation shows the single update, both at the same number.
     """
-    releases, delta = plan.releases, plan.delta
-    guarantee = spent(releases, delta)
+    charges, delta = plan.charges, plan.delta
+    target = {"epsilon": plan.epsilon, "delta": plan.delta}
+    guarantee = spent(charges, delta)
+    if guarantee.kind == "none":
+        # No number of any kind: neither a curve nor a noise multiplier says anything about a patient here.
+        return {"guarantee": guarantee.to_json(), "stage_cost": _stage_json(plan)}
     same = {
         "curious_hospital": replace(guarantee, view="one curious hospital"),
         "secure_aggregation_broken": replace(guarantee, view="coordinator, secure aggregation broken"),
     }
     return {
         "guarantee": guarantee.to_json(),
-        "replace": spent(releases, delta, "replace").to_json(),
-        "rdp": spent(releases, delta, accountant="rdp").to_json(),
+        "replace": spent(charges, delta, "replace").to_json(),
+        "rdp": spent(charges, delta, accountant="rdp").to_json(),
         "views": {name: view.to_json() for name, view in same.items()},
-        "curve": [{"delta": d, "epsilon": e} for d, e in curve(releases)],
-        "tradeoff": [{"fpr": fpr, "fnr": fnr} for fpr, fnr in tradeoff(releases)],
+        "curve": [{"delta": d, "epsilon": e} for d, e in curve(charges)],
+        "tradeoff": [{"fpr": fpr, "fnr": fnr} for fpr, fnr in tradeoff(charges)],
+        "stage_cost": _stage_json(plan),
         "releases": [
             {
                 **release.to_json(),
                 "scale_units": release.scale_units(),
                 "sensitivity_units": release.sensitivity(),
             }
-            for release in releases
+            for release in plan.releases
         ],
-        "target": {"epsilon": plan.epsilon, "delta": plan.delta},
+        "target": target,
     }
+
+
+def _stage_json(plan: DpPlan) -> dict[str, object] | None:
+    return None if plan.stage is None else plan.stage.to_json()
 
 
 def _interval(releases: tuple[Release, ...]) -> float:

@@ -18,6 +18,7 @@ from privacy.canonical import NotCanonicalError, canonical, parse_canonical, sha
 from privacy.grid import time_grid
 from privacy.layout import Layout
 from privacy.plan import DpPlan, PlanError, Release
+from privacy.stage_release import VoidRelease, additive_cost
 from privacy.study import Study, study_from_json
 from privacy.training import LIFE_TABLE_SHARE, Training, resolve_training
 
@@ -123,9 +124,12 @@ def build(study: Study) -> Agreement:
     training = resolve_training(study)
     if study.epsilon is None or study.delta is None:
         return _derive(study, None)
+    _, own_delta = additive_cost(() if study.stage_release is None else (study.stage_release,), "add/remove")
+    assert study.privacy.epsilon is not None
+    # At exactly what the accountant will find left of delta, so that no rounding makes the plan too dear.
     plan = calibrate_local(
-        study.epsilon,
-        study.delta,
+        study.privacy.epsilon,
+        study.delta - own_delta,
         sample_rate=training.sample_rate,
         steps=training.local_steps,
         rounds=training.rounds,
@@ -133,7 +137,7 @@ def build(study: Study) -> Agreement:
         rows=study.sensitivity_rows,
         clip_l2=training.clip_l2,
     )
-    return _derive(study, plan)
+    return _derive(study, DpPlan(plan.releases, study.epsilon, study.delta, study.stage_release))
 
 
 def _derive(study: Study, plan: DpPlan | None) -> Agreement:
@@ -221,7 +225,12 @@ def _check_plan(study: Study, training: Training, plan: DpPlan) -> None:
     expected = [_quiet(release) for release in expected_releases(study, training)]
     if [_quiet(release) for release in plan.releases] != expected:
         raise AgreementError("plan.releases", "are not the releases of the study's recipe and stage")
-    cost = spent(plan.releases, plan.delta).number()
+    if plan.stage != study.stage_release:
+        raise AgreementError("plan.stage", "is not what the study's stage costs")
+    # Behind a stage without guarantee the noise is held to what the study says, which is then no promise.
+    cost = spent(
+        plan.charges if not isinstance(plan.stage, VoidRelease) else plan.releases, plan.delta
+    ).number()
     if cost > plan.epsilon:
         raise AgreementError(
             "plan", f"its noise costs epsilon {cost:.4g} where the study allows {plan.epsilon:g}"

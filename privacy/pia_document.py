@@ -45,7 +45,7 @@ from privacy.pia_schema import (
     View,
     worst,
 )
-from privacy.plan import Release
+from privacy.plan import Charge
 from privacy.recompute import Facts, LedgerFacts, recompute
 from privacy.threat_states import threat_states
 
@@ -248,7 +248,7 @@ def _dp(evidence: Evidence, facts: Facts) -> Dp:
     )
 
 
-def _tradeoff(releases: tuple[Release, ...]) -> dict[float, TradeoffPoint]:
+def _tradeoff(releases: tuple[Charge, ...]) -> dict[float, TradeoffPoint]:
     """The table's points and enough between them: a chord of a concave curve would show less than the bound."""
     if not releases:
         return {}
@@ -264,37 +264,44 @@ def _views(most: LedgerFacts, agreement: Agreement) -> tuple[View, ...]:
     sampling = "Poisson" if any(release.kind == "poisson_gaussian" for release in most.run) else "full batch"
     same = "Each update carries its own noise, so the masks are not counted: the number is the same."
 
-    def view(name: str, epsilon: float, adjacency: str, accountant: str, note: str = "") -> View:
-        return View(
-            view=name,
-            epsilon=epsilon,
-            delta=delta,
-            unit="patient",
-            adjacency=adjacency,
-            sampling=sampling,
-            accountant=accountant,
-            note=note,
+    def view(
+        name: str, epsilon: float | None, adjacency: str, accountant: str, note: str = ""
+    ) -> tuple[View, ...]:
+        if epsilon is None:
+            # No bound at this delta (a threshold counted twice spends it alone): such a view has no number to show.
+            return ()
+        return (
+            View(
+                view=name,
+                epsilon=epsilon,
+                delta=delta,
+                unit="patient",
+                adjacency=adjacency,
+                sampling=sampling,
+                accountant=accountant,
+                note=note,
+            ),
         )
 
     epsilon = most.epsilon_run or 0.0
     twice = remembered.epsilon((*most.run, *most.run), delta)
     return (
-        view("Coordinator with colluding hospitals, all rounds", epsilon, "add/remove", "PLD"),
-        view("One curious hospital", epsilon, "add/remove", "PLD", same),
-        view("Coordinator, secure aggregation broken", epsilon, "add/remove", "PLD", same),
-        view(
+        *view("Coordinator with colluding hospitals, all rounds", epsilon, "add/remove", "PLD"),
+        *view("One curious hospital", epsilon, "add/remove", "PLD", same),
+        *view("Coordinator, secure aggregation broken", epsilon, "add/remove", "PLD", same),
+        *view(
             "As the first, second opinion",
             remembered.epsilon(most.run, delta, accountant="rdp"),
             "add/remove",
             "RDP",
         ),
-        view(
+        *view(
             "As the first, one patient replaced by another",
             remembered.epsilon(most.run, delta, "replace"),
             "replace",
             "PLD",
         ),
-        view(
+        *view(
             "A patient treated at two hospitals of the study",
             twice,
             "add/remove",

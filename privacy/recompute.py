@@ -14,10 +14,12 @@ import numpy as np
 
 from privacy.agreement import Agreement
 from privacy.evidence import Evidence, RoundRecord
-from privacy.ledger import Entry, LedgerBroken, charged
+from privacy.ledger import Entry, LedgerBroken, charged, charged_to
 from privacy.ledger_export import read_export
-from privacy.plan import Release
+from privacy.plan import Charge, Release
 from privacy.remembered import epsilon
+from privacy.stage_effect import MONDRIAN, SDV
+from privacy.stage_release import StageRelease
 from secagg.errors import RosterError, SecAggError
 from secagg.params import SecAggParams
 from secagg.receipt import ReceiptRef, VerifiedReceipt, audit_receipt
@@ -50,8 +52,8 @@ class LedgerFacts:
     hospital: str
     problem: str
     entries: tuple[Entry, ...] = ()
-    run: tuple[Release, ...] = ()
-    everything: tuple[Release, ...] = ()
+    run: tuple[Charge, ...] = ()
+    everything: tuple[Charge, ...] = ()
     reserved_only: int = 0
     paid_rounds: frozenset[int] = frozenset()
     named_rounds: frozenset[int] = frozenset()
@@ -98,11 +100,7 @@ def no_guarantee_reason(mode: str, stage: str) -> str:
     """
     if mode == "none":
         return "The study runs in mode none: no noise is added, so nothing bounds what is learned about one patient."
-    if stage == "mondrian":
-        return "The stage mondrian chooses its cuts from the data, so the noise does not cover one patient."
-    if stage == "synthetic_sdv":
-        return "The stage synthetic_sdv fits its generator without a budget: noise then protects synthetic rows, not patients."
-    return ""
+    return {"mondrian": MONDRIAN, "synthetic_sdv": SDV}.get(stage, "")
 
 
 def recompute(evidence: Evidence) -> Facts:
@@ -132,7 +130,12 @@ def _roster_problem(signed: SignedRoster | None) -> str:
 
 
 def read_ledger(
-    data: bytes | None, hospital: str, public_key: bytes, study_hash: str, delta: float | None
+    data: bytes | None,
+    hospital: str,
+    public_key: bytes,
+    study_hash: str,
+    delta: float | None,
+    stage: StageRelease | None = None,
 ) -> LedgerFacts:
     """Verify one ledger export and account for it.
 
@@ -142,6 +145,7 @@ def read_ledger(
         public_key: its identity key on the roster.
         study_hash: hexadecimal hash of the agreement; its charges are those of this run.
         delta: at which epsilon is computed; None in mode none.
+        stage: what the study's stage costs; drawn once for all studies, so that an earlier one may have paid.
     """
     if data is None:
         return LedgerFacts(hospital, "missing")
@@ -150,9 +154,10 @@ def read_ledger(
     except (LedgerBroken, ValueError) as error:
         return LedgerFacts(hospital, str(error))
     ours = tuple(entry for entry in entries if entry.record.study_hash == study_hash)
-    reserved = {entry.record.key for entry in ours if entry.kind == "RESERVE"}
-    paid = {entry.record.key for entry in ours if entry.kind == "SPENT"}
-    run, everything = charged(ours), charged(entries)
+    rounds = [entry for entry in ours if isinstance(entry.record.release, Release)]
+    reserved = {entry.record.key for entry in rounds if entry.kind == "RESERVE"}
+    paid = {entry.record.key for entry in rounds if entry.kind == "SPENT"}
+    run, everything = charged_to(entries, study_hash, stage), charged(entries)
     return LedgerFacts(
         hospital=hospital,
         problem="",
@@ -175,16 +180,22 @@ def _ledgers(
         return ()
     return tuple(
         read_ledger(
-            evidence.ledger(member.id), member.id, member.identity_key, agreement.hash, agreement.study.delta
+            evidence.ledger(member.id),
+            member.id,
+            member.identity_key,
+            agreement.hash,
+            agreement.study.delta,
+            None if agreement.plan is None else agreement.plan.stage,
         )
         for member in signed.roster.hospitals
     )
 
 
-def _steps(releases: Sequence[Release], delta: float) -> tuple[tuple[int, float], ...]:
+def _steps(releases: Sequence[Charge], delta: float) -> tuple[tuple[int, float], ...]:
     every = max(1, ceil(len(releases) / CURVE_POINTS))
     counts = sorted({*range(every, len(releases) + 1, every), len(releases)} - {0})
-    return tuple((count, epsilon(releases[:count], delta)) for count in counts)
+    found = [(count, epsilon(releases[:count], delta)) for count in counts]
+    return tuple((count, number) for count, number in found if number is not None)
 
 
 def _rounds(
@@ -293,14 +304,16 @@ def noise_problem(ledger: LedgerFacts, agreement: Agreement) -> str:
     """What a ledger charged that the agreed plan does not contain; "" where everything is in the plan."""
     if agreement.plan is None:
         return "the ledger charges a release in a study without a plan" if ledger.run else ""
+    planned = {release.name: release for release in agreement.plan.charges}
     for release in ledger.run:
-        planned = {planned.name: planned for planned in agreement.plan.releases}.get(release.name)
-        if planned is None:
+        if release.name not in planned:
             return f"the ledger charges a release {release.name} that the plan does not contain"
-        if _per_step(release) != _per_step(planned):
+        if _per_step(release) != _per_step(planned[release.name]):
             return f"release {release.name} was charged with other noise, sampling or clip than agreed"
+    if agreement.plan.stage is not None and ledger.run and agreement.plan.stage not in ledger.run:
+        return f"the stage {agreement.study.stage.kind} was never charged"
     return ""
 
 
-def _per_step(release: Release) -> Mapping[str, object]:
+def _per_step(release: Charge) -> Mapping[str, object]:
     return {**release.to_json(), "steps": 1}

@@ -55,12 +55,12 @@ class Privacy(Section):
 
 
 class Stage(Section):
-    """`[stage]`: what happens to the rows before training."""
+    """`[stage]`: what happens to the rows before training; epsilon and delta are its own, added to those of [privacy]."""
 
     kind: StrictStr = "none"
     k: Annotated[StrictInt, Setting(ge=2, le=1000)] | None = None
-    epsilon: Positive | None = None
-    delta: Positive | None = None
+    epsilon: Annotated[float, Setting(strict=True, gt=0, le=50, allow_inf_nan=False)] | None = None
+    delta: Annotated[float, Setting(strict=True, gt=0, le=1e-3, allow_inf_nan=False)] | None = None
 
 
 class Model(Section):
