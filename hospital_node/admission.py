@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from hospital_node.clock import Clock
+from hospital_node.consent_gate import ConsentGate
 from hospital_node.entropy import Entropy
+from hospital_node.home import RegisterPlace
 from hospital_node.kept_set import KeptSetLost, charge_once, kept_set
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.local_study import LocalStudy
 from privacy.agreement import Agreement, AgreementError, from_bytes
+from privacy.consent import DataUse
 from privacy.mechanisms import Sampler
 from privacy.noisy_threshold import Cell
 from privacy.policy import Permit, Policy, PolicyRefusal, StudyTerms, check
@@ -64,6 +67,7 @@ class Admission:
         data: its table; read only after everything else said yes.
         reports: folder for reports that never leave; beside it lies `kept`, the cells of noisy thresholds.
         drop_undeclared: leave columns out that the study does not declare; the data manager's word.
+        consents: the consent register; asked where the policy says so, and nobody takes part where it is missing.
     """
 
     DATA_TOLD: ClassVar[str] = "its data check failed; the details stay at the hospital"
@@ -75,6 +79,7 @@ class Admission:
     data: Path
     reports: Path
     drop_undeclared: bool = False
+    consents: RegisterPlace | None = None
 
     def agreement_of(self, offer: StudyOffer) -> Agreement:
         """The agreement in an offer, derived again from the study file.
@@ -105,7 +110,7 @@ class Admission:
         self,
         agreement: Agreement,
         ledger: LedgerStore,
-        now: datetime,
+        clock: Clock,
         sampler: Sampler,
         entropy: Entropy,
     ) -> Admitted:
@@ -116,13 +121,13 @@ class Admission:
         """
         terms = terms_of(agreement)
         try:
-            permit = check(self.policy, terms, ledger.entries(), now)
+            permit = check(self.policy, terms, ledger.entries(), clock.now())
         except PolicyRefusal as refusal:
             raise _refused(str(refusal), refusal.exit_code) from None
-        return Admitted(agreement, terms, permit, self._prepare(agreement, ledger, sampler, entropy))
+        return Admitted(agreement, terms, permit, self._prepare(agreement, ledger, clock, sampler, entropy))
 
     def _prepare(
-        self, agreement: Agreement, ledger: LedgerStore, sampler: Sampler, entropy: Entropy
+        self, agreement: Agreement, ledger: LedgerStore, clock: Clock, sampler: Sampler, entropy: Entropy
     ) -> LocalStudy:
         # pandas takes a second to import; a refused study never needs it.
         from hospital_node.cohort import build_cohort
@@ -130,8 +135,13 @@ class Admission:
         from hospital_node.table import DataError, read_table
 
         study = agreement.study
+        gate = self.gate(study, clock)
+        if gate is not None and study.dictionary.id is None:
+            raise _refused("the study declares no id field, so nobody's consent can be looked up", 1)
         try:
             frame = read_table(self.data, study.dictionary, drop_undeclared=self.drop_undeclared)
+            if gate is not None:
+                frame = _consented(frame, study, gate)
             staged, report = apply_stage(frame, study, self._pay_stage(agreement, frame, ledger, entropy))
         except KeptSetLost as error:
             raise StudyRefused(str(error), self.DATA_TOLD, error.exit_code) from None
@@ -142,7 +152,14 @@ class Admission:
             json.dumps(report.to_json(), indent=1), encoding="utf-8"
         )
         cohort = build_cohort(staged, study.dictionary, study.horizon_days)
-        return LocalStudy.of(agreement, self.me, cohort, sampler, entropy)
+        local = LocalStudy.of(agreement, self.me, cohort, sampler, entropy)
+        return local if gate is None else replace(local, pseudonyms=_pseudonyms(staged, study, gate))
+
+    def gate(self, study: Study, clock: Clock) -> ConsentGate | None:
+        """What the register is asked for this study; None where the policy asks for no register."""
+        if not self.policy.consent_register:
+            return None
+        return ConsentGate(self.consents, DataUse(study.about.duo, study.about.disease, study.id), clock)
 
     def _pay_stage(
         self, agreement: Agreement, frame: pd.DataFrame, ledger: LedgerStore, entropy: Entropy
@@ -177,8 +194,21 @@ def terms_of(agreement: Agreement) -> StudyTerms:
         epsilon=study.epsilon,
         delta=study.delta,
         study_hash=agreement.hash,
+        fields=tuple((field.name, field.purpose) for field in study.fields),
+        duo=study.about.duo,
     )
 
 
 def _refused(reason: str, exit_code: int) -> StudyRefused:
     return StudyRefused(reason, reason, exit_code)
+
+
+def _consented(frame: pd.DataFrame, study: Study, gate: ConsentGate) -> pd.DataFrame:
+    """The snapshot: the patients who permit the study now, before anything else looks at the table."""
+    permitted, _ = gate.permitted(_pseudonyms(frame, study, gate))
+    return frame.loc[permitted].reset_index(drop=True)
+
+
+def _pseudonyms(frame: pd.DataFrame, study: Study, gate: ConsentGate) -> tuple[str, ...]:
+    assert study.dictionary.id is not None
+    return gate.pseudonyms([str(patient) for patient in frame[study.dictionary.id.name]])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hospital_node.consent_cli import app as consent_app
 from hospital_node.home import Home
 from privacy import command_line
 from privacy.command_line import say, say_json
@@ -40,6 +41,7 @@ study_app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(study_app, name="study")
+app.add_typer(consent_app, name="consent")
 
 
 @app.command(

@@ -1,9 +1,10 @@
 """What one hospital does for a study: two tasks, each one vector in and one vector out."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hospital_node.cohort import Cohort
 from hospital_node.dp_sgd import release_life_table, train_local
@@ -31,6 +32,7 @@ class LocalStudy:
         n_public: the hospital's declared size.
         sampler: noise.
         entropy: Poisson samples.
+        pseudonyms: of the cohort's patients, in its order; () where no consent register is asked.
     """
 
     model: SurvivalModel
@@ -41,6 +43,7 @@ class LocalStudy:
     n_public: int
     sampler: Sampler
     entropy: Entropy
+    pseudonyms: tuple[str, ...] = field(default=(), repr=False)
     patients: FollowUp = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -62,6 +65,11 @@ class LocalStudy:
             sampler=sampler,
             entropy=entropy,
         )
+
+    def select(self, chosen: NDArray[np.bool_]) -> Self:
+        """The same study with the chosen patients only; sampling rate, steps and denominators stay as declared."""
+        pseudonyms = tuple(p for p, is_in in zip(self.pseudonyms, chosen, strict=True) if is_in)
+        return replace(self, cohort=self.cohort.select(chosen), pseudonyms=pseudonyms)
 
     def life_table(self) -> FloatArray:
         """Task "life_table": the exit histogram, shape (2K,), noised under a plan."""

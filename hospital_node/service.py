@@ -74,6 +74,7 @@ def serve(settings: Settings, report: Callable[[NodeEvent], None], ask: Callable
                 settings.data,
                 home.reports,
                 settings.drop_undeclared,
+                home.consents,
             ),
             own.identity_private,
             journal,

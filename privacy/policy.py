@@ -55,6 +55,8 @@ class StudyTerms:
         threshold: t. colluding: T. n: number of hospitals in the study.
         epsilon, delta: what the study promises; None in mode "none".
         study_hash: SHA-256 of the agreement, hexadecimal.
+        fields: (name, purpose) of each field that the study asks for.
+        duo: code of the purpose, what a consent register is asked.
     """
 
     mode: Mode
@@ -68,6 +70,8 @@ class StudyTerms:
     epsilon: float | None
     delta: float | None
     study_hash: str
+    fields: tuple[tuple[str, str], ...] = ()
+    duo: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +223,11 @@ def _check_rules(policy: Policy, terms: StudyTerms, now: datetime) -> None:
             raise PolicyRefusal(rule, repr(asked), _listed(permitted))
     if not terms.purpose.strip() or not {ANY, terms.purpose} & set(policy.purposes):
         raise PolicyRefusal("purposes", repr(terms.purpose), _listed(policy.purposes))
+    _check_fields(policy, terms)
+    if policy.consent_register and not terms.duo:
+        raise PolicyRefusal(
+            "consent_register", "a study without [study] duo", "a purpose that patients can permit"
+        )
     floors = (
         ("minimum_threshold", terms.threshold, policy.minimum_threshold),
         ("minimum_cohort", terms.n, policy.minimum_cohort),
@@ -227,6 +236,16 @@ def _check_rules(policy: Policy, terms: StudyTerms, now: datetime) -> None:
     for rule, number, floor in floors:
         if number < floor:
             raise PolicyRefusal(rule, str(number), f"at least {floor}")
+
+
+def _check_fields(policy: Policy, terms: StudyTerms) -> None:
+    """Minimization: no field for a purpose that this hospital does not give it for."""
+    if not policy.field_purposes:
+        return
+    for name, purpose in terms.fields:
+        permitted = policy.field_purposes.get(name, policy.field_purposes.get(ANY, ()))
+        if not {ANY, purpose} & set(permitted):
+            raise PolicyRefusal("field_purposes", f"field {name!r} for {purpose!r}", _listed(permitted))
 
 
 def _check_plan(policy: Policy, terms: StudyTerms, plan: DpPlan) -> None:

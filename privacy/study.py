@@ -17,6 +17,7 @@ from pydantic import Field as Setting
 
 from privacy.built import check_built
 from privacy.canonical import canonical, sha256_hex
+from privacy.consent import COVERS, DISEASE
 from privacy.dictionary import Dictionary
 from privacy.field import Field
 from privacy.plan_error import PlanError
@@ -56,7 +57,14 @@ class Study(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         check_built("", self.privacy, self.stage, self.model, self.analysis)
-        for check in (_check_hospitals, _check_threshold, _check_privacy, _check_stage, _check_model):
+        for check in (
+            _check_hospitals,
+            _check_use,
+            _check_threshold,
+            _check_privacy,
+            _check_stage,
+            _check_model,
+        ):
             problem = check(self)
             if problem:
                 raise StudyError("", problem)
@@ -219,6 +227,15 @@ def _check_hospitals(study: Study) -> str:
     extra = sorted(set(study.about.n_public) - set(study.hospitals))
     if extra:
         return f"[study] n_public names '{extra[0]}', which is not in [cohort] hospitals"
+    return ""
+
+
+def _check_use(study: Study) -> str:
+    duo, disease = study.about.duo, study.about.disease
+    if duo and duo not in COVERS:
+        return f"[study] duo = '{duo}' is not known here; known are {', '.join(COVERS)}"
+    if (duo == DISEASE) != bool(disease):
+        return f"[study] disease (MONDO) belongs to duo = '{DISEASE}', and only to it"
     return ""
 
 

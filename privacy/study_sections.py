@@ -24,12 +24,16 @@ class About(Section):
     Attributes:
         horizon_days: follow-up is censored there for everybody, from the protocol.
         intervals: number K of pieces of the baseline hazard.
+        duo: code of the purpose in the Data Use Ontology, what a consent register is asked; "" for none.
+        disease: MONDO code, with duo = "DUO:0000007" (disease specific research) only.
         n_public: per hospital the number of patients declared before extraction; never a row count.
     """
 
     id: Identifier
     title: Text = ""
     purpose: Text = ""
+    duo: Annotated[StrictStr, Setting(pattern=r"^(DUO:\d{7})?$")] = ""
+    disease: Annotated[StrictStr, Setting(pattern=r"^(MONDO:\d{7})?$")] = ""
     horizon_days: Positive
     intervals: Annotated[StrictInt, Setting(ge=2, le=100)] = 10
     n_public: dict[Identifier, Annotated[StrictInt, Setting(ge=1, le=1 << 32)]]

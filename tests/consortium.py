@@ -26,6 +26,7 @@ from coordinator.study_run import StudyRun
 from deploy.local_link import LocalLink
 from deploy.simulate import consortium, make_node
 from hospital_node.admission import Admission
+from hospital_node.clock import Clock
 from hospital_node.entropy import Entropy, OsEntropy
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.local_study import LocalStudy
@@ -102,12 +103,17 @@ class RememberingAdmission(Admission):
     read: ClassVar[dict[tuple[str, str, bytes], LocalStudy]] = {}
 
     def _prepare(
-        self, agreement: Agreement, ledger: LedgerStore, sampler: Sampler, entropy: Entropy
+        self,
+        agreement: Agreement,
+        ledger: LedgerStore,
+        clock: Clock,
+        sampler: Sampler,
+        entropy: Entropy,
     ) -> LocalStudy:
         key = (self.me, agreement.hash, self.data.read_bytes())
         if key not in self.read:
             # Slots make a class anew, so that the short form of super does not find it.
-            self.read[key] = Admission._prepare(self, agreement, ledger, sampler, entropy)
+            self.read[key] = Admission._prepare(self, agreement, ledger, clock, sampler, entropy)
         return self.read[key]
 
 
