@@ -28,6 +28,7 @@ id = {identifier}
 title = ""
 purpose = ""            # decide: one sentence; hospitals' policies compare it letter by letter
 # duo = "DUO:0000006"   # the purpose as a code, where hospitals ask their consent register
+available = {available}   # what hospitals could give: the assessment lists it against what is used
 horizon_days = 1825     # decide: follow-up is censored here for everybody
 intervals = 10
 n_public = {{a = 1000, b = 1000, c = 1000}}   # decide: declared before extraction, never a row count
@@ -55,7 +56,9 @@ def draft(path: Path) -> str:
     """
     kinds = _kinds(path)
     roles = _guessed_roles(kinds)
-    head = _HEAD.format(identifier=_quoted(_identifier(path.stem)))
+    head = _HEAD.format(
+        identifier=_quoted(_identifier(path.stem)), available=f"[{', '.join(map(_quoted, kinds))}]"
+    )
     return head + "".join(
         "\n" + "\n".join(_field(name, kind, roles.get(name, "feature"))) + "\n"
         for name, kind in kinds.items()

@@ -234,6 +234,9 @@ def _check_use(study: Study) -> str:
     duo, disease = study.about.duo, study.about.disease
     if duo and duo not in COVERS:
         return f"[study] duo = '{duo}' is not known here; known are {', '.join(COVERS)}"
+    absent = sorted({field.name for field in study.fields} - set(study.about.available))
+    if study.about.available and absent:
+        return f"[study] available does not list the field '{absent[0]}', which the study uses"
     if (duo == DISEASE) != bool(disease):
         return f"[study] disease (MONDO) belongs to duo = '{DISEASE}', and only to it"
     return ""

@@ -26,6 +26,8 @@ class About(Section):
         intervals: number K of pieces of the baseline hazard.
         duo: code of the purpose in the Data Use Ontology, what a consent register is asked; "" for none.
         disease: MONDO code, with duo = "DUO:0000007" (disease specific research) only.
+        available: columns that hospitals could have given, the study's own fields among them; the assessment lists what
+            is used against it.
         n_public: per hospital the number of patients declared before extraction; never a row count.
     """
 
@@ -34,6 +36,7 @@ class About(Section):
     purpose: Text = ""
     duo: Annotated[StrictStr, Setting(pattern=r"^(DUO:\d{7})?$")] = ""
     disease: Annotated[StrictStr, Setting(pattern=r"^(MONDO:\d{7})?$")] = ""
+    available: tuple[Annotated[StrictStr, Setting(min_length=1, max_length=100)], ...] = ()
     horizon_days: Positive
     intervals: Annotated[StrictInt, Setting(ge=2, le=100)] = 10
     n_public: dict[Identifier, Annotated[StrictInt, Setting(ge=1, le=1 << 32)]]
