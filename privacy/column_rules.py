@@ -74,11 +74,15 @@ def hessian_is_readable(study: Study) -> bool:
 
     A typical direction has the eigenvalue D B^2 / d; the floor is s_H sqrt(d + 1), which does not depend on the number of patients.
     """
-    if study.epsilon is None or study.delta is None:
+    if study.mode == "none" or study.privacy.epsilon is None or study.delta is None:
         return True
     columns = study.dictionary.n_columns
     if columns > HESSIAN_COLUMNS:
         return False
-    noise = HESSIAN_CLIP * study.sensitivity_rows / (gdp_mu(study.epsilon, study.delta) * sqrt(HESSIAN_SHARE))
+    noise = (
+        HESSIAN_CLIP
+        * study.sensitivity_rows
+        / (gdp_mu(study.privacy.epsilon, study.delta) * sqrt(HESSIAN_SHARE))
+    )
     noise *= sqrt(len(study.hospitals) / study.noise_shares)
     return expected_events(study) * B_SQUARED / columns >= READABLE * noise * sqrt(columns + 1)
