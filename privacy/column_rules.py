@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Share of the declared patients expected to have the event where the study declares nothing.
 EVENT_SHARE = 1 / 3
 # The released Hessian's expected eigenvalue in units of the floor that its noise sets, from which it is worth its budget.
-READABLE = 2.0
+READABLE = 2.4
 # The public curvature uses more of the bound on a patient's score.
 FURTHER = 2.0
 
