@@ -52,7 +52,7 @@ def dictionary_of(name: str) -> dict[str, Any]:
 
 def source(name: str) -> pd.DataFrame:
     """The set as text cells with the study's columns, one row a patient."""
-    raw = _actg175() if name == "ACTG175" else _from_survset(name)
+    raw = _actg175(name) if name.startswith("ACTG175") else _from_survset(name)
     public = dictionary_of(name)
     table = pd.DataFrame({"patient": [f"P{i:06d}" for i in range(len(raw))]})
     days = raw["time"].astype(float) * public["days_per_unit"]
@@ -76,12 +76,12 @@ def _from_survset(name: str) -> pd.DataFrame:
     return frame
 
 
-def _actg175() -> pd.DataFrame:
+def _actg175(name: str) -> pd.DataFrame:
     """The table that comes with lifelines, named as SurvSet names columns."""
     raw = pd.read_csv(str(files("lifelines").joinpath("datasets", "ACTG175.csv")))
-    public = dictionary_of("ACTG175")
+    public = dictionary_of(name)
     wanted = [field["name"] for field in (*public["number"], *public["factor"])]
-    columns = {name: raw[name.split("_", 1)[1]] for name in wanted}
+    columns = {column: raw[column.split("_", 1)[1]] for column in wanted}
     return pd.DataFrame({**columns, "time": raw["days"], "event": raw["cens"]})
 
 
