@@ -259,7 +259,8 @@ class StudyRun:
             raise StudyFailed(f"the life table's round was aborted: {outcome.reason}")
         try:
             table = (self.agreement, outcome.total, outcome.answered)
-            return start_model(*table), begin_fit(*table)
+            fit = begin_fit(*table)
+            return (start_model(*table) if fit is None else fit.ordered(task_of(self.agreement, 2))), fit
         except ExchangeError as error:
             raise StudyFailed(str(error)) from error
 

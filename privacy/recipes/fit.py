@@ -60,7 +60,7 @@ class Fit:
         """The fit behind the released life table, (2K,) events, then censorings."""
         rate, last = training.learning_rate, training.average_last
         events, censored = table.values[: layout.intervals], table.values[layout.intervals :]
-        marginal = baseline(events, censored)
+        marginal = baseline(events, censored, reach_the_end=training.recipe == "trial")
         match training.recipe:
             case "adam":
                 return cls(training, layout, Adam.start(layout.start(marginal), rate, last))

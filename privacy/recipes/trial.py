@@ -13,7 +13,7 @@ contrast of two arms.
 Everything below is post-processing of the noisy sums. Write b for the arms' log hazards over a common baseline. The baseline is the
 one whose mixture over the arms has the released life table, and of the released events D the arms are expected to have
 
-    D_g = sum_k d_k w_gk,     w_gk proportional to alpha_g S_g(k) exp(b_g),
+    D_g = sum_k d_k w_gk,     w_gk proportional to alpha_g (S_g(k - 1) - S_g(k)),
 
 with alpha the public allocation and S_g the arm's survival, so that b <- b + eta g / D is a Newton step. The contrasts b_g - b_0 follow
 the linear filter of `privacy.recipes.intervals` with kappa = eta.
@@ -33,6 +33,7 @@ from privacy.recipes.newton import STOP_LEVEL
 
 # Released events in units of their own noise, from which an interval may rest on them.
 CERTAIN_EVENTS = 3.0
+_STEPS = 5
 FEW_EVENTS = (
     "the noise is as large as the number of events, in the whole trial or in one of its arms, so an interval would be wrong; "
     "ask a larger epsilon or more patients"
@@ -99,24 +100,31 @@ class Trial:
 
     def expected_events(self, b: FloatArray) -> FloatArray:
         """Events that each arm is expected to have before its patients' hazard is spent, D_g, (G,)."""
-        baseline, alive = self._mixed(b)
-        ratio = np.exp(b)
-        among = self.allocation * ratio * alive
-        spent = np.exp(baseline)[:, None] * ratio
-        before = np.cumsum(spent, axis=0) - spent
-        counted = np.clip(STOP_LEVEL - before, 0.0, spent) / spent
+        hazard, alive = self._mixed(b - b[0])
+        spent = hazard[:, None] * np.exp(b - b[0])
+        among = self.allocation * alive * -np.expm1(-spent)
+        counted = np.clip(STOP_LEVEL - (np.cumsum(spent, axis=0) - spent), 0.0, spent) / spent
         return np.asarray(self.events @ (among / among.sum(axis=1, keepdims=True) * counted))
 
-    def _mixed(self, b: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Log hazards (K,) over which arms at b mix to the life table, up to b_0, and who is alive before each interval, (K, G)."""
-        ratio, alive = np.exp(b - b[0]), np.ones(len(b))
-        baseline, before = np.empty(len(self.marginal)), np.empty((len(self.marginal), len(b)))
-        for k, hazard in enumerate(self.marginal):
+    def _mixed(self, effect: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Hazards of arm 0, (K,), over which arms with these effects mix to the life table, and who is alive before each interval, (K, G).
+
+        Each interval's hazard solves sum_g w_g exp(-h r_g) = exp(-H), w the arms among those alive, H the table's hazard: those at
+        high risk leave within an interval too.
+        """
+        ratio, alive = np.exp(effect), np.ones(len(effect))
+        hazards, before = np.empty(len(self.marginal)), np.empty((len(self.marginal), len(effect)))
+        for k, table in enumerate(np.exp(self.marginal)):
             before[k] = alive
-            share = self.allocation * alive
-            baseline[k] = hazard + np.log(share.sum() / (share @ ratio))
-            alive = alive * np.exp(-np.exp(baseline[k]) * ratio)
-        return baseline, before
+            share = self.allocation * alive / (self.allocation @ alive)
+            hazard = table / (share @ ratio)
+            for _ in range(_STEPS):
+                left = share * np.exp(-hazard * ratio)
+                # Convex in the hazard, and the start is left of the solution: Newton's steps climb to it.
+                hazard += (np.log(left.sum()) + table) * left.sum() / (left @ ratio)
+            hazards[k] = hazard
+            alive = alive * np.exp(-hazard * ratio)
+        return hazards, before
 
     @property
     def averaged(self) -> FloatArray:
@@ -127,7 +135,8 @@ class Trial:
 
     def model(self, b: FloatArray) -> FloatArray:
         """Flat model [log hazards of arm 0 (K,), log hazard ratios against it (G - 1,)]."""
-        return np.concatenate([self._mixed(b)[0] + b[0], b[1:] - b[0]])
+        effect = b - b[0]
+        return np.concatenate([np.log(self._mixed(effect)[0]) + b[0], effect[1:]])
 
     @property
     def current(self) -> FloatArray:
