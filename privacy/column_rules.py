@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 EVENT_SHARE = 1 / 3
 # The released Hessian's expected eigenvalue in units of the floor that its noise sets, from which it is worth its budget.
 READABLE = 2.4
+# Expected events a column from which Newton steps are the rule of mode local.
+LOCAL_EVENTS = 80.0
 # The public curvature uses more of the bound on a patient's score.
 FURTHER = 2.0
 
@@ -67,6 +69,17 @@ def expected_events(study: Study) -> float:
     """Events among the declared patients: the middle of the declared share, or a third."""
     declared = study.dictionary.event.expected
     return study.n_public_total * (sum(declared) / 2 if declared else EVENT_SHARE)
+
+
+def local_newton_pays(study: Study) -> bool:
+    """Whether recipe "auto" of mode local takes Newton steps rather than DP-SGD.
+
+    Both were compared on sets outside the benchmark's table (tests/bench/README.md). A study that states one of DP-SGD's settings wants it.
+    """
+    model = study.model
+    stated = (model.local_steps, model.sample_rate, model.clip_l2, model.learning_rate, model.strategy)
+    linear = model.family == "piecewise_exponential" and all(value is None for value in stated)
+    return linear and expected_events(study) >= LOCAL_EVENTS * study.dictionary.n_columns
 
 
 def hessian_is_readable(study: Study) -> bool:

@@ -17,6 +17,7 @@ from pydantic import Field as Setting
 
 from privacy.built import check_built
 from privacy.canonical import canonical, sha256_hex
+from privacy.column_rules import local_newton_pays
 from privacy.consent import COVERS, DISEASE
 from privacy.dictionary import Dictionary
 from privacy.field import Field
@@ -197,8 +198,9 @@ class Study(Section):
     def recipe(self) -> str:
         """As asked; otherwise by the public rule, from the mode, the family and the number of declared columns.
 
-        Without noise exact gradients, in local mode DP-SGD; distributed takes Newton steps for a linear model (with a released Hessian or a
-        public one, privacy/column_rules.py) and Adam for a network.
+        Without noise exact gradients. Distributed takes Newton steps for a linear model (with a released Hessian or a public one,
+        privacy/column_rules.py) and Adam for a network. Local takes DP-SGD, and Newton steps for a linear model with enough events a
+        column that states no setting of DP-SGD.
         """
         if self.model.recipe != "auto":
             return self.model.recipe
@@ -206,7 +208,9 @@ class Study(Section):
             return "trial"
         if self.mode == "distributed":
             return "newton" if self.model.family == "piecewise_exponential" else "adam"
-        return "full_batch" if self.mode == "none" else "dp_sgd"
+        if self.mode == "none":
+            return "full_batch"
+        return "newton" if local_newton_pays(self) else "dp_sgd"
 
     @property
     def allocation(self) -> tuple[float, ...]:
