@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from privacy.accounting import gdp_mu
 from privacy.field import Column, Field
 from privacy.recipes.tasks import B_SQUARED, HESSIAN_CLIP, HESSIAN_COLUMNS, HESSIAN_SHARE
 
@@ -89,6 +88,9 @@ def hessian_is_readable(study: Study) -> bool:
     """
     if study.mode == "none" or study.privacy.epsilon is None or study.delta is None:
         return True
+    # Imported here: the library behind it takes a second, and most readers of a study do not account.
+    from privacy.accounting import gdp_mu
+
     columns = study.dictionary.n_columns
     if columns > HESSIAN_COLUMNS:
         return False
