@@ -9,16 +9,23 @@ from privacy.training import resolve_training
 
 
 def wide(
-    columns: int, patients: int, epsilon: float = 1.0, mode: str = "distributed", event: str = ""
+    columns: int,
+    patients: int,
+    epsilon: float = 1.0,
+    mode: str = "distributed",
+    event: str = "",
+    recipe: str = "newton",
+    more: str = "",
 ) -> Study:
     fields = "".join(
         f'[[field]]\nname = "x{j}"\ntype = "float"\nrole = "feature"\npurpose = "p"\nminimum = -1\nmaximum = 1\n'
         for j in range(columns)
     )
     sizes = ", ".join(f"{hospital} = {patients // 5}" for hospital in "abcde")
+    model = f'recipe = "{recipe}"\n{more}'
     return parse_study(
         f'[study]\nid = "s"\npurpose = "p"\nhorizon_days = 1000\nn_public = {{{sizes}}}\n[cohort]\nthreshold = 4\n'
-        f'[privacy]\nmode = "{mode}"\nepsilon = {epsilon:g}\ndelta = 1e-5\n[model]\nrecipe = "newton"\n'
+        f'[privacy]\nmode = "{mode}"\nepsilon = {epsilon:g}\ndelta = 1e-5\n[model]\n{model}\n'
         '[[field]]\nname = "days"\ntype = "float"\nrole = "time"\nunit = "days"\npurpose = "p"\n'
         f'[[field]]\nname = "event"\ntype = "int"\nrole = "event"\npurpose = "p"\n{event}{fields}',
         "wide",
@@ -60,3 +67,19 @@ def test_the_expected_spread_is_that_of_scaled_columns() -> None:
     study = wide(3, 100)
     assert column_rules.spread(study, 2.0) == pytest.approx((4 / 12,) * 3, abs=1e-6)
     assert column_rules.expected_events(study) == pytest.approx(100 / 3)
+
+
+@pytest.mark.parametrize(
+    ("study", "recipe"),
+    [
+        (wide(8, 3000, mode="local", recipe="auto"), "newton"),
+        (wide(14, 3000, mode="local", recipe="auto"), "dp_sgd"),
+        (wide(8, 3000, mode="local", recipe="auto", more='strategy = "fedavg"'), "dp_sgd"),
+        (wide(8, 3000, mode="local", recipe="auto", more="sample_rate = 0.2"), "dp_sgd"),
+        (wide(8, 3000, mode="local", recipe="auto", more='family = "mlp"'), "dp_sgd"),
+        (wide(60, 3000, recipe="auto"), "newton"),
+        (wide(60, 3000, recipe="auto", more='family = "mlp"'), "adam"),
+    ],
+)
+def test_auto_follows_columns_and_expected_events(study: Study, recipe: str) -> None:
+    assert study.recipe == recipe
