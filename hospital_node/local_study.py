@@ -121,12 +121,14 @@ class LocalStudy:
 
         Args:
             task: one of `statistics`.
-            theta: (dim,) the round's common model; ignored by the life table.
+            theta: (dim,) the round's common model, and what the task asks for behind it; ignored by the life table.
 
         Raises:
             LayoutError: theta is not of this model.
         """
         release = self.statistics[task]
         everyone = Patients.of(self.cohort, self.patients, self.grid_days)
-        rows = rows_of(task, self.model, self.training, self.model.layout.checked(theta), everyone)
+        layout = self.model.layout
+        checked, asked = layout.checked(theta[: layout.dim]), theta[layout.dim :]
+        rows = rows_of(task, self.model, self.training, checked, everyone, asked)
         return summed(len(everyone), rows, release, None if self.plan is None else self.sampler)

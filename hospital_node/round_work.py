@@ -60,7 +60,7 @@ class RoundWork:
             if told.model:
                 raise RoundRefused("the life table's round carries a model")
             return
-        theta = exchange.parse_model(agreement, told.model)
+        theta = exchange.parse_model(agreement, told.model, exchange.task_at(agreement, told.round).asks)
         expected = self._expected(told)
         if expected is not None and not exchange.is_expected(agreement, theta, expected):
             raise RoundRefused(
@@ -149,7 +149,11 @@ class RoundWork:
         """The ring vector of a round, (dim,)."""
         agreement = self.admitted.agreement
         task = exchange.task_at(agreement, told.round)
-        theta = exchange.parse_model(agreement, told.model) if told.model else np.zeros(agreement.parameters)
+        theta = (
+            exchange.parse_model(agreement, told.model, task.asks)
+            if told.model
+            else np.zeros(agreement.parameters)
+        )
         if task.payload == "change":
             training_round = told.round - int(agreement.training.life_table)
             trained = self.training.run(task.name, theta, training_round).astype(np.float64)

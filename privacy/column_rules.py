@@ -22,8 +22,10 @@ EVENT_SHARE = 1 / 3
 READABLE = 2.4
 # Expected events a column from which Newton steps are the rule of mode local.
 LOCAL_EVENTS = 80.0
+# Sums of 2^40 units a patient fit a 64-bit ring with room for the noise up to here.
+MAXIMUM_SUMMED_PATIENTS = 1 << 21
 # The public curvature uses more of the bound on a patient's score.
-FURTHER = 2.0
+FURTHER = 3.0
 
 
 def mean_square(field: Field, column: Column) -> float:
@@ -78,6 +80,8 @@ def local_newton_pays(study: Study) -> bool:
     model = study.model
     stated = (model.local_steps, model.sample_rate, model.clip_l2, model.learning_rate, model.strategy)
     linear = model.family == "piecewise_exponential" and all(value is None for value in stated)
+    if study.n_public_total > MAXIMUM_SUMMED_PATIENTS:
+        return False
     return linear and expected_events(study) >= LOCAL_EVENTS * study.dictionary.n_columns
 
 

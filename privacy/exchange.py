@@ -269,15 +269,15 @@ def model_bytes(theta: NDArray[np.float64]) -> bytes:
     return theta.astype("<f8").tobytes()
 
 
-def parse_model(agreement: Agreement, data: bytes) -> NDArray[np.float64]:
-    """Parameters from a round order.
+def parse_model(agreement: Agreement, data: bytes, asks: int = 0) -> NDArray[np.float64]:
+    """Parameters from a round order, and the `asks` numbers that its task carries behind them.
 
     Raises:
         ExchangeError: wrong length, a value that is not finite or lies outside the agreed box (a trap model).
     """
-    if len(data) != 8 * agreement.parameters:
+    if len(data) != 8 * (agreement.parameters + asks):
         raise ExchangeError(
-            f"the model has {len(data) // 8} parameters, the agreement says {agreement.parameters}"
+            f"the model has {len(data) // 8} parameters, the agreement says {agreement.parameters + asks}"
         )
     theta = np.frombuffer(data, dtype="<f8").astype(np.float64)
     bound = 2.0 * agreement.training.parameter_clip

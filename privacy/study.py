@@ -17,7 +17,7 @@ from pydantic import Field as Setting
 
 from privacy.built import check_built
 from privacy.canonical import canonical, sha256_hex
-from privacy.column_rules import local_newton_pays
+from privacy.column_rules import MAXIMUM_SUMMED_PATIENTS, local_newton_pays
 from privacy.consent import COVERS, DISEASE
 from privacy.dictionary import Dictionary
 from privacy.field import Field
@@ -35,8 +35,6 @@ from secagg.params import default_threshold
 
 MAX_STUDY_BYTES = 4 << 20
 MINIMUM_HOSPITALS = 3
-# Sums of 2^40 units a patient fit a 64-bit ring with room for the noise up to here.
-MAXIMUM_SUMMED_PATIENTS = 1 << 21
 SECTIONS: dict[str, type[BaseModel]] = {
     "study": About,
     "cohort": Consortium,

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hospital_node.statistics.newton import hessian_rows, score_rows
+import numpy as np
+
+from hospital_node.statistics.newton import centered, hessian_rows, score_rows, weighted_covariates
 from hospital_node.statistics.sums import Rows
 from hospital_node.statistics.tables import exit_cells, moment_rows, risk_cells
 from hospital_node.statistics.trial import arm_rows
@@ -14,6 +16,9 @@ from privacy.training import Training
 
 if TYPE_CHECKING:
     from hospital_node.cohort import Cohort
+
+
+NOTHING_ASKED = np.zeros(0)
 
 
 class UnknownTaskError(ValueError):
@@ -45,7 +50,12 @@ class Patients:
 
 
 def rows_of(
-    task: str, model: SurvivalModel, training: Training, theta: FloatArray, patients: Patients
+    task: str,
+    model: SurvivalModel,
+    training: Training,
+    theta: FloatArray,
+    patients: Patients,
+    asked: FloatArray = NOTHING_ASKED,
 ) -> Rows:
     """The rows of a task's sum, asked for by slices of patients.
 
@@ -55,6 +65,7 @@ def rows_of(
         training: its settings.
         theta: (dim,) the round's model.
         patients: all of the hospital's.
+        asked: numbers behind the model in the order; the columns' center for "newton" with a public curvature.
 
     Raises:
         UnknownTaskError: no statistic has this name.
@@ -78,9 +89,14 @@ def rows_of(
         case "hessian":
             return lambda chosen: hessian_rows(alpha, scale, some(chosen))
         case "newton":
-            # With a public curvature the last coordinate, the tilt's, is not asked for.
-            asked = slice(None, -1) if training.column_spread else slice(None)
-            return lambda chosen: score_rows(alpha, risk(chosen), scale, some(chosen))[:, asked]
+            if not training.column_spread:
+                return lambda chosen: score_rows(alpha, risk(chosen), scale, some(chosen))
+            # With a public curvature the tilt's coordinate, the last, is not asked for.
+            return lambda chosen: score_rows(alpha, risk(chosen), scale, centered(some(chosen), asked))[
+                :, :-1
+            ]
+        case "means":
+            return lambda chosen: weighted_covariates(scale, some(chosen))
         case "trial":
             return lambda chosen: arm_rows(alpha, risk(chosen), some(chosen))
         case "gradient":

@@ -6,8 +6,10 @@ each patient's score is signal:
 
 - the columns are scaled further, so that most patients reach the bound G on |c X| (weights unequal among patients cost efficiency
   in the sampling error, which the noise dwarfs);
+- the columns are counted from their means, which one more release estimates (c X summed, |c X| <= G): a patient's distance from the others
+  is shorter than from the middle of generous bounds, and the level is no longer mixed with the effects;
 - the tilt of the baseline is left to the life table. *One patient then moves the score c X M by at most G = sqrt(1 + B^2)*, because
-  |M| <= 1 for the stopped martingale (`privacy.recipes.newton`).
+  |M| <= 1 for the stopped martingale (`privacy.recipes.newton`), whatever the center.
 
 Everything below is post-processing. With D the released number of events, the step of column j is
 
@@ -36,6 +38,8 @@ from privacy.recipes.newton import LARGEST_VARIANCE, conditional_baseline
 
 # In units of the noise of the whole score, times the square root of the number of coordinates.
 RIDGE = 3.0
+# The summed weights count in units of their noise from here on.
+KNOWN_WEIGHT = 3.0
 # Least share of an effect that shrinking leaves, so that an order of the patients remains.
 SMALLEST_SHARE = 0.1
 NO_CURVATURE = (
@@ -56,7 +60,8 @@ class FewEvents:
         rounds: how many scores are planned.
         average_last: how many of the last iterates the result averages.
         scale: public factor of the columns inside X.
-        b: (d + 1,) current coefficients of X.
+        b: (d + 1,) current coefficients of X = (1, scale (x - center)).
+        center: (d,) released means of the columns, 0 before.
         iterates: b after each score.
         noise_sd: of each score's coordinates.
     """
@@ -69,8 +74,16 @@ class FewEvents:
     average_last: int
     scale: float
     b: FloatArray
+    center: FloatArray
     iterates: tuple[FloatArray, ...] = ()
     noise_sd: tuple[float, ...] = ()
+
+    def after_means(self, total: FloatArray, noise_sd: float) -> Self:
+        """The center from the released sum of c X, (d + 1,), each mean shrunk to 0 by its own noise and held to the columns' range."""
+        weight = max(float(total[0]), KNOWN_WEIGHT * noise_sd, 1.0)
+        means = total[1:] / weight
+        share = np.maximum(1.0 - (noise_sd / weight) ** 2 / np.maximum(means**2, 1e-300), 0.0)
+        return replace(self, center=np.clip(share * means / self.scale, -1.0, 1.0))
 
     def after_score(self, score: FloatArray, noise_sd: float) -> Self:
         """One step along a released score, (d + 1,)."""
@@ -108,7 +121,9 @@ class FewEvents:
     def model(self, b: FloatArray) -> FloatArray:
         """Flat model [log hazards (K,), coefficients per unit of x (d,)] of b."""
         variance = min(float(self.spread @ b[1:] ** 2), LARGEST_VARIANCE)
-        return np.concatenate([conditional_baseline(self.marginal, variance) + b[0], self.scale * b[1:]])
+        beta = self.scale * b[1:]
+        level = b[0] - float(beta @ self.center)
+        return np.concatenate([conditional_baseline(self.marginal, variance) + level, beta])
 
     @property
     def current(self) -> FloatArray:

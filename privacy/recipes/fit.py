@@ -70,8 +70,17 @@ class Fit:
         columns, scale = len(layout.columns), training.column_scale
         if training.column_spread:
             spread, total = np.asarray(training.column_spread), max(float(events.sum()), 1.0)
-            start = np.zeros(columns + 1)
-            few = FewEvents(marginal, total, spread, rate, training.rounds, last, scale, start)
+            few = FewEvents(
+                marginal,
+                total,
+                spread,
+                rate,
+                training.rounds,
+                last,
+                scale,
+                np.zeros(columns + 1),
+                np.zeros(columns),
+            )
             return cls(training, layout, few)
         return cls(training, layout, Newton(marginal, columns, rate, last, scale))
 
@@ -84,6 +93,8 @@ class Fit:
         match task, self.state:
             case "hessian", Newton() as state:
                 return replace(self, state=state.after_hessian(released.values, released.noise_sd))
+            case "means", FewEvents() as state:
+                return replace(self, state=state.after_means(released.values, released.noise_sd))
             case "newton", (Newton() | FewEvents()) as state:
                 return replace(self, state=state.after_score(released.values, released.noise_sd))
             case "trial", Trial() as state:
@@ -105,9 +116,11 @@ class Fit:
         return replace(self, final=theta)
 
     def ordered(self, task: str) -> FloatArray:
-        """The model that a round of `task` is asked at, (dim,)."""
+        """The model that a round of `task` is asked at, (dim,), and the numbers that the task asks for behind it."""
         match task, self.state:
-            case "hessian" | "newton" | "trial", (Newton() | FewEvents() | Trial()) as state:
+            case "newton", FewEvents() as state:
+                return np.concatenate([self._held(state.current), state.center])
+            case "hessian" | "newton" | "trial", (Newton() | Trial()) as state:
                 return self._held(state.current)
             case "gradient", Adam() as state:
                 return self._held(state.theta)

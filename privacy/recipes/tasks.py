@@ -20,6 +20,7 @@ Payload = Literal["counts", "change", "statistic"]
 # Shares of mu^2, the squared parameter of Gaussian differential privacy, which adds up over full-batch releases.
 LIFE_TABLE_SHARE = 0.10
 HESSIAN_SHARE = 0.30
+MEANS_SHARE = 0.05
 RECALIBRATION_SHARE = 0.15
 MOMENTS_SHARE = 0.20
 
@@ -53,6 +54,7 @@ class Task:
         clip_l2: L2 bound of what one row adds, in the statistic's unit.
         share: of the plan's mu^2 over all its rounds; 0 where the noise is not calibrated by shares.
         repeats: whether the study can go on when one of its rounds is aborted.
+        asks: numbers that an order carries behind the model's parameters, from earlier sums.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Task:
     clip_l2: float
     share: float = 0.0
     repeats: bool = False
+    asks: int = 0
 
 
 def tasks(training: Training, intervals: int, columns: int, parameters: int) -> tuple[Task, ...]:
@@ -91,8 +94,12 @@ def _fitting(training: Training, columns: int, parameters: int, rest: float) -> 
         return (Task("trial", "statistic", arms, training.rounds, TRIAL_CLIP, share, repeats=True),)
     p = columns + 1
     if training.column_spread:
-        share = rest * (1.0 - LIFE_TABLE_SHARE)
-        return (Task("newton", "statistic", p, training.rounds, PLAIN_SCORE_CLIP, share, repeats=True),)
+        share = rest * (1.0 - LIFE_TABLE_SHARE - MEANS_SHARE)
+        means = Task("means", "statistic", p, 1, PLAIN_SCORE_CLIP, rest * MEANS_SHARE, repeats=True)
+        score = Task(
+            "newton", "statistic", p, training.rounds, PLAIN_SCORE_CLIP, share, repeats=True, asks=columns
+        )
+        return (means, score)
     share = rest * (1.0 - LIFE_TABLE_SHARE - HESSIAN_SHARE)
     return (
         Task("hessian", "statistic", p * (p + 1) // 2, 1, HESSIAN_CLIP, rest * HESSIAN_SHARE),

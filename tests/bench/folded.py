@@ -29,7 +29,7 @@ def integer_path(agreement: Agreement, train: Mapping[str, Cohort]) -> Fit:
     for number in range(1, exchange.total_rounds(agreement) + 1):
         task = exchange.task_at(agreement, number)
         if fit is not None:
-            theta = exchange.parse_model(agreement, exchange.model_bytes(fit.ordered(task.name)))
+            theta = exchange.parse_model(agreement, exchange.model_bytes(fit.ordered(task.name)), task.asks)
         total = np.zeros(agreement.dim, dtype=np.uint64)
         for hospital, study in studies.items():
             total += exchange.statistic_vector(agreement, hospital, study.statistic(task.name, theta))

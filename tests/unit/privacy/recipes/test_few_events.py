@@ -13,7 +13,7 @@ ROUNDS = 20
 
 
 def fit(**changes: object) -> FewEvents:
-    start = FewEvents(MARGINAL, 400.0, SPREAD, 0.3, ROUNDS, 10, 1.5, np.zeros(3))
+    start = FewEvents(MARGINAL, 400.0, SPREAD, 0.3, ROUNDS, 10, 1.5, np.zeros(3), np.zeros(2))
     return replace(start, **changes)
 
 
