@@ -21,7 +21,7 @@ EVENT_SHARE = 1 / 3
 # The released Hessian's expected eigenvalue in units of the floor that its noise sets, from which it is worth its budget.
 READABLE = 2.4
 # Expected events a column from which Newton steps are the rule of mode local.
-LOCAL_EVENTS = 80.0
+LOCAL_EVENTS = 20.0
 # Sums of 2^40 units a patient fit a 64-bit ring with room for the noise up to here.
 MAXIMUM_SUMMED_PATIENTS = 1 << 21
 # The public curvature uses more of the bound on a patient's score.

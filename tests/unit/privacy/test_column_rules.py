@@ -73,7 +73,7 @@ def test_the_expected_spread_is_that_of_scaled_columns() -> None:
     ("study", "recipe"),
     [
         (wide(8, 3000, mode="local", recipe="auto"), "newton"),
-        (wide(14, 3000, mode="local", recipe="auto"), "dp_sgd"),
+        (wide(14, 600, mode="local", recipe="auto"), "dp_sgd"),
         (wide(8, 3000, mode="local", recipe="auto", more='strategy = "fedavg"'), "dp_sgd"),
         (wide(8, 3000, mode="local", recipe="auto", more="sample_rate = 0.2"), "dp_sgd"),
         (wide(8, 3000, mode="local", recipe="auto", more='family = "mlp"'), "dp_sgd"),
