@@ -15,6 +15,8 @@ from tests.unit.hospital_node.test_node import refusal
 
 STATED = "\nrounds = 2\nlocal_steps = 2\nsample_rate = 1.0"
 DISTRIBUTED = (('mode = "local"', 'mode = "distributed"'), (STATED, "\nrounds = 3"))
+# A budget at which the noise would hide a Hessian.
+FEW = (('mode = "local"\nepsilon = 3', 'mode = "distributed"\nepsilon = 0.5'), (STATED, "\nrounds = 2"))
 LOCAL = ((STATED, '\nrecipe = "newton"\nrounds = 2'),)
 ADAM = (('mode = "local"', 'mode = "distributed"'), (STATED, '\nrecipe = "adam"\nrounds = 2'))
 NONE = (
@@ -27,11 +29,12 @@ NONE = (
     ("changes", "tasks"),
     [
         (DISTRIBUTED, ["life_table", "hessian", *3 * ["newton"]]),
+        (FEW, ["life_table", "means", *2 * ["newton"]]),
         (LOCAL, ["life_table", "hessian", *2 * ["newton"]]),
         (ADAM, ["life_table", *2 * ["gradient"], "predictor_moments", "risk_table"]),
         (NONE, ["life_table", "hessian", *2 * ["newton"]]),
     ],
-    ids=["distributed", "local", "adam", "none"],
+    ids=["distributed", "few", "local", "adam", "none"],
 )
 def test_a_study_from_the_first_round_to_the_result(
     tmp_path: Path, changes: tuple[tuple[str, str], ...], tasks: list[str]

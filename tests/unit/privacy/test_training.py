@@ -9,7 +9,7 @@ NONE = ('mode = "local"', 'mode = "none"')
 
 
 def test_local_dp_sgd() -> None:
-    settings = resolve_training(study())
+    settings = resolve_training(study(("[model]", '[model]\nrecipe = "dp_sgd"')))
     assert (settings.recipe, settings.strategy, settings.optimizer) == ("dp_sgd", "fedavg", "adam")
     assert (settings.rounds, settings.local_steps, settings.sample_rate, settings.clip_l2) == (
         10,

@@ -56,3 +56,22 @@ def test_no_standard_error_without_a_measured_curvature() -> None:
     known = fit().after_score(np.ones(3), 1.0).estimate
     assert known.standard_error is None
     assert "curvature" in known.reason
+
+
+def test_a_center_is_the_released_mean_as_far_as_its_noise_lets_it_be() -> None:
+    exact = fit().after_means(np.array([200.0, 150.0, -60.0]), 0.0)
+    np.testing.assert_allclose(exact.center, np.array([0.5, -0.2]))
+    noisy = fit().after_means(np.array([200.0, 150.0, -6.0]), 20.0)
+    assert 0.4 < noisy.center[0] < 0.5
+    assert noisy.center[1] == 0.0
+    # A sum that is all noise centers nothing far away.
+    assert np.abs(fit().after_means(np.array([-30.0, 25.0, 18.0]), 30.0).center).max() < 0.3
+
+
+def test_the_model_speaks_of_columns_as_they_are() -> None:
+    """Whoever sits at the center has the baseline; the level at columns 0 moves with it."""
+    b = np.array([0.2, -0.6, 0.4])
+    plain, moved = fit().model(b), fit(center=np.array([0.3, -0.1])).model(b)
+    np.testing.assert_allclose(moved[-2:], plain[-2:])
+    at_center = moved[:10] + moved[-2:] @ np.array([0.3, -0.1])
+    np.testing.assert_allclose(at_center, plain[:10])
