@@ -291,7 +291,7 @@ def epoch(
         raise typer.Exit(command_line.REFUSED)
     with LedgerStore(place.ledger, keys.load(place.keys).identity_private, SystemClock()) as store:
         store.note(study_hash=GENESIS, study_id="", session="", text=text)
-    say(f"{text}; write data_epoch = \"{name}\" into policy.toml")
+    say(f'{text}; write data_epoch = "{name}" into policy.toml')
 
 
 def main() -> None:

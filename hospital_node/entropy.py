@@ -68,7 +68,9 @@ class FreshWords:
         """The next `count` words."""
         words = np.zeros(count, dtype=np.uint64)
         if count:
-            self._cipher.update_into(words.view(np.uint8), words.view(np.uint8))
+            # The keystream over zeros, in place.
+            place = memoryview(words).cast("B")
+            self._cipher.update_into(place, place)
         return words
 
 

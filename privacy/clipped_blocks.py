@@ -137,4 +137,6 @@ def _part(block: Block, some: slice) -> Block:
 
 
 def _length(block: Block) -> int:
-    return block.left.shape[1] * block.right.shape[1] if isinstance(block, Outer) else block.shape[1]
+    if isinstance(block, Outer):
+        return int(block.left.shape[1] * block.right.shape[1])
+    return int(block.shape[1])

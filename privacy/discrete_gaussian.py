@@ -77,7 +77,7 @@ def _candidates(count: int, scale: int, words: Words) -> NDArray[np.int64]:
     k, j = k[accepted], j[accepted]
     size = k * np.int64(scale) + j.astype(np.int64)
     negative = _coins(len(size), 1, 2, words)
-    return np.where(negative, -size, size)[~(negative & (size == 0))]
+    return np.asarray(np.where(negative, -size, size)[~(negative & (size == 0))], dtype=np.int64)
 
 
 def _half_normal_integers(count: int, words: Words) -> NDArray[np.int64]:
@@ -181,9 +181,7 @@ def _x_squared_over_two(j: NDArray[np.uint64], scale: int, words: Words) -> Thro
     return throw
 
 
-def _narrowed(
-    heads: NDArray[np.bool_], j: NDArray[np.uint64], scale: int, words: Words
-) -> NDArray[np.bool_]:
+def _narrowed(heads: NDArray[np.bool_], j: NDArray[np.uint64], scale: int, words: Words) -> NDArray[np.bool_]:
     """`heads` and an independent coin of probability j / scale each, thrown only where it matters."""
     where = np.flatnonzero(heads)
     heads[where] = _coins(len(where), j[where], scale, words)

@@ -123,7 +123,11 @@ def check(policy: Policy, terms: StudyTerms, entries: Sequence[Entry], now: date
     Raises:
         PolicyRefusal: exit code 1 for a rule, 4 for the budget.
     """
-    _check_rules(policy, terms, now)
+    if (terms.plan is None) != (terms.mode == "none"):
+        raise PolicyRefusal(
+            "modes", f"mode {terms.mode!r} with the plan of another", "one plan unless mode is 'none'"
+        )
+    check_rules(policy, terms, now)
     _check_epoch(policy, terms, entries)
     _check_name(terms, entries)
     _check_aborts(policy, terms, entries)
@@ -234,13 +238,13 @@ def _over_budget(policy: Policy, asked: float, before: Sequence[Charge]) -> Poli
     )
 
 
-def _check_rules(policy: Policy, terms: StudyTerms, now: datetime) -> None:
-    """Everything that a study names and a policy lists."""
+def check_rules(policy: Policy, terms: StudyTerms, now: datetime) -> None:
+    """Everything that a study names and a policy lists; neither its plan nor the ledger is looked at.
+
+    Raises:
+        PolicyRefusal: exit code 1.
+    """
     _check_expiry(policy, now)
-    if (terms.plan is None) != (terms.mode == "none"):
-        raise PolicyRefusal(
-            "modes", f"mode {terms.mode!r} with the plan of another", "one plan unless mode is 'none'"
-        )
     if terms.mode == "none" and not policy.allow_mode_none:
         raise PolicyRefusal("allow_mode_none", "training without noise", "false")
     named = (

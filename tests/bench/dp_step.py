@@ -205,7 +205,9 @@ def measured(hidden: tuple[int, ...], batch: int, repeats: int) -> dict[str, flo
 
 def main() -> None:
     """One line a case on standard output; on standard error what the design asks for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--batch", type=int, action="append", help="instead of all batches")

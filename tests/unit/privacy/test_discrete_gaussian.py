@@ -25,8 +25,22 @@ TOP = 2**64 - 1
 KNOWN = {
     2: [1, 2, -2, 0, 3, 0],
     8: [4, 14, 2, -5, -14, -5],
-    2**41 + 12345: [-1226984448524, 522432480317, -1652100643266, -2459402200267, 4109932935516, 2222970487003],
-    2**53: [19713611597418792, 6004702074351005, 5780987521446429, 5549783086396158, 11504957856039776, 3901193996102277],
+    2**41 + 12345: [
+        -1226984448524,
+        522432480317,
+        -1652100643266,
+        -2459402200267,
+        4109932935516,
+        2222970487003,
+    ],
+    2**53: [
+        19713611597418792,
+        6004702074351005,
+        5780987521446429,
+        5549783086396158,
+        11504957856039776,
+        3901193996102277,
+    ],
 }
 
 
@@ -160,5 +174,7 @@ def test_the_scale_has_bounds() -> None:
             discrete_gaussian(1, scale, Stream("x"))
     assert discrete_gaussian(0, 8, Script()).shape == (0,)
     rng = np.random.default_rng(2)
-    large = discrete_gaussian(50_000, LARGEST_SCALE, lambda n: rng.integers(0, TOP, n, np.uint64, endpoint=True))
+    large = discrete_gaussian(
+        50_000, LARGEST_SCALE, lambda n: rng.integers(0, TOP, n, np.uint64, endpoint=True)
+    )
     assert large.std() == pytest.approx(2**53, rel=0.02)
