@@ -69,7 +69,7 @@ class FreshWords:
         words = np.zeros(count, dtype=np.uint64)
         if count:
             # The keystream over zeros, in place.
-            place = memoryview(words).cast("B")
+            place = memoryview(words.data).cast("B")
             self._cipher.update_into(place, place)
         return words
 
