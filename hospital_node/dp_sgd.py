@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ADAM_BETAS = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
-_PATIENTS_AT_ONCE = 1024
+_PATIENTS_AT_ONCE = 2048
 
 
 class TrainingMismatchError(ValueError):

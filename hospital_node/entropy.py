@@ -6,7 +6,6 @@ release of this project is an integer.
 """
 
 import os
-from fractions import Fraction
 from functools import cache
 from typing import Protocol
 
@@ -149,7 +148,8 @@ def poisson_sample(n_patients: int, rate: float, entropy: Entropy) -> NDArray[np
     """
     if not 0 < rate <= 1:
         raise ValueError("the sampling rate must be in (0, 1]")
-    threshold = int(Fraction(rate) * _WORD)
+    # Exact: a power of two only moves the exponent.
+    threshold = int(rate * float(_WORD))
     if threshold == _WORD:
         return np.ones(n_patients, dtype=np.bool_)
     words = np.frombuffer(entropy.random_bytes(8 * n_patients), dtype=np.uint64)

@@ -85,14 +85,14 @@ class _Part:
 
     Attributes:
         rows: the block, or the left factor of an outer product; a row too short for its squares is zero.
-        right: the right factor as integers, brought to a norm in [1/2, 1) x 2^right_bits by a power of two, or None.
-        unscaled: the inverse power of two, (n,), or None.
+        right: the right factor as integers, right_scale units per 1, or None.
+        right_scale: a power of two that depends on the number of columns alone: on a patient's row it would move the others'.
         squares: squared norm of each patient's coordinates, (n,).
     """
 
     rows: FloatArray
     right: FloatArray | None
-    unscaled: FloatArray | None
+    right_scale: float
     squares: FloatArray
 
     @classmethod
@@ -100,19 +100,18 @@ class _Part:
         """Measure a block."""
         if not isinstance(block, Outer):
             rows, squares = _measured(block)
-            return cls(rows, None, None, squares)
+            return cls(rows, None, 1.0, squares)
         left, left_squares = _measured(block.left)
         right, right_squares = _measured(block.right)
-        exponents = np.frexp(np.sqrt(right_squares))[1]
-        right = right * np.ldexp(1.0, right_bits - exponents)[:, None]
+        # Columns lie within [-1, 1], so that a row of b of them is no longer than sqrt(b). A longer one loses digits on its left.
+        scale = 2.0 ** (right_bits - (right.shape[1].bit_length() + 1) // 2)
+        right = right * scale
         np.trunc(right, out=right)
-        return cls(left, right, np.ldexp(1.0, exponents - right_bits), left_squares * right_squares)
+        return cls(left, right, scale, left_squares * right_squares)
 
     def summed(self, factors: FloatArray, broken: np.ndarray | None) -> FloatArray:
         """Exact sum of the rows times their factors, truncated toward zero, without the broken rows."""
-        if self.unscaled is not None:
-            factors = factors * self.unscaled
-        rows = self.rows * factors[:, None]
+        rows = self.rows * (factors / self.right_scale)[:, None]
         np.trunc(rows, out=rows)
         if broken is not None:
             rows[broken] = 0.0
