@@ -52,7 +52,7 @@ LEAST_NOISE = 1e-3
 LARGE_LOSS = 500.0
 
 # A plan is tabulated where its Renyi epsilon is at most so many times 1 + epsilon beyond log(1 / delta), the conversion's own cost at
-# order 2, which matters for few steps at small rates. Measured at most 3.0 (tests/unit/privacy/test_reach.py); a factor without the
+# order 2, which matters for few steps at small rates. Measured at most 3.0 for rates from 0.001 on (tests/unit/privacy/test_reach.py); a factor without the
 # logarithm would have to be above 6.
 LOOSEST_RENYI = 4.0
 
@@ -181,8 +181,8 @@ def is_within_reach(plan: DpPlan) -> bool:
     """Whether the plan may keep its promise, before a distribution is tabulated, whose size grows without bound as noise shrinks.
 
     False for plans that cost more than they promise: by the lower bound of one step, or by a Renyi epsilon so far beyond
-    that the conversion does not explain it, by measurement and not by a theorem. A plan whose rate is below delta and that has next to no
-    noise keeps any promise and may be called out of reach. The noisy vectors are held to what the plan's stage leaves of its promise.
+    that the conversion does not explain it, by measurement and not by a theorem: for rates of at least 0.001. Below that, a plan
+    with next to no noise (multiplier 0.4 at rate 0.0001, say) may keep its promise and still be called out of reach. The noisy vectors are held to what the plan's stage leaves of its promise.
     """
     own_epsilon, own_delta = additive_cost(stages(plan.charges), "add/remove")
     epsilon, delta = plan.epsilon - own_epsilon, plan.delta - own_delta

