@@ -8,7 +8,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from secagg.errors import BadSignature
 from secagg.secret import SecretBytes
 
-
 _PRIME = (1 << 255) - 19
 # y of every point whose order divides 8, in each spelling of 32 bytes; the sign bit is x's (RFC 8032, section 5.1).
 _ORDER_EIGHT_Y = 2707385501144840649318225287225658788936804267575313519463743609750303402022

@@ -54,15 +54,17 @@ def check_shape(record: Any, data: bytes) -> None:
 
 
 def _field_shape(hint: Any) -> FieldShape:
-    if hint is None:
-        return FieldShape(_DELIMITED, 1, None)
-    if is_dataclass(hint):
-        return FieldShape(_DELIMITED, 1, shape_of(hint))
     inner, *bounds = get_args(hint) or (hint,)
     if bounds and isinstance(bounds[0], Items):
-        element = get_args(inner)[0]
-        return FieldShape(_DELIMITED, bounds[0].high, shape_of(element) if is_dataclass(element) else None)
-    return FieldShape(_VARINT if issubclass(inner, int) else _DELIMITED, 1, None)
+        return FieldShape(_DELIMITED, bounds[0].high, _inside(get_args(inner)[0]))
+    if inner in (int, bool):
+        return FieldShape(_VARINT, 1, None)
+    return FieldShape(_DELIMITED, 1, _inside(inner))
+
+
+def _inside(hint: Any) -> Shape | None:
+    record: Any = hint if is_dataclass(hint) else None
+    return None if record is None else shape_of(record)
 
 
 def _walk(fields: Shape, data: bytes, at: int, end: int, where: str) -> None:

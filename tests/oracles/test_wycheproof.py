@@ -134,7 +134,7 @@ def test_ed25519_keys_of_small_order_are_those_that_the_naive_curve_finds() -> N
         found.add(torsion[1] * pow(torsion[2], P - 2, P) % P)
     assert found == {y % P for y in identity._SMALL_ORDER_Y}
     assert {y for y in found if y + P < 1 << 255} == {0, 1}
-    assert identity._SMALL_ORDER_Y == found | {P, P + 1}
+    assert found | {P, P + 1} == identity._SMALL_ORDER_Y
     for y in identity._SMALL_ORDER_Y:
         assert identity.is_of_small_order((y | 1 << 255).to_bytes(32, "little"))
     assert not identity.is_of_small_order(identity.public_key(SecretBytes(bytes(32))))
