@@ -224,6 +224,8 @@ class Node:
         agreement, roster = admitted.agreement, self.admission.roster
         if start.study_hash.hex() != agreement.hash or start.roster_hash != roster.hash:
             raise ProtocolError("the session is for another study or roster than the accepted one")
+        if start.session_id == _session_id(self.state):
+            raise ProtocolError("this session was opened before; a new one has a new id")
         context = Context(PROTOCOL_VERSION, start.study_hash, roster.hash, start.session_id)
         params = SecAggParams(
             agreement.n, agreement.colluding, agreement.threshold, agreement.modulus_bits, agreement.dim
@@ -355,6 +357,17 @@ def _history(state: HospitalState | None) -> tuple[int, ReceiptRef]:
         case _:
             ready = protocol.close_round(state)
             return ready.highest_round, ready.last_receipt
+
+
+def _session_id(state: HospitalState | None) -> bytes:
+    """The session that is under way, empty for none."""
+    match state:
+        case None:
+            return b""
+        case Advertised():
+            return state.seat.context.session_id
+        case _:
+            return protocol.close_round(state).seat.context.session_id
 
 
 def _journal_round(state: HospitalState) -> int:

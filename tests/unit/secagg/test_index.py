@@ -147,7 +147,7 @@ INVARIANTS: dict[str, tuple[str, ...]] = {
 
 
 @cache
-def tests_of(file: str) -> frozenset[str]:
+def names_in(file: str) -> frozenset[str]:
     """The names of the tests in a file."""
     tree = ast.parse((TESTS / file).read_text())
     return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
@@ -161,9 +161,9 @@ def test_every_mistake_and_every_attack_is_there() -> None:
 def test_its_tests_exist(what: str) -> None:
     for test in {**MISTAKES, **ATTACKS}[what]:
         file, _, name = test.partition("::")
-        assert name in tests_of(file), test
+        assert name in names_in(file), test
 
 
 @pytest.mark.parametrize("what", INVARIANTS)
 def test_every_invariant_can_fail(what: str) -> None:
-    assert set(INVARIANTS[what]) <= tests_of(SIM + "test_invariants.py")
+    assert set(INVARIANTS[what]) <= names_in(SIM + "test_invariants.py")
