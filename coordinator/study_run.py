@@ -189,11 +189,12 @@ class StudyRun:
             self.outcomes.append(self.replay[number])
             return self.replay[number]
         task = task_of(self.agreement, number)
-        self._needs_quorum(number)
+        left_out = self._left_out(number)
+        self._needs_quorum(number, self.members - left_out.keys())
         last = total_rounds(self.agreement)
         self.report(Progress("round_started", f"round {number} of {last}: {task}", round=number, rounds=last))
-        present = self.members & self.gatherer.link.connected()
-        absent = self._absent(present)
+        present = (self.members & self.gatherer.link.connected()) - left_out.keys()
+        absent = self._absent(present) | left_out
         previous = next((o.receipt for o in reversed(self.outcomes) if o.receipt is not None), b"")
         settings = order_settings(self.agreement, number)
         self.state.begin_round(self.study_hash, number)
@@ -203,6 +204,17 @@ class StudyRun:
         self.outcomes.append(outcome)
         self._say(outcome, task, last)
         return outcome
+
+    def _left_out(self, number: int) -> dict[str, Silence]:
+        """Who is shown to have made the round before fail, and is not asked in this one; across restarts too."""
+        shown = self.state.culprits(self.study_hash, number - 1)
+        return {
+            h: Silence(
+                h, "upload", "left_out", f"it is left out, since round {number - 1} failed by it: {why}", h
+            )
+            for h, why in shown.items()
+            if h in self.members
+        }
 
     def _absent(self, present: frozenset[str]) -> dict[str, Silence]:
         """Who is not asked in a round, by the steps of receipts: outside the session, or not connected."""
@@ -215,6 +227,7 @@ class StudyRun:
 
     def _store(self, outcome: Outcome) -> None:
         task = task_of(self.agreement, outcome.round)
+        self.state.add_culprits(self.study_hash, outcome.round, outcome.at_fault)
         self.state.add_round(
             self.study_hash,
             StoredRound(
@@ -225,11 +238,11 @@ class StudyRun:
             ),
         )
 
-    def _needs_quorum(self, number: int) -> None:
+    def _needs_quorum(self, number: int, members: frozenset[str]) -> None:
         """A round that cannot reach its threshold is not begun: it would cost budget and give nothing."""
         quorum = max(self.agreement.threshold, self.agreement.study.minimum_answers)
-        if not self.gatherer.await_quorum(self.members, quorum):
-            present = sorted(self.members & self.gatherer.link.connected())
+        if not self.gatherer.await_quorum(members, quorum):
+            present = sorted(members & self.gatherer.link.connected())
             gone = sorted(set(self.agreement.study.hospitals) - set(present))
             raise StudyFailed(
                 f"round {number} was not begun: {len(present)} hospitals are connected, {quorum} must answer; "
