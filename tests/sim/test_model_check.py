@@ -21,7 +21,7 @@ def case_id(case: Case) -> str:
 
 
 def test_every_rule_that_the_proof_needs_is_taken_away_once() -> None:
-    """"v not in U" alone opens nothing, since only members' signatures count: the variant lacks both rules."""
+    """ "v not in U" alone opens nothing, since only members' signatures count: the variant lacks both rules."""
     assert {machine.name for machine in WEAKENED} == {
         "no signatures",
         "sets not shrinking",
