@@ -32,9 +32,11 @@ app = typer.Typer(
 @app.command(epilog="Example: wardround-study lint study.toml")
 def lint(file: FILE, as_json: JSON = False) -> None:
     """Check a study file; says in one sentence what is wrong, and what is legal but worth a second look."""
+    from privacy.built import check_events
     from privacy.study import load_study
 
     study = load_study(file)
+    check_events(study.dictionary)
     remarks = study.remarks()
     if as_json:
         say_json({"study": study.id, "ok": True, "remarks": remarks})

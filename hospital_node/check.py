@@ -117,7 +117,7 @@ def _column(field: Field, cells: pd.Series) -> Iterator[Finding]:
             )
     if field.expected is not None and field.type != "category":
         low, high = field.expected
-        middle = float(cells.mean() if field.type == "bool" or "event" in field.role else cells.median())
+        middle = float(cells.dropna().eq(1).mean() if field.type == "bool" or "event" in field.role else cells.median())
         if not low <= middle <= high:
             yield Finding("error", name, _unexpected(field))
 
@@ -155,14 +155,18 @@ def _follow_up(field: Field, time: np.ndarray, horizon_days: float) -> Iterator[
 
 
 def _codes(field: Field, time: np.ndarray, event: np.ndarray) -> Iterator[Finding]:
-    share = float(event.mean())
+    some = event > 0
+    share = float(some.mean())
     if share in (0.0, 1.0):
         which = "no event" if share == 0.0 else "an event for every patient"
         yield Finding("note", field.name, f"has {which}; check its codes: 0 is censored and 1 the event")
         return
+    absent = [code for code in range(1, field.highest_event + 1) if not (event == code).any()]
+    if absent:
+        yield Finding("note", field.name, f"has nobody with code {absent[0]}, which the study declares; check the codes")
     late = time >= np.quantile(time, 1 - _LATE_SHARE)
-    late_share = float(event[late].mean())
-    early_share = float(event[~late].mean()) if (~late).any() else late_share
+    late_share = float(some[late].mean())
+    early_share = float(some[~late].mean()) if (~late).any() else late_share
     if late_share > _SWAPPED_SHARE and late_share > early_share + _SWAPPED_EXCESS:
         yield Finding(
             "note",

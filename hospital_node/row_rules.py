@@ -79,13 +79,7 @@ def _rules(field: Field, fields: Sequence[Field], table: pd.DataFrame, clip_shar
                 _holds(~cells.duplicated(keep="first"), "repeats a patient", "keep one row for each patient")
             ]
         case ("event",):
-            return [
-                _holds(
-                    cells.isin(["0", "1"] if field.type == "category" else [0.0, 1.0]),
-                    "has a code other than 0 and 1",
-                    "0 is censored and 1 the event; further codes (competing risks) are not built yet",
-                )
-            ]
+            return [_event_codes(field, cells)]
         case ("time",):
             positive = _holds(
                 cells > 0, "is zero or negative", "follow-up starts after time 0; correct the extract"
@@ -100,6 +94,18 @@ def _rules(field: Field, fields: Sequence[Field], table: pd.DataFrame, clip_shar
             return [*rules, *_bounds(field, cells, 0.0)]
         case _:
             return _bounds(field, cells, clip_share) if field.is_number else []
+
+
+def _event_codes(field: Field, cells: pd.Series) -> Rule:
+    highest = field.highest_event
+    codes = [str(code) for code in range(highest + 1)] if field.type == "category" else range(highest + 1)
+    if highest == 1:
+        text = "has a code other than 0 and 1"
+        remedy = "0 is censored and 1 the event; a study with competing risks declares their codes"
+    else:
+        text = f"has a code other than 0 to {highest}"
+        remedy = "0 is censored, 1 the event and each further code a competing risk, as the study declares them"
+    return _holds(cells.isin(list(codes)), text, remedy)
 
 
 def _bounds(field: Field, cells: "pd.Series[float]", clip_share: float) -> list[Rule]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hospital_node.cohort import build_cohort, cells
+from hospital_node.cohort import cells, exit_interval, outcome
 from privacy.anonymity import (
     Codes,
     Measures,
@@ -117,10 +117,10 @@ def _generalized(frame: pd.DataFrame, field: Field) -> pd.Series:
 
 def _measured(frame: pd.DataFrame, classes: Codes, study: Study) -> Measures:
     """k, l and t of the outcome and the sensitive fields, in the study's own time intervals."""
-    cohort = build_cohort(frame, study.dictionary, study.horizon_days)
-    bins = cohort.exit_interval(time_grid(study.horizon_days, study.intervals))
-    sensitive = [2 * bins + cohort.event]
+    time, event = outcome(frame, study.dictionary, study.horizon_days)
+    bins = exit_interval(time, time_grid(study.horizon_days, study.intervals))
+    sensitive = [(study.dictionary.event.highest_event + 1) * bins + event]
     for field in study.dictionary.sensitive:
         _, codes = np.unique(cells(frame, field), return_inverse=True)
         sensitive.append(codes.astype(np.int64))
-    return measure(classes, sensitive, bins, cohort.event, study.intervals)
+    return measure(classes, sensitive, bins, event, study.intervals)
