@@ -69,6 +69,7 @@ def check_table(
         study.dictionary.fields,
         drop_undeclared=drop_undeclared,
         clip_share=clip_share,
+        hashed_ids=True,
     )
     errors = list(examined.findings)
     spoiled = {finding.column for finding in errors}
@@ -93,7 +94,7 @@ def _plausible(table: pd.DataFrame, study: Study, spoiled: set[str]) -> Iterator
     if not {time.name, event.name} & spoiled:
         yield from _codes(event, days(table, time), table[event.name].astype(np.float64).to_numpy())
     if dictionary.id is None:
-        repeated = int(table.duplicated().sum())
+        repeated = _equal_rows(table)
         if repeated:
             problem = f"rows are equal in every column {about(repeated)}; without an id column nobody can tell whether a patient is listed twice"
             yield Finding("note", "", problem)
@@ -101,7 +102,7 @@ def _plausible(table: pd.DataFrame, study: Study, spoiled: set[str]) -> Iterator
 
 def _column(field: Field, cells: pd.Series) -> Iterator[Finding]:
     name = field.name
-    if field.is_covariate and cells.nunique(dropna=True) < 2:
+    if field.is_covariate and _is_constant(cells):
         yield Finding(
             "note",
             name,
@@ -120,6 +121,18 @@ def _column(field: Field, cells: pd.Series) -> Iterator[Finding]:
         middle = float(cells.dropna().eq(1).mean() if field.type == "bool" or "event" in field.role else cells.median())
         if not low <= middle <= high:
             yield Finding("error", name, _unexpected(field))
+
+
+def _is_constant(cells: pd.Series) -> bool:
+    numbers = cells.cat.codes if cells.dtype == "category" else cells
+    present = numbers[cells.notna()]
+    return len(present) == 0 or bool(present.min() == present.max())
+
+
+def _equal_rows(table: pd.DataFrame) -> int:
+    """Rows that equal an earlier one, by 64-bit hashes: the rows themselves would not fit a set."""
+    hashes = np.sort(pd.util.hash_pandas_object(table, index=False).to_numpy())
+    return int((hashes[1:] == hashes[:-1]).sum())
 
 
 def _unexpected(field: Field) -> str:

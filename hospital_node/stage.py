@@ -69,14 +69,17 @@ def apply_stage(frame: pd.DataFrame, study: Study) -> tuple[pd.DataFrame, StageR
     if study.stage.kind == "drop" and study.stage.k is not None:
         keep = drop_small(classes, study.stage.k)
     if study.stage.kind in ("generalize", "drop"):
-        frame = frame.assign(**{field.name: _generalized(frame, field) for field in quasi})
-    kept = frame.loc[keep].reset_index(drop=True)
+        public = {field.name: _generalized(frame, field) for field in quasi}
+        # The columns that stay are shared, not copied.
+        frame = pd.DataFrame({str(name): public.get(str(name), frame[name]) for name in frame}, copy=False)
+    kept = frame if keep.all() else frame.loc[keep].reset_index(drop=True)
+    before = _measured(frame, classes, study)
     report = StageReport(
         kind=study.stage.kind,
         quasi_identifiers=tuple(field.name for field in quasi),
         k_required=study.stage.k,
-        before=_measured(frame, classes, study),
-        after=_measured(kept, generalize([classes[keep]], [len(frame) + 1]), study),
+        before=before,
+        after=before if keep.all() else _measured(kept, generalize([classes[keep]], [len(frame) + 1]), study),
         rows_before=len(frame),
         rows_after=len(kept),
     )
