@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, cast
 from hospital_node.sources.facts import SourceError
 
 MAX_LINE_BYTES = 16 << 20
+NO_RESOURCE = "is no JSON object in UTF-8; a bulk export has one resource a line"
 Resource = dict[str, Any]
 
 
@@ -52,10 +53,12 @@ def resources(files: tuple[Path, ...], types: frozenset[str]) -> Iterator[tuple[
     marks = tuple(f'"{name}"'.encode() for name in sorted(types))
     for path in files:
         for number, line in _lines(path):
+            place = Place(path.name, number)
+            if not _is_whole(line):
+                raise SourceError(str(place), NO_RESOURCE)
             # Parsing costs most of the time, and a resource's type stands in its line.
             if not any(mark in line for mark in marks):
                 continue
-            place = Place(path.name, number)
             resource = _parsed(line, place)
             if resource.get("resourceType") in types:
                 yield place, resource
@@ -87,5 +90,11 @@ def _parsed(line: bytes, place: Place) -> Resource:
     except (ValueError, RecursionError):
         parsed = None
     if not isinstance(parsed, dict):
-        raise SourceError(str(place), "is no JSON object in UTF-8; a bulk export has one resource a line")
+        raise SourceError(str(place), NO_RESOURCE)
     return parsed
+
+
+def _is_whole(line: bytes) -> bool:
+    """Whether the line can be an object; one that was cut off must not be skipped for lack of its type."""
+    bare = line.strip()
+    return bare.startswith(b"{") and bare.endswith(b"}")

@@ -172,17 +172,16 @@ def test_a_sound_export_says_no_value(tmp_path: Path) -> None:
     assert frame["pid"].tolist() == ["P-CANARY-77", "P2"]
 
 
-@pytest.mark.parametrize("line", ["{zanzibar", '["P-CANARY-77"]', '"Patient" \udcff'])
+@pytest.mark.parametrize("line", ['{"zanzibar": ', '["P-CANARY-77"]', '{"Patient": zanzibar}', '{"Patient": "\udcff"}'])
 def test_a_line_that_is_no_resource(tmp_path: Path, line: str) -> None:
     folder = fixture.write(sound(), tmp_path / "source")
     with (folder / "patients.ndjson").open("a", errors="surrogateescape") as file:
-        file.write('{"resourceType": "Patient", "id": "x"}\n' + line.replace("{z", '{"Patient" z') + "\n")
+        file.write('{"resourceType": "Patient", "id": "x"}\n' + line + "\n")
     (tmp_path / "cohort.toml").write_text(STRICT)
     ran = run(
         main, "data", "flatten", "--cohort", tmp_path / "cohort.toml", "--source", folder, "--out", tmp_path / "f.csv"
     )
-    if '"Patient"' in line or "{z" in line:
-        assert "patients.ndjson line 4: is no JSON object" in ran.error()
+    assert "patients.ndjson line 4: is no JSON object" in ran.error()
     assert not any(canary in ran.err for canary in CANARIES)
 
 
