@@ -2,33 +2,8 @@
 
 from collections.abc import Iterator
 
+from deploy.draft_study import quoted, study_head
 from hospital_node.sources.definition import Definition, FlatField
-
-_HEAD = """# A draft. Every line that says "decide" needs a public answer, agreed before anybody looks at patients' values.
-# Names, types, units and categories come from a cohort definition; no record was read.
-
-[study]
-id = {identifier}
-title = ""
-purpose = ""            # decide: one sentence; hospitals' policies compare it letter by letter
-horizon_days = {horizon}     # decide: follow-up is censored here for everybody
-intervals = 10
-n_public = {{a = 1000, b = 1000, c = 1000}}   # decide: declared before extraction, never a row count
-
-[cohort]
-hospitals = ["a", "b", "c"]
-
-[privacy]
-mode = "local"
-epsilon = 3
-
-[stage]
-kind = "none"           # "generalize" needs a field with role "quasi_identifier" and its public cuts
-
-[model]
-family = "piecewise_exponential"
-"""
-
 
 def draft_cohort(definition: Definition, name: str) -> str:
     """The text of a study file for the flat table of a definition.
@@ -39,12 +14,13 @@ def draft_cohort(definition: Definition, name: str) -> str:
     """
     horizon = definition.follow_up.maximum_days or 1825
     fields = "".join("\n" + "\n".join(_lines(field, definition)) + "\n" for field in definition.field)
-    return _HEAD.format(identifier=_quoted(_identifier(name)), horizon=horizon) + fields
+    columns = [field.name for field in definition.field]
+    return study_head(name, columns, "a cohort definition", horizon) + fields
 
 
 def _lines(field: FlatField, definition: Definition) -> Iterator[str]:
     yield "[[field]]"
-    yield f"name = {_quoted(field.name)}"
+    yield f"name = {quoted(field.name)}"
     role = field.source if field.source in ("id", "time", "event") else "feature"
     yield f'type = "{field.type}"' + (f"   # {_event_codes(definition)}" if role == "event" else "")
     yield f'role = "{role}"' + ('   # or "quasi_identifier", "sensitive"' if role == "feature" else "")
@@ -55,14 +31,14 @@ def _lines(field: FlatField, definition: Definition) -> Iterator[str]:
     elif role == "event" and highest > 1:
         yield f"maximum = {highest}     # competing risks; no model takes them yet, `data check` does"
     elif field.type in ("float", "int") and role == "feature":
-        yield f"unit = {_quoted(_unit(field))}"
+        yield f"unit = {quoted(_unit(field))}"
         yield "minimum = 0     # decide: public bounds, never the data's own smallest and largest value"
         yield f"maximum = {120 if field.source == 'age' else 1}     # decide"
         yield 'source = ""     # decide: where the bounds come from'
         yield "# log1p = true  # for values that spread over powers of ten"
     elif field.type == "category" and role == "feature":
         listed = field.categories if len(field.categories) > 1 else (*field.categories, "decide: another one")
-        yield f"categories = [{', '.join(map(_quoted, listed))}]"
+        yield f"categories = [{', '.join(map(quoted, listed))}]"
     if role == "feature" and field.take not in ("any", "count"):
         yield "missing = {indicator = true}   # patients without a record in the window"
 
@@ -84,17 +60,3 @@ def _origin(field: FlatField) -> str:
 
 def _unit(field: FlatField) -> str:
     return "years" if field.source == "age" else field.unit or ""
-
-
-def _quoted(text: str) -> str:
-    """A TOML basic string."""
-    escaped = "".join(
-        f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else c
-        for c in text.replace("\\", "\\\\").replace('"', '\\"')
-    )
-    return f'"{escaped}"'
-
-
-def _identifier(name: str) -> str:
-    cleaned = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in name).lstrip("._-")
-    return cleaned[:64] or "study"
