@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from deploy.draft_study import quoted, study_head
 from hospital_node.sources.definition import Definition, FlatField
 
+
 def draft_cohort(definition: Definition, name: str) -> str:
     """The text of a study file for the flat table of a definition.
 

@@ -118,7 +118,9 @@ def _column(field: Field, cells: pd.Series) -> Iterator[Finding]:
             )
     if field.expected is not None and field.type != "category":
         low, high = field.expected
-        middle = float(cells.dropna().eq(1).mean() if field.type == "bool" or "event" in field.role else cells.median())
+        middle = float(
+            cells.dropna().eq(1).mean() if field.type == "bool" or "event" in field.role else cells.median()
+        )
         if not low <= middle <= high:
             yield Finding("error", name, _unexpected(field))
 
@@ -176,7 +178,9 @@ def _codes(field: Field, time: np.ndarray, event: np.ndarray) -> Iterator[Findin
         return
     absent = [code for code in range(1, field.highest_event + 1) if not (event == code).any()]
     if absent:
-        yield Finding("note", field.name, f"has nobody with code {absent[0]}, which the study declares; check the codes")
+        yield Finding(
+            "note", field.name, f"has nobody with code {absent[0]}, which the study declares; check the codes"
+        )
     late = time >= np.quantile(time, 1 - _LATE_SHARE)
     late_share = float(some[late].mean())
     early_share = float(some[~late].mean()) if (~late).any() else late_share

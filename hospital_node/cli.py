@@ -165,7 +165,9 @@ def data_flatten(
     source: Annotated[
         Path, typer.Option("--source", help="Folder of OMOP CDM 5.4 tables or of a FHIR bulk export.")
     ],
-    out: Annotated[Path, typer.Option("--out", help="Table to write, .csv or .parquet; readable by you alone.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Table to write, .csv or .parquet; readable by you alone.")
+    ],
     study: Annotated[
         Path | None, typer.Option("--study", help="Also check the table against this study.")
     ] = None,

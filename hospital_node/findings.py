@@ -54,7 +54,11 @@ def placed(column: str, problem: str) -> str:
 def about(rows: int) -> str:
     """A number of rows as a bucket, so that a message never counts single patients."""
     counted = bucket(rows)
-    return f"in {counted.removesuffix(' or more')} rows or more" if counted.endswith("or more") else f"in {counted} rows"
+    return (
+        f"in {counted.removesuffix(' or more')} rows or more"
+        if counted.endswith("or more")
+        else f"in {counted} rows"
+    )
 
 
 def bucket(number: int) -> str:

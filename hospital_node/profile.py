@@ -103,7 +103,12 @@ def _column(field: Field, raw: pd.DataFrame) -> ColumnProfile:
 
 def _values(field: Field, raw: pd.DataFrame) -> np.ndarray:
     if field.type == "category" and "event" in field.role:
-        return np.asarray(raw[field.name].astype("object").map({str(code): float(code) for code in range(field.highest_event + 1)}), dtype=np.float64)
+        return np.asarray(
+            raw[field.name]
+            .astype("object")
+            .map({str(code): float(code) for code in range(field.highest_event + 1)}),
+            dtype=np.float64,
+        )
     return cells(raw, field)
 
 

@@ -97,7 +97,9 @@ def _broken(table: pd.DataFrame, fields: Sequence[Field], clip_share: float) -> 
         failures = error.failure_cases[["column", "check_number"]]
     if failures is None:
         return Counter()
-    return Counter({(str(name), int(number)): int(rows) for (name, number), rows in failures.value_counts().items()})
+    return Counter(
+        {(str(name), int(number)): int(rows) for (name, number), rows in failures.value_counts().items()}
+    )
 
 
 def _rules(field: Field, fields: Sequence[Field], table: pd.DataFrame, clip_share: float) -> list[Rule]:
@@ -131,7 +133,9 @@ def _event_codes(field: Field, cells: pd.Series) -> Rule:
         remedy = "0 is censored and 1 the event; a study with competing risks declares their codes"
     else:
         text = f"has a code other than 0 to {highest}"
-        remedy = "0 is censored, 1 the event and each further code a competing risk, as the study declares them"
+        remedy = (
+            "0 is censored, 1 the event and each further code a competing risk, as the study declares them"
+        )
     return _holds(cells.isin(list(codes)), text, remedy)
 
 

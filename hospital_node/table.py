@@ -208,7 +208,9 @@ def clipped(table: pd.DataFrame, fields: Iterable[Field]) -> pd.DataFrame:
     bounds: Mapping[str, tuple[float, float]] = {
         field.name: field.bounds for field in fields if field.is_number and field.is_covariate
     }
-    return pd.DataFrame({str(name): _clipped(table[name], bounds.get(str(name))) for name in table}, copy=False)
+    return pd.DataFrame(
+        {str(name): _clipped(table[name], bounds.get(str(name))) for name in table}, copy=False
+    )
 
 
 def _clipped(cells: pd.Series, bounds: tuple[float, float] | None) -> pd.Series:

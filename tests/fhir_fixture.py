@@ -135,7 +135,8 @@ def export(n: int = 120, seed: int = 1) -> Resources:
         )
     }
     made["Medication.ndjson"] = [
-        {"resourceType": "Medication", "id": f"med-{code}", "code": coded(RXNORM, code)} for code in (METFORMIN, INSULIN)
+        {"resourceType": "Medication", "id": f"med-{code}", "code": coded(RXNORM, code)}
+        for code in (METFORMIN, INSULIN)
     ]
     number = iter(range(1, 1_000_000))
     for patient in range(1, n + 1):
@@ -227,11 +228,16 @@ def _conditions(
         resource["verificationStatus"] = {"coding": [{"system": "urn:x", "code": status}]}
         out.append(resource)
         if rng.random() < 0.1:
-            out.append({**resource, "meta": {"lastUpdated": "2023-01-01T00:00:00Z"}, "code": coded(SNOMED, "1")})
+            out.append(
+                {**resource, "meta": {"lastUpdated": "2023-01-01T00:00:00Z"}, "code": coded(SNOMED, "1")}
+            )
 
 
 def _observations(
-    made: Resources, about: Callable[[], dict[str, Any]], near: Callable[[list[int]], date], rng: random.Random
+    made: Resources,
+    about: Callable[[], dict[str, Any]],
+    near: Callable[[list[int]], date],
+    rng: random.Random,
 ) -> None:
     for _ in range(rng.randint(0, 5)):
         value = rng.randint(90, 200)
@@ -244,12 +250,17 @@ def _observations(
         if rng.random() < 0.5:
             resource |= {
                 "code": coded(LOINC, PANEL),
-                "component": [{"code": coded(LOINC, "8462-4")}, {"code": coded(LOINC, SYSTOLIC), "valueQuantity": quantity}],
+                "component": [
+                    {"code": coded(LOINC, "8462-4")},
+                    {"code": coded(LOINC, SYSTOLIC), "valueQuantity": quantity},
+                ],
             }
         else:
             resource |= {"code": coded(LOINC, SYSTOLIC), "valueQuantity": quantity}
         when = near([-366, -365, -30, -30, 0, 1])
-        resource["effectiveDateTime"] = rng.choice([str(when), f"{when}T08:00:00Z", f"{when}T08:00:00.5+09:00"])
+        resource["effectiveDateTime"] = rng.choice(
+            [str(when), f"{when}T08:00:00Z", f"{when}T08:00:00.5+09:00"]
+        )
         file = rng.choice(["Observation.000.ndjson", "Observation.001.ndjson"])
         made[file].append(resource)
         if rng.random() < 0.2:

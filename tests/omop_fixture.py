@@ -258,14 +258,31 @@ def _pressure(tables: Rows, pid: int, day: date, rng: random.Random, key: int) -
 
 def vocabulary() -> Rows:
     """`concept` and `concept_ancestor` as far as the cohort needs them."""
-    standard = [HEART_FAILURE, ACUTE_HEART_FAILURE, DIABETES, TYPE_2, SYSTOLIC, SMOKING, STROKE, CANCER, SMOKER]
+    standard = [
+        HEART_FAILURE,
+        ACUTE_HEART_FAILURE,
+        DIABETES,
+        TYPE_2,
+        SYSTOLIC,
+        SMOKING,
+        STROKE,
+        CANCER,
+        SMOKER,
+    ]
     standard += [NEVER_SMOKED, METFORMIN, INSULIN, METFORMIN + 1, INSULIN + 1, 8507, 8532, 8551, 99]
     concepts: list[dict[str, Any]] = [
-        {"concept_id": code, "concept_name": f"concept {code}", "standard_concept": "S", "concept_code": str(code)}
+        {
+            "concept_id": code,
+            "concept_name": f"concept {code}",
+            "standard_concept": "S",
+            "concept_code": str(code),
+        }
         for code in standard
     ]
     for code, unit in ((MMHG, "mm[Hg]"), (KPA, "kPa")):
-        concepts.append({"concept_id": code, "concept_name": unit, "standard_concept": "S", "concept_code": unit})
+        concepts.append(
+            {"concept_id": code, "concept_name": unit, "standard_concept": "S", "concept_code": unit}
+        )
     below = [(HEART_FAILURE, ACUTE_HEART_FAILURE), (DIABETES, TYPE_2), (STROKE, 99)]
     below += [(drug, drug + 1) for drug in (METFORMIN, INSULIN)]
     ancestors = [{"ancestor_concept_id": above, "descendant_concept_id": code} for above, code in below]

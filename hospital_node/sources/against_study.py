@@ -25,7 +25,9 @@ def check_against(definition: Definition, study: Study, where: str) -> None:
     defined = {field.name for field in definition.field}
     for name in declared:
         if name not in defined:
-            raise DefinitionError(where, f"has no field '{name}', which the study declares; {nearest(name, defined)}")
+            raise DefinitionError(
+                where, f"has no field '{name}', which the study declares; {nearest(name, defined)}"
+            )
     for field in definition.field:
         if field.name not in declared:
             raise DefinitionError(
@@ -46,12 +48,20 @@ def _problem(field: FlatField, declared: Field, definition: Definition) -> str:
     if field.source == "event":
         codes = {outcome.code for outcome in definition.outcome}
         most = declared.highest_event
-        return "" if max(codes) <= most else f"has event codes up to {max(codes)}; the study declares codes 0 to {most}"
+        return (
+            ""
+            if max(codes) <= most
+            else f"has event codes up to {max(codes)}; the study declares codes 0 to {most}"
+        )
     if declared.type not in _FITS[field.type]:
         return f"is written as {field.type}; the study declares {declared.type}"
     if field.unit is not None and declared.unit and field.unit != declared.unit:
         return f"has unit '{field.unit}'; the study declares '{declared.unit}'"
-    unknown = [label for label in field.categories if label not in declared.categories] if declared.categories else []
+    unknown = (
+        [label for label in field.categories if label not in declared.categories]
+        if declared.categories
+        else []
+    )
     if unknown:
         return f"maps to '{unknown[0]}', which the study does not list; {nearest(unknown[0], declared.categories)}"
     return ""

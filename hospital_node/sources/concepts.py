@@ -66,14 +66,19 @@ class Concepts:
         )
 
     def _check_declared(self, requests: Sequence[Request]) -> tuple[str, ...]:
-        owner = {int(code): request.name for request in requests for code in (*request.codes, *request.without)}
+        owner = {
+            int(code): request.name for request in requests for code in (*request.codes, *request.without)
+        }
         found = self._listed(sorted(owner))
         unknown = sorted(set(owner) - set(found["id"]))
         if unknown:
-            raise SourceError("concept", f"does not list concept {unknown[0]} of {owner[unknown[0]]}; check the id")
+            raise SourceError(
+                "concept", f"does not list concept {unknown[0]} of {owner[unknown[0]]}; check the id"
+            )
         odd = sorted(found.loc[found["standard"].isna(), "id"])
         return tuple(
-            f"concept {code} of {owner[code]} is not a standard concept; records carry standard concepts" for code in odd
+            f"concept {code} of {owner[code]} is not a standard concept; records carry standard concepts"
+            for code in odd
         )
 
     def _descendants(self, requests: Sequence[Request]) -> dict[int, frozenset[int]]:
@@ -102,7 +107,8 @@ class Concepts:
             for concept in self._with_descendants(code, request):
                 if found.setdefault(concept, label) != label and str(concept) not in request.codes:
                     raise SourceError(
-                        request.name, f"concept {concept} is below concepts of two categories; list it in map itself"
+                        request.name,
+                        f"concept {concept} is below concepts of two categories; list it in map itself",
                     )
         found |= {int(code): label for code, label in request.codes.items()}
         for code in request.without:

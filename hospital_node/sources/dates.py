@@ -67,7 +67,11 @@ def parse_moment(text: str, partial: Partial) -> Moment | DateFault:
 def _last_day(first: date, whole_year: bool) -> date:
     if whole_year:
         return first.replace(month=12, day=31)
-    following = first.replace(year=first.year + 1, month=1) if first.month == 12 else first.replace(month=first.month + 1)
+    following = (
+        first.replace(year=first.year + 1, month=1)
+        if first.month == 12
+        else first.replace(month=first.month + 1)
+    )
     return date.fromordinal(following.toordinal() - 1)
 
 

@@ -128,7 +128,8 @@ def _sentence(details: Mapping[str, Any], location: Sequence[int | str]) -> str:
 def _named(location: Sequence[int | str]) -> str:
     """The key in the file; a list's position and the names of a union's branches help nobody."""
     words = [part for part in location[1:] if isinstance(part, str)]
-    known = {alias for model in (*_TABLES.values(), Scale) for alias in _keys(model)}
+    models: tuple[type[BaseModel], ...] = (*_TABLES.values(), Scale)
+    known = {key for model in models for key in _keys(model)}
     return next((word for word in reversed(words) if word in known), words[-1] if words else str(location[0]))
 
 

@@ -178,5 +178,7 @@ def _codes(definition: Definition, names: tuple[str, ...]) -> _Codes:
     return {
         "codes": {str(code): 0 for concepts in sets for code in concepts.codes},
         "without": without,
-        "descendants": frozenset(str(code) for concepts in below for code in (*concepts.codes, *concepts.without)),
+        "descendants": frozenset(
+            str(code) for concepts in below for code in (*concepts.codes, *concepts.without)
+        ),
     }

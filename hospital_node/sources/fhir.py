@@ -119,7 +119,9 @@ class _Reader:
         """Of every hit whose id stands on several lines, where the newest version stands."""
         hashes, number = np.unique(np.frombuffer(self._ids, dtype=np.int64), return_counts=True)
         several = set(hashes[number > 1].tolist())
-        keys = {hit.key for hits in self._hits.values() for hit in hits if hit.key and hash(hit.key) in several}
+        keys = {
+            hit.key for hits in self._hits.values() for hit in hits if hit.key and hash(hit.key) in several
+        }
         newest: dict[str, tuple[tuple[float, int], Place]] = {}
         if keys:
             for place, resource in resources(files, types):
@@ -133,7 +135,11 @@ class _Reader:
             yield from coded_parts(resource)
             return
         codes, reference = medication_of(resource)
-        yield "MedicationRequest", codes or self._medications.get(target_of(reference, "Medication"), []), resource
+        yield (
+            "MedicationRequest",
+            codes or self._medications.get(target_of(reference, "Medication"), []),
+            resource,
+        )
 
     def _hit(
         self,
@@ -149,7 +155,10 @@ class _Reader:
             moment = self._moment(resource)
             number, label = np.nan, request.codes[codes[0]]
             if len({request.codes[code] for code in codes}) > 1:
-                raise Unusable(f"{path}.code", f"is two categories of {request.name} at once; decide in map which codes count")
+                raise Unusable(
+                    f"{path}.code",
+                    f"is two categories of {request.name} at once; decide in map which codes count",
+                )
             if request.reads == "number":
                 number = number_of(part, path, request)
             elif request.reads == "code":
@@ -162,7 +171,7 @@ class _Reader:
                 )
         except Unusable as unusable:
             return _Hit(key, place, None, SourceError(f"{unusable.path} in {place}", unusable.problem))
-        dropped = moment is None or person is None or request.reads == "number" and np.isnan(number)
+        dropped = moment is None or person is None or (request.reads == "number" and np.isnan(number))
         if dropped or moment is None or person is None:
             return None
         code = self._codes.setdefault(min(codes), len(self._codes))
@@ -174,12 +183,17 @@ class _Reader:
         if not date:
             if self._definition.source.undated == "drop":
                 return None
-            raise Unusable(path, "is missing and so is every other date; say [source] undated = 'drop' to leave such records out")
+            raise Unusable(
+                path,
+                "is missing and so is every other date; say [source] undated = 'drop' to leave such records out",
+            )
         match parse_moment(date, self._definition.source.partial_dates):
             case DateFault.DROPPED:
                 return None
             case DateFault.PARTIAL:
-                raise Unusable(path, "is a year or a month alone; say by [source] partial_dates what it counts as")
+                raise Unusable(
+                    path, "is a year or a month alone; say by [source] partial_dates what it counts as"
+                )
             case DateFault.UNREADABLE:
                 raise Unusable(path, "is no FHIR date; correct the export")
             case found:

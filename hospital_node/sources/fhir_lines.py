@@ -67,8 +67,8 @@ def resources(files: tuple[Path, ...], types: frozenset[str]) -> Iterator[tuple[
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     problem = ""
     try:
-        opened = gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")
-        with cast(BinaryIO, opened) as file:
+        opener = gzip.open if path.name.endswith(".gz") else open
+        with cast(BinaryIO, opener(path, "rb")) as file:
             number = 0
             while line := file.readline(MAX_LINE_BYTES + 1):
                 number += 1

@@ -127,7 +127,8 @@ class Patients:
             id_ = self._found[id_].replaced_by
             if id_ in seen or id_ not in self._found:
                 raise SourceError(
-                    f"Patient.link in {place}", "says 'replaced-by' and leads to no patient of the export; export that one too"
+                    f"Patient.link in {place}",
+                    "says 'replaced-by' and leads to no patient of the export; export that one too",
                 )
             seen.add(id_)
         return self._position[id_]
@@ -148,7 +149,9 @@ def _day(date: str, partial: Partial, where: str) -> Moment | None:
         case DateFault.DROPPED:
             return None
         case DateFault.PARTIAL:
-            raise SourceError(where, "is a year or a month alone; say by [source] partial_dates what it counts as")
+            raise SourceError(
+                where, "is a year or a month alone; say by [source] partial_dates what it counts as"
+            )
         case DateFault.UNREADABLE:
             raise SourceError(where, "is no FHIR date; correct the export")
         case moment:

@@ -45,7 +45,7 @@ def items(value: Any) -> list[Mapping[str, Any]]:
 
 
 def text(value: Any) -> str:
-    """The value where it is a text, otherwise "". """
+    """The value where it is a text, otherwise ""."""
     return value if isinstance(value, str) else ""
 
 
@@ -62,7 +62,11 @@ def spoken_code(code: str) -> str:
     """The code for a message, or that it is one of a local system."""
     system, _, value = code.rpartition("|")
     pattern = _PUBLIC.get(system)
-    return f"code '{code}'" if pattern and re.fullmatch(pattern, value) else "a code of a system that messages do not repeat"
+    return (
+        f"code '{code}'"
+        if pattern and re.fullmatch(pattern, value)
+        else "a code of a system that messages do not repeat"
+    )
 
 
 def counts(resource: Resource) -> bool:

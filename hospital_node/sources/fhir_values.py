@@ -46,7 +46,9 @@ def number_of(part: Mapping[str, Any], path: str, request: Request) -> float:
     if not key:
         return np.nan
     if key not in ("valueQuantity", "valueInteger"):
-        raise Unusable(f"{path}.{key}", f"is no number, which {request.name} takes; correct it, or leave its code out")
+        raise Unusable(
+            f"{path}.{key}", f"is no number, which {request.name} takes; correct it, or leave its code out"
+        )
     quantity = {"value": part[key]} if key == "valueInteger" else table(part[key])
     if "value" not in quantity:
         return np.nan
@@ -58,7 +60,8 @@ def number_of(part: Mapping[str, Any], path: str, request: Request) -> float:
             return np.nan
         if request.comparator == "refuse":
             raise Unusable(
-                f"{path}.{key}.comparator", f"says less or more than a number; say comparator = 'as_value' or 'drop' in {request.name}"
+                f"{path}.{key}.comparator",
+                f"says less or more than a number; say comparator = 'as_value' or 'drop' in {request.name}",
             )
     found = _unit_texts(quantity)
     scale = scale_for(found, request.unit, request.convert)
@@ -81,14 +84,23 @@ def label_of(part: Mapping[str, Any], path: str, request: Request) -> int:
         return -1
     codes = codes_of(part[key]) if key == "valueCodeableConcept" else []
     if not codes:
-        raise Unusable(f"{path}.{key}", f"is no coded value, which {request.name} takes; correct it, or leave its code out")
+        raise Unusable(
+            f"{path}.{key}",
+            f"is no coded value, which {request.name} takes; correct it, or leave its code out",
+        )
     labels = {request.value_labels[code] for code in codes if code in request.value_labels}
     if len(labels) > 1:
-        raise Unusable(f"{path}.{key}", f"is two categories of {request.name} at once; decide in value_map which codes count")
+        raise Unusable(
+            f"{path}.{key}",
+            f"is two categories of {request.name} at once; decide in value_map which codes count",
+        )
     if labels:
         return labels.pop()
     if request.other is None:
-        raise Unusable(f"{path}.{key}", f"has {spoken_code(codes[0])}, which {request.name} does not list in value_map; add it, or say other")
+        raise Unusable(
+            f"{path}.{key}",
+            f"has {spoken_code(codes[0])}, which {request.name} does not list in value_map; add it, or say other",
+        )
     return request.other
 
 

@@ -80,7 +80,10 @@ def write_table(table: pd.DataFrame, out: Path, source: Path) -> None:
     Raises:
         SourceError: another name, or a place inside the source.
     """
-    writers: dict[str, Callable[[pd.DataFrame, Path], None]] = {".csv": _write_csv, ".parquet": _write_parquet}
+    writers: dict[str, Callable[[pd.DataFrame, Path], None]] = {
+        ".csv": _write_csv,
+        ".parquet": _write_parquet,
+    }
     write = writers.get(out.suffix.lower())
     if write is None:
         raise SourceError(out.name, "is neither .csv nor .parquet; name one of them by --out")

@@ -63,7 +63,11 @@ _LAYOUTS: Mapping[Domain, _Layout] = {
         "observation", "observation_id", "observation_concept_id", "observation_date", "observation_datetime"
     ),
     "visit": _Layout(
-        "visit_occurrence", "visit_occurrence_id", "visit_concept_id", "visit_start_date", "visit_start_datetime"
+        "visit_occurrence",
+        "visit_occurrence_id",
+        "visit_concept_id",
+        "visit_start_date",
+        "visit_start_datetime",
     ),
 }
 
@@ -99,10 +103,14 @@ def _people(tables: Tables, definition: Definition) -> People:
     if frame.empty:
         raise SourceError("person", "holds nobody; check the export")
     if frame["pid"].isna().any():
-        raise SourceError("person", f"has no person_id {about(int(frame['pid'].isna().sum()))}; export it again")
+        raise SourceError(
+            "person", f"has no person_id {about(int(frame['pid'].isna().sum()))}; export it again"
+        )
     doubled = int(frame["pid"].duplicated().sum())
     if doubled:
-        raise SourceError("person", f"lists a person twice with different content {about(doubled)}; keep one row each")
+        raise SourceError(
+            "person", f"lists a person twice with different content {about(doubled)}; keep one row each"
+        )
     tables.show("people", pd.DataFrame({"pid": frame["pid"], "person": np.arange(len(frame))}))
     month, day = (frame[part].str.zfill(2) for part in ("month", "day"))
     text = frame["year"].str.zfill(4).str.cat(("-" + month).fillna(""))
@@ -114,7 +122,9 @@ def _people(tables: Tables, definition: Definition) -> People:
         birth_day=np.where(birth == _LEFT_OUT, NEVER, birth),
         death_day=death_day,
         dead_undated=undated,
-        traits={name: frame[name].fillna("").to_numpy(dtype=object) for name in ("gender", "race", "ethnicity")},
+        traits={
+            name: frame[name].fillna("").to_numpy(dtype=object) for name in ("gender", "race", "ethnicity")
+        },
         periods=_periods(tables, definition) if definition.uses_periods else None,
     )
 
@@ -123,9 +133,13 @@ def _deaths(tables: Tables, definition: Definition, n: int) -> tuple[Ints, np.nd
     day, undated = np.full(n, NEVER, dtype=np.int64), np.zeros(n, dtype=bool)
     if not tables.has("death"):
         raise SourceError(
-            tables.folder.name, "holds no table 'death' (death.csv or death.parquet); export it, even if it is empty"
+            tables.folder.name,
+            "holds no table 'death' (death.csv or death.parquet); export it, even if it is empty",
         )
-    pid, text = tables.key("death", "person_id", required=True), tables.text("death", "death_date", required=True)
+    pid, text = (
+        tables.key("death", "person_id", required=True),
+        tables.text("death", "death_date", required=True),
+    )
     frame = tables.query(
         f"SELECT p.person, {text} AS date FROM death t LEFT JOIN people p ON p.pid = {pid}", "death"
     )
@@ -144,7 +158,8 @@ def _periods(tables: Tables, definition: Definition) -> pd.DataFrame:
     start = tables.text(table, "observation_period_start_date", required=True)
     end = tables.text(table, "observation_period_end_date", required=True)
     frame = tables.query(
-        f"SELECT p.person, {start} AS start, {end} AS last FROM {table} t LEFT JOIN people p ON p.pid = {pid}", table
+        f"SELECT p.person, {start} AS start, {end} AS last FROM {table} t LEFT JOIN people p ON p.pid = {pid}",
+        table,
     )
     frame = _resolved(frame, definition, table)
     partial = definition.source.partial_dates
@@ -157,7 +172,10 @@ def _periods(tables: Tables, definition: Definition) -> pd.DataFrame:
     )
     undated = (days[["start", "end"]] == _LEFT_OUT).any(axis=1)
     if undated.any() and definition.source.undated == "refuse":
-        raise SourceError(table, f"has no start or end {about(int(undated.sum()))}; correct it, or say [source] undated = 'drop'")
+        raise SourceError(
+            table,
+            f"has no start or end {about(int(undated.sum()))}; correct it, or say [source] undated = 'drop'",
+        )
     backward = int((days["end"] < days["start"])[~undated].sum())
     if backward:
         raise SourceError(table, f"ends before it starts {about(backward)}; correct the export")
@@ -198,7 +216,9 @@ def _facts(
         rows = frame[frame["request"] == number]
         doubled = int(rows["key"].dropna().duplicated().sum())
         if doubled:
-            raise SourceError(table, f"has a {layout.key} with two contents {about(doubled)}; export it again")
+            raise SourceError(
+                table, f"has a {layout.key} with two contents {about(doubled)}; export it again"
+            )
         found[request.name] = _of_request(rows, request, concepts, definition, layout)
     return found
 
@@ -262,19 +282,23 @@ def _days(texts: pd.Series, partial: Partial, where: str) -> Ints:
             case moment:
                 days[number] = moment.day
     if faults[DateFault.UNREADABLE]:
-        raise SourceError(where, f"is no date (YYYY-MM-DD) {about(faults[DateFault.UNREADABLE])}; correct the export")
+        raise SourceError(
+            where, f"is no date (YYYY-MM-DD) {about(faults[DateFault.UNREADABLE])}; correct the export"
+        )
     if faults[DateFault.PARTIAL]:
         raise SourceError(
             where,
             f"is a year or a month alone {about(faults[DateFault.PARTIAL])}; say by [source] partial_dates what it counts as",
         )
-    return days[position]
+    return np.asarray(days[position])
 
 
 def _times(texts: pd.Series, day: Ints) -> Ints:
     """Microseconds of the day; 0 where there is no time, or one of another day than the record's date."""
     position, found = pd.factorize(texts)
     moments = [parse_moment(str(text), "drop") for text in found]
-    there = np.array([_LEFT_OUT if isinstance(m, DateFault) else m.day for m in moments] + [_LEFT_OUT], dtype=np.int64)
+    there = np.array(
+        [_LEFT_OUT if isinstance(m, DateFault) else m.day for m in moments] + [_LEFT_OUT], dtype=np.int64
+    )
     time = np.array([0 if isinstance(m, DateFault) else m.microsecond for m in moments] + [0], dtype=np.int64)
     return np.where(there[position] == day, time[position], 0)

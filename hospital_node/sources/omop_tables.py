@@ -62,7 +62,9 @@ class Tables:
         """
         if column not in self.columns(table):
             if required:
-                raise SourceError(table, f"has no column '{column}', which OMOP CDM 5.4 requires; add it to the export")
+                raise SourceError(
+                    table, f"has no column '{column}', which OMOP CDM 5.4 requires; add it to the export"
+                )
             return "NULL::VARCHAR"
         return f"nullif(trim({alias}.{column}::VARCHAR), '')"
 
@@ -91,9 +93,12 @@ class Tables:
         except duckdb.Error:
             out_of_memory = False
         if out_of_memory:
-            raise SourceError(where, "does not fit into memory; export the cohort's persons alone, or take a larger machine")
+            raise SourceError(
+                where, "does not fit into memory; export the cohort's persons alone, or take a larger machine"
+            )
         raise SourceError(
-            where, "cannot be read as a table; export it as UTF-8 CSV with one line for each row, or as Parquet"
+            where,
+            "cannot be read as a table; export it as UTF-8 CSV with one line for each row, or as Parquet",
         )
 
     def show(self, name: str, frame: pd.DataFrame) -> None:
@@ -104,7 +109,8 @@ class Tables:
         files = _files(self.folder, table)
         if not files:
             raise SourceError(
-                self.folder.name, f"holds no table '{table}' ({table}.csv or {table}.parquet); export it from the CDM"
+                self.folder.name,
+                f"holds no table '{table}' ({table}.csv or {table}.parquet); export it from the CDM",
             )
         if len({file.suffix.lower() for file in files}) > 1:
             raise SourceError(table, "is there as CSV and as Parquet; keep one")
@@ -131,7 +137,9 @@ def open_tables(folder: Path) -> Iterator[Tables]:
         SourceError: no such folder, or DuckDB is not installed.
     """
     if not folder.is_dir():
-        raise SourceError(str(folder), "is no folder; give the folder that holds person.csv and the other tables")
+        raise SourceError(
+            str(folder), "is no folder; give the folder that holds person.csv and the other tables"
+        )
     connection = _connect()
     try:
         for setting in _SETTINGS:
@@ -174,7 +182,7 @@ def _first_line(path: Path, table: str) -> tuple[str, list[str]]:
         line = ""
     separator = max(",\t;|", key=line.count)
     names = [name.strip().lower() for name in next(csv.reader(io.StringIO(line), delimiter=separator), [])]
-    if not line.endswith("\n") and len(line) == _MAX_FIRST_LINE or not any(names):
+    if (not line.endswith("\n") and len(line) == _MAX_FIRST_LINE) or not any(names):
         raise SourceError(table, "has no readable first line with column names; export it as UTF-8 CSV")
     if len(set(names)) < len(names):
         raise SourceError(table, "names a column twice in its first line; export it again")

@@ -27,7 +27,8 @@ def numbers_of(
     if wrong.any():
         concept = concepts.spoken(int(rows["concept"].to_numpy()[wrong][0]))
         raise SourceError(
-            request.name, f"{concept} has a value_as_number that is no number {about(int(wrong.sum()))}; correct the export"
+            request.name,
+            f"{concept} has a value_as_number that is no number {about(int(wrong.sum()))}; correct the export",
         )
     valued = rows["value"].notna().to_numpy()
     compared = ~rows["operator"].fillna(0).isin(_EQUALS).to_numpy() & valued
@@ -43,7 +44,11 @@ def numbers_of(
 
 
 def _scaled(
-    rows: pd.DataFrame, number: NDArray[np.float64], valued: NDArray[np.bool_], request: Request, concepts: Concepts
+    rows: pd.DataFrame,
+    number: NDArray[np.float64],
+    valued: NDArray[np.bool_],
+    request: Request,
+    concepts: Concepts,
 ) -> NDArray[np.float64]:
     scaled = np.full(len(rows), np.nan)
     kinds = rows.loc[valued, _UNIT_PARTS].groupby(_UNIT_PARTS, dropna=False, sort=True).ngroup().to_numpy()

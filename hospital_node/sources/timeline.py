@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from hospital_node.findings import bucket
 from hospital_node.sources.dates import day_number
 from hospital_node.sources.definition import Criterion, Definition, FollowUp
-from hospital_node.sources.facts import NEVER, Ints, People, Records, SourceError, criterion_name, outcome_name
+from hospital_node.sources.facts import (
+    NEVER,
+    Ints,
+    People,
+    Records,
+    SourceError,
+    criterion_name,
+    outcome_name,
+)
 
 Mask = NDArray[np.bool_]
 HALF_A_DAY = 0.5
@@ -81,10 +89,14 @@ def timeline(definition: Definition, records: Records) -> Timeline:
     kept = time >= 0 if definition.follow_up.same_day == "half_day" else time > 0
     steps.append(Step("followed after the index day", int(kept.sum())))
     if not kept.any():
-        raise SourceError("cohort", f"nobody is left after the rule '{_emptied(steps)}'; check codes, dates and windows")
+        raise SourceError(
+            "cohort", f"nobody is left after the rule '{_emptied(steps)}'; check codes, dates and windows"
+        )
     time = np.where(time == 0, HALF_A_DAY, time)
     age = years_between(people.birth_day[person], index)
-    return Timeline(person[kept], index[kept], time[kept], event[kept], age[kept], tuple(steps), notes if late else ())
+    return Timeline(
+        person[kept], index[kept], time[kept], event[kept], age[kept], tuple(steps), notes if late else ()
+    )
 
 
 def _emptied(steps: Sequence[Step]) -> str:
@@ -221,7 +233,11 @@ def _outcome(
             np.minimum.at(first, own[counts], day[counts])
         day = first[person]
         wins = (day <= end) & (day < best)
-        event, last, best = np.where(wins, outcome.code, event), np.where(wins, day, last), np.where(wins, day, best)
+        event, last, best = (
+            np.where(wins, outcome.code, event),
+            np.where(wins, day, last),
+            np.where(wins, day, best),
+        )
     return event, last
 
 
@@ -236,4 +252,6 @@ def years_between(birth: Ints, day: Ints) -> NDArray[np.float64]:
 
 def _month_and_day(days: NDArray[np.datetime64]) -> Ints:
     months = days.astype("datetime64[M]")
-    return np.asarray((months.astype(np.int64) % 12) * 100 + (days - months.astype("datetime64[D]")).astype(np.int64))
+    return np.asarray(
+        (months.astype(np.int64) % 12) * 100 + (days - months.astype("datetime64[D]")).astype(np.int64)
+    )

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from hospital_node.sources.definition import Scale
 
 _PREFIX = "(?:da|[YZEPTGMkhdcmunpfazyµμ])?"
-_METRIC = r"(?:mol|cal|\[iU\]|\[IU\]|IU|eq|Eq|osm|Osm|kat|Cel|Pa|Hz|bar|m\[Hg\]|mHg|g|L|l|m|s|U|J|W|V|A|K|N|B)"
+_METRIC = (
+    r"(?:mol|cal|\[iU\]|\[IU\]|IU|eq|Eq|osm|Osm|kat|Cel|Pa|Hz|bar|m\[Hg\]|mHg|g|L|l|m|s|U|J|W|V|A|K|N|B)"
+)
 _PLAIN = (
     r"(?:%|1|10[*^]-?\d{1,2}|min|h|d|wk|mo|a|hr|yr|year|years|week|weeks|month|months|day|days|cells|beats|bpm|kph|"
     r"\[degF\]|degF|\[lb_av\]|lb|lbs|\[oz_av\]|\[in_i\]|in|\[ft_i\]|ft|°C|°F|C|F|mmHg|cmH2O|\[pH\]|pH|ratio|score|"

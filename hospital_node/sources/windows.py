@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from hospital_node.sources.definition import PERSONAL, Definition, FlatField
+from hospital_node.sources.definition import Definition, FlatField
+from hospital_node.sources.definition_tables import PERSONAL
 from hospital_node.sources.facts import NEVER, Ints, People, Records, SourceError
 from hospital_node.sources.fhir_resources import spoken_code
 from hospital_node.sources.timeline import Timeline, in_window
@@ -45,7 +46,9 @@ def _column(field: FlatField, records: Records, cohort: Timeline, starts: Ints) 
             return found.fillna(0).astype(np.int64)
         case "category":
             labels = found.fillna(-1).astype(np.int64)
-            return pd.Series([field.categories[label] if label >= 0 else None for label in labels], dtype=object)
+            return pd.Series(
+                [field.categories[label] if label >= 0 else None for label in labels], dtype=object
+            )
     return found.astype(np.float64)
 
 
@@ -86,7 +89,8 @@ def _trait(field: FlatField, people: People, cohort: Timeline) -> pd.Series:
     unknown = sorted(set(codes) - set(field.map) - {""})
     if unknown and field.other is None:
         raise SourceError(
-            "mapping", f"{_spoken(unknown[0])} of field {field.name} has no category in map; add it, or say other"
+            "mapping",
+            f"{_spoken(unknown[0])} of field {field.name} has no category in map; add it, or say other",
         )
     other = field.other or None
     return codes.map(lambda code: field.map.get(code, other) if code else None)

@@ -145,7 +145,11 @@ def covariates(own: list[Resource], index: date, medications: dict[str, Resource
             code = ordered(r, medications)
             if inside(r["authoredOn"], -365):
                 orders.append((r["authoredOn"], {"6809": "metformin", "5856": "insulin"}[code]))
-        if r["resourceType"] == "Observation" and "valueCodeableConcept" in r and r["status"] != "preliminary":
+        if (
+            r["resourceType"] == "Observation"
+            and "valueCodeableConcept" in r
+            and r["status"] != "preliminary"
+        ):
             smoking.append((r["effectivePeriod"]["start"], "449868002" in codes(r["valueCodeableConcept"])))
     smoking = sorted(s for s in smoking if inside(s[0], -3000))
     latest = {name for when, name in orders if when == max(orders)[0]}

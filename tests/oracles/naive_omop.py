@@ -26,9 +26,19 @@ def of(rows: Iterable[Row], pid: str) -> list[Row]:
 
 def cohort(folder: Path) -> list[dict[str, Any]]:
     """Rows of the flat table, None where empty."""
-    names = ("person", "observation_period", "death", "condition_occurrence", "drug_exposure", "measurement", "observation")
+    names = (
+        "person",
+        "observation_period",
+        "death",
+        "condition_occurrence",
+        "drug_exposure",
+        "measurement",
+        "observation",
+    )
     tables = {name: read(folder, name) for name in names}
-    found = [one(row, {name: of(tables[name], row["person_id"]) for name in names[1:]}) for row in tables["person"]]
+    found = [
+        one(row, {name: of(tables[name], row["person_id"]) for name in names[1:]}) for row in tables["person"]
+    ]
     return [row for row in found if row is not None]
 
 
@@ -55,7 +65,9 @@ def records(own: dict[str, list[Row]]) -> set[tuple[str, str]]:
 
 def period(own: dict[str, list[Row]], index: date) -> tuple[date, date] | None:
     rows = own["observation_period"]
-    spans = sorted((day(r["observation_period_start_date"]), day(r["observation_period_end_date"])) for r in rows)
+    spans = sorted(
+        (day(r["observation_period_start_date"]), day(r["observation_period_end_date"])) for r in rows
+    )
     start, end = spans[0]
     for first, last in spans[1:]:
         if first <= end + timedelta(days=1):

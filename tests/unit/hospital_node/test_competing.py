@@ -46,7 +46,11 @@ def test_another_code_is_refused(tmp_path: Path, declared: tuple[str, str]) -> N
     frame.loc[7, ["dead", "pid", "age"]] = ["3", "P-CANARY-77", "73.219571"]
     with pytest.raises(DataError) as caught:
         read_table(write_csv(frame, tmp_path), study(declared).dictionary)
-    wanted = "has a category that the study does not list" if declared is CATEGORY else "has a code other than 0 to 2"
+    wanted = (
+        "has a category that the study does not list"
+        if declared is CATEGORY
+        else "has a code other than 0 to 2"
+    )
     assert wanted in str(caught.value)
     assert "CANARY" not in str(caught.value)
 
@@ -61,7 +65,9 @@ def test_a_declared_code_that_nobody_has_is_noticed(tmp_path: Path) -> None:
 @BOTH
 def test_no_training_counts_a_competing_risk_as_censored(tmp_path: Path, declared: tuple[str, str]) -> None:
     read = study(declared)
-    with pytest.raises(NotBuilt, match=r"field 'dead': declares event codes 0 to 2: competing risks are not built yet"):
+    with pytest.raises(
+        NotBuilt, match=r"field 'dead': declares event codes 0 to 2: competing risks are not built yet"
+    ):
         build(read)
     frame = read_table(write_csv(competing(), tmp_path), read.dictionary)
     with pytest.raises(NotBuilt, match="none counts them as censored in silence"):

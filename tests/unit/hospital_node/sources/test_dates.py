@@ -18,9 +18,9 @@ def test_a_moment_is_the_day_and_time_as_written(moment: datetime) -> None:
     found = parse_moment(moment.isoformat(), "refuse")
     assert isinstance(found, Moment)
     assert date(1970, 1, 1) + timedelta(days=found.day) == moment.date()
-    assert found.microsecond == (moment - moment.replace(hour=0, minute=0, second=0, microsecond=0)) / timedelta(
-        microseconds=1
-    )
+    assert found.microsecond == (
+        moment - moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    ) / timedelta(microseconds=1)
 
 
 @given(st.integers(1, 9998), st.integers(1, 12))
@@ -44,7 +44,9 @@ def test_no_text_crashes(text: str) -> None:
     assert isinstance(parse_moment(text, "middle"), Moment | DateFault)
 
 
-@pytest.mark.parametrize("text", ["", "19.11.1947", "2020-02-30", "2020-13", "0000-01-01", "2020-01-01T25:00", "20200101"])
+@pytest.mark.parametrize(
+    "text", ["", "19.11.1947", "2020-02-30", "2020-13", "0000-01-01", "2020-01-01T25:00", "20200101"]
+)
 def test_what_is_no_date(text: str) -> None:
     assert parse_moment(text, "middle") is DateFault.UNREADABLE
 

@@ -11,27 +11,62 @@ from tests.omop_fixture import COHORT as OMOP
 WRONG: list[tuple[str, str, str, str]] = [
     (OMOP, "[source]", "[sauce]", "cohort.toml: unknown key 'sauce'; did you mean 'source'?"),
     (OMOP, 'kind = "omop"', 'kind = "omob"', "[source]: kind must be 'omop' or 'fhir'"),
-    (OMOP, "maximum_days", "maximum_day", "[follow_up]: unknown key 'maximum_day'; did you mean 'maximum_days'?"),
+    (
+        OMOP,
+        "maximum_days",
+        "maximum_day",
+        "[follow_up]: unknown key 'maximum_day'; did you mean 'maximum_days'?",
+    ),
     (OMOP, 'take = "last"', 'tale = "last"', "field 'sbp': unknown key 'tale'; did you mean 'take'?"),
     (OMOP, 'take = "last"', 'take = "latest"', "field 'sbp': take must be 'last'"),
     (OMOP, "{kPa = 7.5}", "{kPa = {faktor = 7.5}}", "unknown key 'faktor'; did you mean 'factor'?"),
-    (OMOP, 'concepts = "sbp"\ntake', 'concepts = "spb"\ntake', "field 'sbp': concepts names 'spb'; did you mean 'sbp'?"),
-    (OMOP, "codes = [381316]", 'codes = ["I63"]', "[concepts.stroke] lists 'I63'; OMOP codes are concept ids"),
+    (
+        OMOP,
+        'concepts = "sbp"\ntake',
+        'concepts = "spb"\ntake',
+        "field 'sbp': concepts names 'spb'; did you mean 'sbp'?",
+    ),
+    (
+        OMOP,
+        "codes = [381316]",
+        'codes = ["I63"]',
+        "[concepts.stroke] lists 'I63'; OMOP codes are concept ids",
+    ),
     (OMOP, "code = 2", "code = 3", "codes are [1, 3]; they must be 1 to R without a gap"),
-    (OMOP, "code = 2\ndeath = true", 'code = 2\nfrom = "visit"\nconcepts = "stroke"', "no [[outcome]] has death = true: add it with a code of its own (a competing risk), or say"),
+    (
+        OMOP,
+        "code = 2\ndeath = true",
+        'code = 2\nfrom = "visit"\nconcepts = "stroke"',
+        "no [[outcome]] has death = true: add it with a code of its own (a competing risk), or say",
+    ),
     (OMOP, "maximum_days = 1500", 'death = "censor"', "contradicts the [[outcome]] with death = true"),
     (OMOP, "window = [-365, 0]", "window = [0, -365]", "field 'sbp': window ends before it starts"),
     (OMOP, "window = [-365, 0]", "window = [-365, 30]", "a covariate from the future would leak the outcome"),
     (OMOP, 'unit = "mm[Hg]"\nconvert = {kPa = 7.5}\n[[field]]', "[[field]]", "field 'sbp': unit is missing"),
     (OMOP, 'name = "age"', 'name = "pid"', "field 'pid' is defined twice"),
     (OMOP, 'from = "time"', 'from = "age"', "exactly one [[field]] has from = 'time'"),
-    (OMOP, 'from = "measurement"\nconcepts = "sbp"\ntake = "last"', 'from = "condition"\nconcepts = "sbp"\ntake = "last"', "has no values; take 'any' or 'count'"),
+    (
+        OMOP,
+        'from = "measurement"\nconcepts = "sbp"\ntake = "last"',
+        'from = "condition"\nconcepts = "sbp"\ntake = "last"',
+        "has no values; take 'any' or 'count'",
+    ),
     (OMOP, "earliest = 2012-01-01", "earliest = 2031-01-01", "[index] latest is before earliest"),
     (OMOP, "minimum_age = 30", "minimum_age = -1", "[index]: minimum_age: input should be greater"),
     (FHIR, "administrative_end = 2021-06-30", "", "[follow_up] administrative_end is missing"),
-    (FHIR, 'which = "first_qualifying"', "prior_observation_days = 9", "needs observation periods, which only an OMOP source has"),
+    (
+        FHIR,
+        'which = "first_qualifying"',
+        "prior_observation_days = 9",
+        "needs observation periods, which only an OMOP source has",
+    ),
     (FHIR, 'from = "drug"', 'from = "procedure"', "from = 'procedure' is for OMOP"),
-    (FHIR, "http://loinc.org|8480-6", "8480-6", "[concepts.sbp] lists '8480-6'; FHIR codes are 'system|code'"),
+    (
+        FHIR,
+        "http://loinc.org|8480-6",
+        "8480-6",
+        "[concepts.sbp] lists '8480-6'; FHIR codes are 'system|code'",
+    ),
     (FHIR, 'map = {male = "m", female = "f"}', "", "needs map"),
     (FHIR, "[source]", "[source", "not valid TOML"),
 ]
@@ -48,7 +83,9 @@ def test_one_sentence(text: str, old: str, new: str, sentence: str) -> None:
 
 
 def test_a_death_may_be_censored_when_the_file_says_so() -> None:
-    said = OMOP.replace("[[outcome]]\ncode = 2\ndeath = true\n", "").replace("maximum_days = 1500", 'death = "censor"')
+    said = OMOP.replace("[[outcome]]\ncode = 2\ndeath = true\n", "").replace(
+        "maximum_days = 1500", 'death = "censor"'
+    )
     assert parse_definition(said, "cohort.toml").follow_up.death == "censor"
 
 

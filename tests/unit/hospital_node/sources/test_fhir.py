@@ -47,7 +47,11 @@ def test_files_and_their_names_change_nothing(tmp_path: Path) -> None:
 
 def sound() -> dict[str, list[dict[str, Any]]]:
     """Two patients with one clean record of everything."""
-    made: dict[str, list[dict[str, Any]]] = {"patients.ndjson": [], "conditions.ndjson": [], "observations.ndjson": []}
+    made: dict[str, list[dict[str, Any]]] = {
+        "patients.ndjson": [],
+        "conditions.ndjson": [],
+        "observations.ndjson": [],
+    }
     made["orders.ndjson"] = []
     for patient in ("P-CANARY-77", "P2"):
         who = {"subject": {"reference": f"Patient/{patient}"}}
@@ -70,7 +74,12 @@ def sound() -> dict[str, list[dict[str, Any]]]:
         ]
         common = {"resourceType": "Observation", "status": "final", "effectiveDateTime": "2016-01-01", **who}
         made["observations.ndjson"] += [
-            {**common, "id": f"o{patient}", "code": fixture.coded(fixture.LOINC, fixture.PANEL), "component": parts},
+            {
+                **common,
+                "id": f"o{patient}",
+                "code": fixture.coded(fixture.LOINC, fixture.PANEL),
+                "component": parts,
+            },
             {
                 **common,
                 "id": f"s{patient}",
@@ -116,30 +125,88 @@ def code(system: str, value: str) -> dict[str, Any]:
 
 
 FAULTS: list[tuple[Callable[[Made], object], str]] = [
-    (quantity(code="bar"), "Observation.component[1].valueQuantity in observations.ndjson line 1: has unit 'bar', for which field sbp declares no conversion"),
+    (
+        quantity(code="bar"),
+        "Observation.component[1].valueQuantity in observations.ndjson line 1: has unit 'bar', for which field sbp declares no conversion",
+    ),
     (quantity(code="zanzibar"), "line 1: has a unit in a spelling of its own, for which"),
     (quantity(code=None, unit=None), "line 1: has no unit, for which field sbp declares no conversion"),
-    (quantity(value="zanzibar"), "Observation.component[1].valueQuantity.value in observations.ndjson line 1: is no number"),
-    (quantity(comparator=">"), "Observation.component[1].valueQuantity.comparator in observations.ndjson line 1: says less or more"),
-    (smoking(valueString="zanzibar"), "Observation.valueString in observations.ndjson line 2: is no coded value, which field smoker takes"),
-    (smoking(valueCodeableConcept=code(fixture.SNOMED, "77176002")), "Observation.valueCodeableConcept in observations.ndjson line 2: has code 'http://snomed.info/sct|77176002', which field smoker does not list"),
-    (smoking(valueCodeableConcept=code(fixture.SNOMED, "P-CANARY-77")), "has a code of a system that messages do not repeat"),
-    (smoking(valueCodeableConcept=code("urn:zanzibar", "4711.25")), "has a code of a system that messages do not repeat"),
-    (cells("conditions.ndjson", onsetDateTime="19.11.1947"), "Condition.onsetDateTime in conditions.ndjson line 1: is no FHIR date"),
-    (cells("conditions.ndjson", onsetDateTime="1947-11"), "Condition.onsetDateTime in conditions.ndjson line 1: is a year or a month alone; say by [source] partial_dates"),
-    (cells("conditions.ndjson", onsetDateTime=None), "Condition.onsetDateTime in conditions.ndjson line 1: is missing and so is every other date"),
-    (cells("conditions.ndjson", subject={"reference": "Patient/zanzibar"}), "Condition.subject in conditions.ndjson line 1: names no patient of the export"),
-    (cells("conditions.ndjson", subject={"reference": "Group/P2"}), "Condition.subject in conditions.ndjson line 1: names no patient"),
-    (cells("conditions.ndjson", subject={"reference": "#zanzibar"}), "Condition.subject in conditions.ndjson line 1: names no patient"),
-    (cells("patients.ndjson", deceasedBoolean=True), "fewer than 10 patients are known to be dead without a date"),
-    (cells("patients.ndjson", deceasedDateTime="1947"), "Patient.deceasedDateTime in patients.ndjson line 1: is a year or a month alone"),
-    (cells("patients.ndjson", birthDate="19/11/1947"), "Patient.birthDate in patients.ndjson line 1: is no FHIR date"),
+    (
+        quantity(value="zanzibar"),
+        "Observation.component[1].valueQuantity.value in observations.ndjson line 1: is no number",
+    ),
+    (
+        quantity(comparator=">"),
+        "Observation.component[1].valueQuantity.comparator in observations.ndjson line 1: says less or more",
+    ),
+    (
+        smoking(valueString="zanzibar"),
+        "Observation.valueString in observations.ndjson line 2: is no coded value, which field smoker takes",
+    ),
+    (
+        smoking(valueCodeableConcept=code(fixture.SNOMED, "77176002")),
+        "Observation.valueCodeableConcept in observations.ndjson line 2: has code 'http://snomed.info/sct|77176002', which field smoker does not list",
+    ),
+    (
+        smoking(valueCodeableConcept=code(fixture.SNOMED, "P-CANARY-77")),
+        "has a code of a system that messages do not repeat",
+    ),
+    (
+        smoking(valueCodeableConcept=code("urn:zanzibar", "4711.25")),
+        "has a code of a system that messages do not repeat",
+    ),
+    (
+        cells("conditions.ndjson", onsetDateTime="19.11.1947"),
+        "Condition.onsetDateTime in conditions.ndjson line 1: is no FHIR date",
+    ),
+    (
+        cells("conditions.ndjson", onsetDateTime="1947-11"),
+        "Condition.onsetDateTime in conditions.ndjson line 1: is a year or a month alone; say by [source] partial_dates",
+    ),
+    (
+        cells("conditions.ndjson", onsetDateTime=None),
+        "Condition.onsetDateTime in conditions.ndjson line 1: is missing and so is every other date",
+    ),
+    (
+        cells("conditions.ndjson", subject={"reference": "Patient/zanzibar"}),
+        "Condition.subject in conditions.ndjson line 1: names no patient of the export",
+    ),
+    (
+        cells("conditions.ndjson", subject={"reference": "Group/P2"}),
+        "Condition.subject in conditions.ndjson line 1: names no patient",
+    ),
+    (
+        cells("conditions.ndjson", subject={"reference": "#zanzibar"}),
+        "Condition.subject in conditions.ndjson line 1: names no patient",
+    ),
+    (
+        cells("patients.ndjson", deceasedBoolean=True),
+        "fewer than 10 patients are known to be dead without a date",
+    ),
+    (
+        cells("patients.ndjson", deceasedDateTime="1947"),
+        "Patient.deceasedDateTime in patients.ndjson line 1: is a year or a month alone",
+    ),
+    (
+        cells("patients.ndjson", birthDate="19/11/1947"),
+        "Patient.birthDate in patients.ndjson line 1: is no FHIR date",
+    ),
     (cells("patients.ndjson", id=""), "Patient.id in patients.ndjson line 1: is empty"),
-    (cells("patients.ndjson", link=[{"type": "replaced-by", "other": {"reference": "Patient/zanzibar"}}]), "Patient.link in patients.ndjson line 1: says 'replaced-by' and leads to no patient"),
+    (
+        cells("patients.ndjson", link=[{"type": "replaced-by", "other": {"reference": "Patient/zanzibar"}}]),
+        "Patient.link in patients.ndjson line 1: says 'replaced-by' and leads to no patient",
+    ),
     (lambda made: made.pop("patients.ndjson"), "Patient: is not in the export"),
     (lambda made: made.clear(), "holds no .ndjson file"),
     (
-        cells("orders.ndjson", medicationCodeableConcept={"coding": [{"system": fixture.RXNORM, "code": c} for c in (fixture.METFORMIN, fixture.INSULIN)]}),
+        cells(
+            "orders.ndjson",
+            medicationCodeableConcept={
+                "coding": [
+                    {"system": fixture.RXNORM, "code": c} for c in (fixture.METFORMIN, fixture.INSULIN)
+                ]
+            },
+        ),
         "MedicationRequest.code in orders.ndjson line 1: is two categories of field drug at once",
     ),
 ]
@@ -147,7 +214,9 @@ FAULTS: list[tuple[Callable[[Made], object], str]] = [
 
 @pytest.mark.threat("FL-21", control="C-SCHEMA")
 @pytest.mark.parametrize(("change", "sentence"), FAULTS, ids=[f[1][:60] for f in FAULTS])
-def test_one_sentence_without_a_patient(tmp_path: Path, change: Callable[[Made], object], sentence: str) -> None:
+def test_one_sentence_without_a_patient(
+    tmp_path: Path, change: Callable[[Made], object], sentence: str
+) -> None:
     made = sound()
     change(made)
     folder = fixture.write(made, tmp_path / "source")
@@ -172,14 +241,24 @@ def test_a_sound_export_says_no_value(tmp_path: Path) -> None:
     assert frame["pid"].tolist() == ["P-CANARY-77", "P2"]
 
 
-@pytest.mark.parametrize("line", ['{"zanzibar": ', '["P-CANARY-77"]', '{"Patient": zanzibar}', '{"Patient": "\udcff"}'])
+@pytest.mark.parametrize(
+    "line", ['{"zanzibar": ', '["P-CANARY-77"]', '{"Patient": zanzibar}', '{"Patient": "\udcff"}']
+)
 def test_a_line_that_is_no_resource(tmp_path: Path, line: str) -> None:
     folder = fixture.write(sound(), tmp_path / "source")
     with (folder / "patients.ndjson").open("a", errors="surrogateescape") as file:
         file.write('{"resourceType": "Patient", "id": "x"}\n' + line + "\n")
     (tmp_path / "cohort.toml").write_text(STRICT)
     ran = run(
-        main, "data", "flatten", "--cohort", tmp_path / "cohort.toml", "--source", folder, "--out", tmp_path / "f.csv"
+        main,
+        "data",
+        "flatten",
+        "--cohort",
+        tmp_path / "cohort.toml",
+        "--source",
+        folder,
+        "--out",
+        tmp_path / "f.csv",
     )
     assert "patients.ndjson line 4: is no JSON object" in ran.error()
     assert not any(canary in ran.err for canary in CANARIES)
@@ -195,7 +274,9 @@ def test_a_later_version_takes_a_faulty_one_back(tmp_path: Path) -> None:
     made["observations.ndjson"].append(wrong)
     definition = parse_definition(STRICT, "cohort.toml")
     assert flatten(definition, fixture.write(made, tmp_path / "a")).table["sbp"].tolist() == [4711.25] * 2
-    made["observations.ndjson"].append({**right, "status": "entered-in-error", "meta": {"lastUpdated": "2022-02-01T00:00:00Z"}})
+    made["observations.ndjson"].append(
+        {**right, "status": "entered-in-error", "meta": {"lastUpdated": "2022-02-01T00:00:00Z"}}
+    )
     table = flatten(definition, fixture.write(made, tmp_path / "b")).table
     assert table["sbp"].isna().tolist() == [True, False]
 

@@ -68,7 +68,9 @@ def twice(tables: fixture.Rows) -> None:
 
 
 def other_unit(tables: fixture.Rows) -> None:
-    tables["concept"].append({"concept_id": 4711, "concept_name": "x", "standard_concept": "S", "concept_code": "bar"})
+    tables["concept"].append(
+        {"concept_id": 4711, "concept_name": "x", "standard_concept": "S", "concept_code": "bar"}
+    )
     spoil("measurement", unit_concept_id=4711)(tables)
 
 
@@ -77,34 +79,78 @@ def unknown_concept(tables: fixture.Rows) -> None:
 
 
 FAULTS: list[tuple[Callable[[fixture.Rows], object], str]] = [
-    (other_unit, "concept 3004249 of include 1 (a blood pressure above 90) has unit 'bar' for which no conversion is declared"),
-    (spoil("measurement", unit_concept_id=0, unit_source_value="zanzibar"), "has a unit in a spelling of its own for which"),
-    (spoil("measurement", unit_concept_id=0, unit_source_value=None), "has no unit for which no conversion is declared"),
+    (
+        other_unit,
+        "concept 3004249 of include 1 (a blood pressure above 90) has unit 'bar' for which no conversion is declared",
+    ),
+    (
+        spoil("measurement", unit_concept_id=0, unit_source_value="zanzibar"),
+        "has a unit in a spelling of its own for which",
+    ),
+    (
+        spoil("measurement", unit_concept_id=0, unit_source_value=None),
+        "has no unit for which no conversion is declared",
+    ),
     (spoil("measurement", operator_concept_id=4172704), "concept 3004249 has values with a comparison sign"),
-    (spoil_one("measurement", value_as_number="zanzibar"), "concept 3004249 has a value_as_number that is no number in fewer than 10 rows"),
-    (spoil("observation", value_as_concept_id=99), "value concept 99 of field smoker has no category in value_map"),
-    (spoil("observation", value_as_concept_id=4711), "value a concept that the table 'concept' does not list of field smoker"),
-    (spoil_one("measurement", measurement_date="19.11.1947"), "measurement.measurement_date: is no date (YYYY-MM-DD) in fewer than 10 rows"),
-    (spoil_one("condition_occurrence", condition_start_date="1947-11"), "is a year or a month alone in fewer than 10 rows; say by [source] partial_dates"),
-    (spoil_one("condition_occurrence", condition_start_date=None), "condition_occurrence.condition_start_date: is empty in fewer than 10 rows of "),
-    (spoil_one("death", person_id=4711), "death.person_id: names nobody in person in fewer than 10 rows; export both at once"),
+    (
+        spoil_one("measurement", value_as_number="zanzibar"),
+        "concept 3004249 has a value_as_number that is no number in fewer than 10 rows",
+    ),
+    (
+        spoil("observation", value_as_concept_id=99),
+        "value concept 99 of field smoker has no category in value_map",
+    ),
+    (
+        spoil("observation", value_as_concept_id=4711),
+        "value a concept that the table 'concept' does not list of field smoker",
+    ),
+    (
+        spoil_one("measurement", measurement_date="19.11.1947"),
+        "measurement.measurement_date: is no date (YYYY-MM-DD) in fewer than 10 rows",
+    ),
+    (
+        spoil_one("condition_occurrence", condition_start_date="1947-11"),
+        "is a year or a month alone in fewer than 10 rows; say by [source] partial_dates",
+    ),
+    (
+        spoil_one("condition_occurrence", condition_start_date=None),
+        "condition_occurrence.condition_start_date: is empty in fewer than 10 rows of ",
+    ),
+    (
+        spoil_one("death", person_id=4711),
+        "death.person_id: names nobody in person in fewer than 10 rows; export both at once",
+    ),
     (spoil_one("death", death_date="zanzibar"), "death.death_date: is no date"),
-    (spoil("person", year_of_birth="zanzibar"), "person.year_of_birth (month_of_birth, day_of_birth): is no date"),
+    (
+        spoil("person", year_of_birth="zanzibar"),
+        "person.year_of_birth (month_of_birth, day_of_birth): is no date",
+    ),
     (twice, "person: lists a person twice with different content in fewer than 10 rows"),
-    (lambda t: t["measurement"].append({**t["measurement"][0], "value_as_number": 4711.25}), "measurement: has a measurement_id with two contents"),
+    (
+        lambda t: t["measurement"].append({**t["measurement"][0], "value_as_number": 4711.25}),
+        "measurement: has a measurement_id with two contents",
+    ),
     (without("death"), "holds no table 'death'"),
     (without("concept_ancestor"), "holds no table 'concept_ancestor', which says what is below a concept"),
     (without("measurement"), "holds no table 'measurement' (measurement.csv or measurement.parquet)"),
     (unknown_concept, "concept: does not list concept 3004249 of "),
-    (lambda t: [row.pop("gender_concept_id") for row in t["person"]], "person: has no column 'gender_concept_id'"),
-    (spoil("observation_period", observation_period_end_date="1947-11-19"), "observation_period: ends before it starts"),
+    (
+        lambda t: [row.pop("gender_concept_id") for row in t["person"]],
+        "person: has no column 'gender_concept_id'",
+    ),
+    (
+        spoil("observation_period", observation_period_end_date="1947-11-19"),
+        "observation_period: ends before it starts",
+    ),
     (without("person"), "holds no table 'person'"),
 ]
 
 
 @pytest.mark.threat("FL-21", control="C-SCHEMA")
 @pytest.mark.parametrize(("change", "sentence"), FAULTS, ids=[f[1][:40] for f in FAULTS])
-def test_one_sentence_without_a_patient(tmp_path: Path, change: Callable[[fixture.Rows], object], sentence: str) -> None:
+def test_one_sentence_without_a_patient(
+    tmp_path: Path, change: Callable[[fixture.Rows], object], sentence: str
+) -> None:
     tables = fixture.population(25)
     tables["measurement"][5]["unit_source_value"] = "zanzibar"
     change(tables)
@@ -154,7 +200,11 @@ def test_categories_that_share_a_concept_are_refused(tmp_path: Path) -> None:
 def test_duckdb_may_neither_spill_nor_fetch(tmp_path: Path) -> None:
     fixture.write(fixture.population(3), tmp_path)
     with omop_tables.open_tables(tmp_path) as tables:
-        for setting, value in (("temp_directory", ""), ("autoinstall_known_extensions", False), ("autoload_known_extensions", False)):
+        for setting, value in (
+            ("temp_directory", ""),
+            ("autoinstall_known_extensions", False),
+            ("autoload_known_extensions", False),
+        ):
             assert tables.query(f"SELECT current_setting('{setting}') AS s", "x")["s"].item() == value
 
 
