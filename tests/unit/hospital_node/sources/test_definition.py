@@ -89,6 +89,12 @@ def test_a_death_may_be_censored_when_the_file_says_so() -> None:
     assert parse_definition(said, "cohort.toml").follow_up.death == "censor"
 
 
+@pytest.mark.parametrize("kind", ["omop", "fhir"])
+def test_the_examples_are_definitions(kind: str) -> None:
+    example = load_definition(Path(__file__).parents[4] / "deploy" / f"cohort_{kind}.toml")
+    assert example.source.kind == kind
+
+
 def test_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match="cannot be read"):
         load_definition(tmp_path / "none.toml")
