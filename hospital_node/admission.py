@@ -112,6 +112,7 @@ class Admission:
 
     def _prepare(self, agreement: Agreement, sampler: Sampler, entropy: Entropy) -> LocalStudy:
         # pandas takes a second to import; a refused study never needs it.
+        from hospital_node.analytics.rows import asked_cells
         from hospital_node.cohort import build_cohort
         from hospital_node.stage import apply_stage
         from hospital_node.table import DataError, read_table
@@ -127,7 +128,7 @@ class Admission:
             json.dumps(report.to_json(), indent=1), encoding="utf-8"
         )
         cohort = build_cohort(staged, study.dictionary, study.horizon_days)
-        return LocalStudy.of(agreement, self.me, cohort, sampler, entropy)
+        return LocalStudy.of(agreement, self.me, cohort, sampler, entropy, asked_cells(staged, study.asks))
 
 
 def terms_of(agreement: Agreement) -> StudyTerms:

@@ -6,6 +6,7 @@ from typing import Self
 
 import numpy as np
 
+from hospital_node.analytics.rows import Asked, rows_of_ask
 from hospital_node.cohort import Cohort
 from hospital_node.dp_sgd import release_life_table, train_local
 from hospital_node.entropy import Entropy
@@ -14,6 +15,7 @@ from hospital_node.statistics.tasks import Patients, rows_of
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.model import SurvivalModel, build_model
 from privacy.agreement import Agreement
+from privacy.analytics.asks import Ask
 from privacy.exchange import statistic_release
 from privacy.grid import FloatArray, IntArray
 from privacy.mechanisms import Sampler
@@ -39,6 +41,8 @@ class LocalStudy:
         n_public: the hospital's declared size.
         sampler: noise.
         entropy: Poisson samples.
+        asks: what [analysis] asks, by task.
+        cells: columns of the table after its stage that the asks are about.
     """
 
     model: SurvivalModel
@@ -50,6 +54,8 @@ class LocalStudy:
     sampler: Sampler
     entropy: Entropy
     statistics: Mapping[str, Release] = field(default_factory=dict)
+    asks: Mapping[str, Ask] = field(default_factory=dict)
+    cells: Mapping[str, FloatArray] = field(default_factory=dict, repr=False)
     patients: FollowUp = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -58,7 +64,13 @@ class LocalStudy:
 
     @classmethod
     def of(
-        cls, agreement: Agreement, hospital: str, cohort: Cohort, sampler: Sampler, entropy: Entropy
+        cls,
+        agreement: Agreement,
+        hospital: str,
+        cohort: Cohort,
+        sampler: Sampler,
+        entropy: Entropy,
+        cells: Mapping[str, FloatArray] | None = None,
     ) -> Self:
         """The study of an agreement as `hospital` runs it."""
         return cls(
@@ -75,12 +87,14 @@ class LocalStudy:
                 for task in agreement.tasks
                 if task.payload == "statistic"
             },
+            asks={ask.name: ask for ask in agreement.study.asks},
+            cells=cells or {},
         )
 
     @property
     def sends_statistics(self) -> bool:
         """Whether the recipe's vectors are noised sums, and the coordinator takes the steps."""
-        return bool(self.statistics)
+        return not self.training.sends_models
 
     def life_table(self) -> FloatArray:
         """Task "life_table": the exit histogram, shape (2K,), noised under a plan."""
@@ -119,6 +133,15 @@ class LocalStudy:
             LayoutError: theta is not of this model.
         """
         release = self.statistics[task]
+        sampler = None if self.plan is None else self.sampler
+        if task in self.asks:
+            asked = Asked.of(self.cells, self.cohort, self.grid_days)
+            layout = self.model.layout
+
+            def risk(chosen: slice) -> FloatArray:
+                return layout.risk(layout.checked(theta), self.cohort.x[chosen])
+
+            return summed(len(asked), rows_of_ask(self.asks[task], asked, theta, risk), release, sampler)
         everyone = Patients.of(self.cohort, self.patients, self.grid_days)
         rows = rows_of(task, self.model, self.training, self.model.layout.checked(theta), everyone)
-        return summed(len(everyone), rows, release, None if self.plan is None else self.sampler)
+        return summed(len(everyone), rows, release, sampler)

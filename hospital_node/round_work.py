@@ -56,13 +56,16 @@ class RoundWork:
             raise RoundRefused(f"round {told.round} is not for the task {told.task!r}")
         if told.settings != exchange.order_settings(agreement, told.round):
             raise RoundRefused(f"the settings of round {told.round} are not those of the agreement")
-        if told.task == "life_table":
+        task = exchange.task_at(agreement, told.round)
+        if not task.carries_model:
             if told.model:
-                raise RoundRefused("the life table's round carries a model")
+                raise RoundRefused(f"the round of {told.task} carries a model")
             return
         theta = exchange.parse_model(agreement, told.model)
         expected = self._expected(told)
-        if expected is not None and not exchange.is_expected(agreement, theta, expected):
+        if expected is not None and not exchange.is_expected(
+            agreement, theta, expected, evaluates=task.part == "analysis"
+        ):
             raise RoundRefused(
                 f"the model of round {told.round} does not follow from "
                 + (
