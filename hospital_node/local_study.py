@@ -96,6 +96,16 @@ class LocalStudy:
         """Whether the recipe's vectors are noised sums, and the coordinator takes the steps."""
         return not self.training.sends_models
 
+    def paid_by(self, task: str) -> str:
+        """Name of the release whose noise is in a task's answer; in mode none, where there is none, the task's own.
+
+        Raises:
+            PlanError: the plan has no such release.
+        """
+        if task in self.statistics:
+            return self.statistics[task].name
+        return task if self.plan is None else self.plan.release(task).name
+
     def life_table(self) -> FloatArray:
         """Task "life_table": the exit histogram, shape (2K,), noised under a plan."""
         return release_life_table(self.cohort, self.grid_days, self.plan, self.sampler)
