@@ -66,7 +66,9 @@ def make_client_app(study: LocalStudy) -> "ClientApp":
             {
                 "arrays": ArrayRecord({name: Array(answer)}),
                 "metrics": MetricRecord({"num-examples": weight}),
-                TAGS: ConfigRecord({f"arrays.{name}": study.paid_by(str(config["task"])), "metrics.num-examples": PUBLIC}),
+                TAGS: ConfigRecord(
+                    {f"arrays.{name}": study.paid_by(str(config["task"])), "metrics.num-examples": PUBLIC}
+                ),
             }
         )
         return Message(content, reply_to=message)

@@ -1,10 +1,11 @@
 """What one hospital does for a study: the tasks of its recipe, each one vector in and one vector out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hospital_node.analytics.rows import Asked, rows_of_ask
 from hospital_node.cohort import Cohort
@@ -43,6 +44,7 @@ class LocalStudy:
         entropy: Poisson samples.
         asks: what [analysis] asks, by task.
         cells: columns of the table after its stage that the asks are about.
+        pseudonyms: of the cohort's patients, in its order; () where no consent register is asked.
     """
 
     model: SurvivalModel
@@ -56,6 +58,7 @@ class LocalStudy:
     statistics: Mapping[str, Release] = field(default_factory=dict)
     asks: Mapping[str, Ask] = field(default_factory=dict)
     cells: Mapping[str, FloatArray] = field(default_factory=dict, repr=False)
+    pseudonyms: tuple[str, ...] = field(default=(), repr=False)
     patients: FollowUp = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -105,6 +108,12 @@ class LocalStudy:
         if task in self.statistics:
             return self.statistics[task].name
         return task if self.plan is None else self.plan.release(task).name
+
+    def select(self, chosen: NDArray[np.bool_]) -> Self:
+        """The same study with the chosen patients only; sampling rate, steps and denominators stay as declared."""
+        pseudonyms = tuple(p for p, is_in in zip(self.pseudonyms, chosen, strict=True) if is_in)
+        cells = {name: values[chosen] for name, values in self.cells.items()}
+        return replace(self, cohort=self.cohort.select(chosen), pseudonyms=pseudonyms, cells=cells)
 
     def life_table(self) -> FloatArray:
         """Task "life_table": the exit histogram, shape (2K,), noised under a plan."""

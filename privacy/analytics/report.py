@@ -20,6 +20,7 @@ from privacy.analytics.survival import Cells, Curve, curve
 from privacy.grid import FloatArray
 from privacy.recipes.fit import Statistic
 from privacy.recipes.recalibration import predictor_moments
+from privacy.stage_release import VoidRelease
 from privacy.trained_model import layout_of
 
 NOISED = "noise of the stated standard deviation is in every number; intervals of counts, means and quantiles speak of the noise alone"
@@ -66,6 +67,8 @@ def analysis_json(
     section: dict[str, Any] = {"note": EXACT if exact else NOISED, "results": found}
     if agreement.study.stage.kind != "none":
         section["stage"] = f"of the patients as the stage {agreement.study.stage.kind} leaves them"
+    if agreement.plan is not None and isinstance(agreement.plan.stage, VoidRelease):
+        section["note"] = f"no formal guarantee: {agreement.plan.stage.reason}"
     if exact:
         section["minimum_cell"] = printed.minimum
     return section
