@@ -393,9 +393,9 @@ def _check_analysis(study: Study) -> str:
         return "[privacy] analysis_share = 0 leaves nothing for [analysis]; leave it out or raise it"
     if study.has_model and study.privacy.evaluation_share + study.analysis_share >= 0.9:
         return "[privacy] evaluation_share and analysis_share leave less than a tenth for the model"
-    names = {ask.name for ask in study.asks}
-    if taken := sorted(names & RECIPE_RELEASES):
-        return f"[[analysis.query]] name '{taken[0]}' belongs to the recipe; choose another"
+    for ask in study.asks:
+        if ask.name in RECIPE_RELEASES or ask.name.startswith("stage_"):
+            return f"[[analysis.query]] name '{ask.name}' belongs to a release of the study itself; choose another"
     if study.asks and study.n_public_total > MAXIMUM_SUMMED_PATIENTS:
         return f"[study] n_public adds up to more than {MAXIMUM_SUMMED_PATIENTS} patients, which a 64-bit sum of [analysis] does not hold"
     return ""

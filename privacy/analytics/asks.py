@@ -111,13 +111,16 @@ def asks(analysis: Analysis, dictionary: Dictionary, intervals: int, *, evaluate
     Raises:
         StudyError: an ask about a field that the study does not have, or that its kind does not fit.
     """
-    made = [*_survival(analysis, dictionary, intervals)]
-    made += [_query(number, query, dictionary) for number, query in enumerate(analysis.query, 1)]
+    made = (
+        *_survival(analysis, dictionary, intervals),
+        *(_query(number, query, dictionary) for number, query in enumerate(analysis.query, 1)),
+        *(_evaluation(intervals) if evaluates else ()),
+    )
     names = [ask.name for ask in made]
     for name in names:
         if names.count(name) > 1:
             raise StudyError("", f"[[analysis.query]] name '{name}' occurs twice")
-    return (*made, *(_evaluation(intervals) if evaluates else ()))
+    return made
 
 
 def _survival(analysis: Analysis, dictionary: Dictionary, intervals: int) -> list[Ask]:
