@@ -60,9 +60,10 @@ def log_rank(cells: Cells) -> LogRank | None:
     part = at_risk / everyone
     sampling = _hypergeometric(part, all_events, everyone)
     moves = picks - share[:, None] * sums
-    covariance = sampling + cells.noise_sd**2 * (
-        _first_order(part, moves) + cells.noise_sd**2 * _second_order(part, moves, sums, everyone)
-    )
+    covariance = sampling
+    if cells.noise_sd > 0:
+        second = cells.noise_sd**2 * _second_order(part, moves, sums, everyone)
+        covariance = sampling + cells.noise_sd**2 * (_first_order(part, moves) + second)
     # The last group's value follows from the others: all add up to zero.
     score = (observed - expected)[:-1]
     statistic = float(score @ np.linalg.pinv(covariance[:-1, :-1], hermitian=True) @ score)

@@ -14,6 +14,7 @@ the sampling part. Where the number at risk is not well above its own noise the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -22,6 +23,16 @@ from privacy.grid import FloatArray
 # Standard deviations of its noise by which a number at risk must exceed zero.
 CLEAR_OF_NOISE = 4.0
 Z95 = 1.959963984540054
+
+
+@cache
+def _design(intervals: int, has_entries: bool) -> tuple[FloatArray, FloatArray]:
+    """D and R, each (K, m); read only."""
+    square = np.ones((intervals, intervals))
+    none, later, before = np.zeros_like(square), np.triu(square), -np.tril(square, -1)
+    if has_entries:
+        return np.hstack([np.eye(intervals), none, none]), np.hstack([before, before, np.tril(square)])
+    return np.hstack([np.eye(intervals), none]), np.hstack([later, later])
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +57,12 @@ class Cells:
     @property
     def picks_events(self) -> FloatArray:
         """D, (K, m)."""
-        picks = np.zeros((self.intervals, self.values.shape[1]))
-        picks[:, : self.intervals] = np.eye(self.intervals)
-        return picks
+        return _design(self.intervals, self.has_entries)[0]
 
     @property
     def sums_at_risk(self) -> FloatArray:
         """R, (K, m): who leaves in this interval or later, or who came by this interval and has not left before it."""
-        k = self.intervals
-        if not self.has_entries:
-            later = np.triu(np.ones((k, k)))
-            return np.hstack([later, later])
-        left_before = -np.tril(np.ones((k, k)), -1)
-        return np.hstack([left_before, left_before, np.tril(np.ones((k, k)))])
+        return _design(self.intervals, self.has_entries)[1]
 
     @property
     def at_risk_noise_sd(self) -> FloatArray:
