@@ -213,4 +213,6 @@ def simulation_policy(study: Study) -> Policy:
         allow_mode_none=study.mode == "none" or isinstance(study.effect, Voids),
         aborted_rounds_maximum=0,
         expires=date.max,
+        analyses=(ANY,),
+        minimum_cell=1,
     )

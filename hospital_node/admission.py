@@ -204,6 +204,8 @@ def terms_of(agreement: Agreement) -> StudyTerms:
         study_hash=agreement.hash,
         fields=tuple((field.name, field.purpose) for field in study.fields),
         duo=study.about.duo,
+        analyses=study.analyses,
+        minimum_cell=study.analysis.minimum_cell if study.asks and agreement.plan is None else None,
     )
 
 

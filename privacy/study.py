@@ -211,6 +211,11 @@ class Study(Section):
         return asks(self.analysis, self.dictionary, self.intervals, evaluates=self.evaluates)
 
     @property
+    def analyses(self) -> tuple[str, ...]:
+        """Kinds of what is asked beside a model, as a hospital's policy names them."""
+        return tuple(sorted({"evaluation" if ask.needs_model else str(ask.kind) for ask in self.asks}))
+
+    @property
     def analysis_share(self) -> float:
         """Share of mu^2 for what [analysis] asks, the evaluation of the model not included."""
         if not self.analysis.asks_patients:
