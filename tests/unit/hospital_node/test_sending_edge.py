@@ -43,6 +43,7 @@ def hand(tmp_path: Path) -> Hand:
     return Hand(World.of(tmp_path)).join()
 
 
+@pytest.mark.threat("FL-32", control="C-METRICS")
 def test_every_field_of_every_message_that_a_hospital_sends_is_tagged() -> None:
     assert set(OUTGOING) == set(codec.KINDS) - FROM_COORDINATOR
     for kind, outgoing in OUTGOING.items():
@@ -86,6 +87,7 @@ def smuggled_metric(study: LocalStudy) -> Any:
     return app
 
 
+@pytest.mark.threat("FL-32", control="C-METRICS")
 def test_a_metric_without_a_tag_stays_and_nothing_of_the_round_leaves(
     hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
