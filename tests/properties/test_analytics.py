@@ -40,7 +40,7 @@ def one(draw: Callable[[st.SearchStrategy[Any]], Any], ask: Ask) -> Asked:
 
 
 @pytest.mark.parametrize("ask", ASKS, ids=[f"{ask.name}-{ask.length}" for ask in ASKS])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_a_patient_s_row_is_within_the_bound(ask: Ask, data: st.DataObject) -> None:
     patient = one(data.draw, ask)

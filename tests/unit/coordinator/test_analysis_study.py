@@ -45,9 +45,9 @@ TASKS = ["survival-1", "mean-1", "count-2"]
     ("changes", "fit", "evaluates"),
     [
         pytest.param((ALONE,), [], False, marks=pytest.mark.slow),
-        ((ALONE, DISTRIBUTED), [], False),
+        pytest.param((ALONE, DISTRIBUTED), [], False, marks=pytest.mark.slow),
         (BESIDE_NEWTON, ["life_table", "hessian", "newton"], True),
-        (BESIDE_DP_SGD, ["life_table", "train"], True),
+        pytest.param(BESIDE_DP_SGD, ["life_table", "train"], True, marks=pytest.mark.slow),
     ],
     ids=["local alone", "distributed alone", "beside newton", "beside dp_sgd"],
 )
@@ -130,7 +130,7 @@ def test_a_hospital_refuses_to_evaluate_a_model_that_was_not_trained_and_bins_th
 
 
 def test_an_aborted_answer_is_named_and_the_others_stand(tmp_path: Path) -> None:
-    world = World.of(tmp_path, ALONE, DISTRIBUTED)
+    world = World.of(tmp_path, ALONE)
     seen: list[str] = []
 
     def bend(hospital: str, kind: str, message: bytes) -> list[bytes]:
