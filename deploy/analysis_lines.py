@@ -94,4 +94,8 @@ def _evaluation(answer: Mapping[str, Any]) -> Iterator[str]:
             yield f"    {told} {figure['value']:.3f} (95 % interval {low:.3f} to {high:.3f})"
     brier = answer.get("brier", {})
     if brier.get("ibs") is not None:
-        yield f"    integrated Brier score {brier['ibs']:.3f}, Kaplan-Meier alone {brier['ibs_kaplan_meier']:.3f}"
+        low, high = brier["ci95"]
+        yield (
+            f"    integrated Brier score {brier['ibs']:.3f} (95 % interval {low:.3f} to {high:.3f}), "
+            f"Kaplan-Meier alone {brier['ibs_kaplan_meier']:.3f}"
+        )

@@ -17,6 +17,7 @@ out, because those censored at the horizon are in it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -118,46 +119,57 @@ def brier(
     cells: FloatArray, noise_sd: float, model: tuple[FloatArray, FloatArray], times_days: FloatArray
 ) -> dict[str, Any]:
     """Brier score at the ends of the intervals and its integral, with the same for the marginal Kaplan-Meier curve."""
-    events, censored = cells
     shown = times_days[1:-1]
-    own = _brier_curve(events, censored, *model)
-    marginal = Cells(cells.sum(axis=1).reshape(1, -1), noise_sd, len(times_days) - 1)
-    flat = curve(marginal.values[0], _narrowed(marginal), times_days).survival
-    if len(flat) < len(shown) + 1 or not np.isfinite(own).all():
+    together = Cells(cells.sum(axis=1).reshape(1, -1), noise_sd * RISK_BINS**0.5, len(times_days) - 1)
+    flat = curve(together.values[0], together, times_days).survival
+    if len(flat) < len(shown) + 1:
         return {"ibs": None, "reason": "the noise is as large as who is at risk late"}
     flat = flat.reshape(1, 1, -1)
-    without = _brier_curve(events, censored, flat, np.full_like(flat, 1.0))
-    width = float(shown[-1] - shown[0])
+    own = _brier_curve(cells[None], *model)[0]
+    without = _brier_curve(cells[None], flat, np.full_like(flat, 1.0))[0]
+
+    def integral(tables: FloatArray) -> FloatArray:
+        return np.asarray(np.trapezoid(_brier_curve(tables, *model), shown) / (shown[-1] - shown[0]))
+
+    gradient = _numeric_gradient(integral, cells)
+    sampling = max(float((cells * gradient**2).sum()), 0.0)
+    noise = noise_sd**2 * float((gradient**2).sum())
+    told = _with_error(float(integral(cells[None])[0]), sampling, noise, (0.0, 1.0))
     return {
         "times_days": shown.tolist(),
         "score": own.tolist(),
-        "ibs": float(np.trapezoid(own, shown) / width),
-        "ibs_kaplan_meier": float(np.trapezoid(without, shown) / width),
+        "ibs": told["value"],
+        **{key: told[key] for key in ("se", "noise_sd", "ci95")},
+        "ibs_kaplan_meier": float(np.trapezoid(without, shown) / (shown[-1] - shown[0])),
     }
 
 
-def _narrowed(marginal: Cells) -> Cells:
-    """Noise of a sum over bins."""
-    return Cells(marginal.values, marginal.noise_sd * float(np.sqrt(RISK_BINS)), marginal.intervals)
+def _numeric_gradient(of: Callable[[FloatArray], FloatArray], cells: FloatArray) -> FloatArray:
+    """Derivative by each cell, by one patient more and one less; `of` takes (tables, 2, bins, K) and gives (tables,)."""
+    steps = np.eye(cells.size).reshape(-1, *cells.shape)
+    return np.asarray((of(cells + steps) - of(cells - steps)) / 2).reshape(cells.shape)
 
 
-def _brier_curve(
-    events: FloatArray, censored: FloatArray, survival: FloatArray, leaves: FloatArray
-) -> FloatArray:
-    """Weighted squared errors at the ends of all intervals but the last, (K - 1,).
+def _brier_curve(tables: FloatArray, survival: FloatArray, leaves: FloatArray) -> FloatArray:
+    """Weighted squared errors at the ends of all intervals but the last, (tables, K - 1).
 
     Within a bin, who has an event in interval j is spread over the points as the model says (weights `leaves`), who is still there as
     `survival` says.
+
+    Args:
+        tables: (tables, 2, bins, K).
+        survival, leaves: (bins, parts, K) of `predicted`, or with one bin and one part.
     """
-    intervals = events.shape[1]
-    all_events, all_censored = events.sum(axis=0), censored.sum(axis=0)
+    events, censored = tables[:, 0], tables[:, 1]
+    intervals = tables.shape[-1]
+    all_events, all_censored = events.sum(axis=1), censored.sum(axis=1)
     leaving = all_events + all_censored
-    at_risk = np.cumsum(leaving[::-1])[::-1]
+    at_risk = np.cumsum(leaving[:, ::-1], axis=1)[:, ::-1]
     staying = np.clip(1.0 - all_censored / np.maximum(at_risk - all_events, 1.0), 1e-3, 1.0)
-    uncensored = np.cumprod(staying)
-    just_before = np.concatenate([[1.0], uncensored[:-1]])
-    remaining = np.cumsum((events + censored)[:, ::-1], axis=1)[:, ::-1]
-    patients = max(float(leaving.sum()), 1.0)
+    uncensored = np.cumprod(staying, axis=1)
+    just_before = np.hstack([np.ones((len(tables), 1)), uncensored[:, :-1]])
+    remaining = np.cumsum((events + censored)[:, :, ::-1], axis=2)[:, :, ::-1]
+    patients = np.maximum(leaving.sum(axis=1), 1.0)
     scores = []
     for k in range(intervals - 1):
         squares = survival[:, :, k] ** 2
@@ -165,10 +177,10 @@ def _brier_curve(
         gone = (squares[:, :, None] * weight).sum(axis=1) / weight.sum(axis=1)
         alive = np.maximum(survival[:, :, k], 1e-12)
         there = ((1.0 - survival[:, :, k]) ** 2 * alive).sum(axis=1) / alive.sum(axis=1)
-        error = float((events[:, : k + 1] / just_before[: k + 1] * gone).sum())
-        error += float((remaining[:, k + 1] * there).sum()) / uncensored[k]
+        error = (events[:, :, : k + 1] / just_before[:, None, : k + 1] * gone).sum(axis=(1, 2))
+        error += (remaining[:, :, k + 1] * there).sum(axis=1) / uncensored[:, k]
         scores.append(error / patients)
-    return np.asarray(scores)
+    return np.stack(scores, axis=1)
 
 
 def calibration(

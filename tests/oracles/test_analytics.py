@@ -156,3 +156,24 @@ def test_the_standard_error_of_the_c_index_is_that_of_resampled_patients_and_noi
     assert values.std() == pytest.approx(error, rel=0.12)
     # The noise is a large part of it: leaving it out would not pass.
     assert exact["se"] < 0.8 * error
+
+
+def test_the_standard_error_of_the_brier_score_counts_the_noise(evaluated: tuple[np.ndarray, ...]) -> None:
+    table, _, log_hazards, mean, sd_of_risk = evaluated
+    model = evaluation.predicted(log_hazards, mean, sd_of_risk)
+    rng, sd = np.random.default_rng(13), 6.0
+    shares = table.ravel() / table.sum()
+    told = [
+        evaluation.brier(
+            rng.multinomial(N, shares).reshape(table.shape) + sd * rng.standard_normal(table.shape),
+            sd,
+            model,
+            GRID,
+        )
+        for _ in range(60)
+    ]
+    values = np.array([row["ibs"] for row in told])
+    assert values.std() == pytest.approx(float(np.mean([row["se"] for row in told])), rel=0.3)
+    exact = evaluation.brier(table, 0.0, model, GRID)
+    assert values.mean() == pytest.approx(exact["ibs"], abs=0.003)
+    assert exact["se"] < 0.8 * values.std()
