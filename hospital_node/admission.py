@@ -128,6 +128,7 @@ class Admission:
         self, agreement: Agreement, ledger: LedgerStore, clock: Clock, sampler: Sampler, entropy: Entropy
     ) -> LocalStudy:
         # pandas takes a second to import; a refused study never needs it.
+        from hospital_node.analytics.rows import asked_cells
         from hospital_node.cohort import build_cohort
         from hospital_node.stage import apply_stage
         from hospital_node.table import DataError, read_table
@@ -154,7 +155,7 @@ class Admission:
             json.dumps(report.to_json(), indent=1), encoding="utf-8"
         )
         cohort = build_cohort(staged, study.dictionary, study.horizon_days)
-        local = LocalStudy.of(agreement, self.me, cohort, sampler, entropy)
+        local = LocalStudy.of(agreement, self.me, cohort, sampler, entropy, asked_cells(staged, study.asks))
         return local if gate is None else replace(local, pseudonyms=_pseudonyms(staged, study, gate))
 
     def gate(self, study: Study, clock: Clock) -> ConsentGate | None:
@@ -203,6 +204,8 @@ def terms_of(agreement: Agreement) -> StudyTerms:
         study_hash=agreement.hash,
         fields=tuple((field.name, field.purpose) for field in study.fields),
         duo=study.about.duo,
+        analyses=study.analyses,
+        minimum_cell=study.analysis.minimum_cell if study.asks and agreement.plan is None else None,
     )
 
 

@@ -18,11 +18,13 @@ from hospital_node.flower_link import FlowerTraining
 from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.round_work import RoundRefused, RoundWork
+from hospital_node.sending_edge import SendingEdge
 from hospital_node.sums import Sums
 from privacy.exchange import ExchangeError
 from privacy.ledger import LedgerBroken, highest_round
 from privacy.mechanisms import Sampler
 from privacy.policy import PolicyRefusal
+from privacy.release_tags import UntaggedRelease
 from secagg import hospital as protocol
 from secagg.context import Context
 from secagg.dealing import ENTROPY_BYTES
@@ -56,6 +58,8 @@ RESTORED = (
 )
 
 
+# What the coordinator hears when a number stays because nothing pays for it; the operator is told which.
+STAYS = "the hospital does not send what no event of its ledger pays for; its operator knows more"
 # Every refusal of a study looks alike on the wire; the hospital's own exit code says why.
 REFUSED = 1
 
@@ -116,13 +120,27 @@ class Node:
     def on_connect(self) -> Iterator[bytes]:
         """The first message on a fresh link: who speaks and where its state stands."""
         study_hash = b"" if self.admitted is None else bytes.fromhex(self.admitted.agreement.hash)
-        yield codec.pack("hello", Hello(PROTOCOL_VERSION, self.me, study_hash, b"", 0))
+        yield self._let_out(codec.pack("hello", Hello(PROTOCOL_VERSION, self.me, study_hash, b"", 0)))
 
     def on_message(self, message: bytes) -> Iterator[bytes]:
-        """The replies to one message of the coordinator.
+        """The replies to one message of the coordinator, each past the edge.
 
         Whatever is wrong with the message becomes an abort with the reason; the node itself goes on.
         """
+        try:
+            for reply in self._replies(message):
+                yield self._let_out(reply)
+        except UntaggedRelease as error:
+            round_number = _asked_round(message)
+            self.report(NodeEvent("refused", f"refused to send: {error}", round_number))
+            yield self._let_out(codec.pack("abort", Abort(round_number, STAYS, "")))
+
+    def _let_out(self, message: bytes) -> bytes:
+        """The only way out of this hospital."""
+        agreement = None if self.admitted is None else self.admitted.agreement
+        return SendingEdge(self.me, self.ledger).let_out(agreement, message)
+
+    def _replies(self, message: bytes) -> Iterator[bytes]:
         try:
             kind, payload = codec.unwrap(message)
             stored = self._answered_before(message)
@@ -263,7 +281,9 @@ class Node:
         self._respect_consent(ordered.after.seat.context.session_id.hex(), told.round)
         release = self._work.reserve(ordered, told, self.ledger, self.clock)
         self.report(NodeEvent("training", f"round {told.round}: {told.task}", told.round))
-        vector = self._work.vector(told)
+        tagged = self._work.vector(told)
+        SendingEdge(self.me, self.ledger).check_vector(self._work.admitted.agreement, told.round, tagged)
+        vector = tagged.values
         self._work.record(told, vector, self.admission.reports)
         self._show(
             "upload", told.round, f"masked vector of round {told.round} ({told.task}), paid by {release}"
