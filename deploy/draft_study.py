@@ -41,7 +41,7 @@ mode = "local"
 epsilon = 3
 
 [stage]
-kind = "none"           # "generalize", "drop" and "threshold" need a field with role "quasi_identifier" and its public cuts
+kind = "none"           # "generalize", "drop", "threshold" and "level" need a field with role "quasi_identifier" and its public cuts
 
 [model]
 family = "piecewise_exponential"

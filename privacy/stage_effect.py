@@ -83,6 +83,8 @@ def effect_of(kind: str, k: int | None, epsilon: float | None, delta: float | No
             return Rows(k)
         case "threshold", int(), float() | int(), float():
             return Adds(epsilon, delta)
+        case "level", int(), float() | int(), None:
+            return Adds(epsilon)
         case "synthetic_dp", _, float() | int(), float():
             return Replaces(epsilon, delta)
         case "mondrian", _, None, None:

@@ -112,7 +112,6 @@ def test_a_dictionary_is_complete(fields: list[dict[str, Any]], sentence: str) -
     [
         EVENT | {"maximum": 2},
         EVENT | {"type": "category", "categories": [0, 1, 2]},
-        AGE | {"cuts": [[40, 60], [50]]},
     ],
 )
 def test_what_is_not_built_says_so(field: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ TABLE = [
     (("generalize", 5, None, None), training(1)),
     (("drop", 5, None, None), training(5)),
     (("threshold", 5, 0.5, 1e-6), (training(1).number() + 0.5, 1e-5 + 1e-6)),
+    (("level", 5, 0.5, None), (training(1).number() + 0.5, 1e-5)),
     (("synthetic_dp", None, 1.0, 1e-6), (1.0, 1e-6)),
     (("mondrian", 5, None, None), None),
     (("synthetic_sdv", None, None, None), None),
