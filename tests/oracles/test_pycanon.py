@@ -22,7 +22,7 @@ quasi = ["a", "b", "c"]
 print(json.dumps({
     "k": int(anonymity.k_anonymity(table, quasi)),
     "l": int(anonymity.l_diversity(table, quasi, ["s"])),
-    "t": [float(anonymity.t_closeness(part, quasi, ["bin"])) for _, part in table.groupby("event")],
+    "t": [float(anonymity.t_closeness(part.reset_index(drop=True), quasi, ["bin"])) for _, part in table.groupby("event")],
 }))
 """
 
@@ -33,7 +33,7 @@ def pycanon(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pycanon") / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=120)
     python = folder / "bin" / "python"
-    install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "pycanon==1.0.1"]
+    install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "pycanon==1.3.6"]
     done = subprocess.run(install, capture_output=True, text=True, timeout=900, check=False)
     if done.returncode:
         pytest.skip(f"pycanon cannot be installed here: {done.stderr.strip().splitlines()[-1:]}")
