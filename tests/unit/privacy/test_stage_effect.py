@@ -10,11 +10,13 @@ from privacy.agreement import AgreementError, build, from_bytes
 from privacy.canonical import canonical, parse_canonical
 from privacy.guarantee import Guarantee, NoGuarantee
 from privacy.ledger import ENTRY_LABEL, Ledger, Record, charged_to, cumulative
+from privacy.ledger_export import SEAL_LABEL, export
 from privacy.plan import DpPlan, Release, vectors
+from privacy.recompute import read_ledger
 from privacy.stage_effect import Adds, Beside, Effect, Replaces, Rows, Voids, effect_of, end_to_end, mixed
 from privacy.stage_release import LevelRelease, ThresholdRelease, VoidRelease, stage_from_json
 from privacy.study import StudyError
-from secagg.identity import sign
+from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes
 from tests.study_files import study
 
@@ -211,6 +213,22 @@ def test_one_drawing_pays_for_every_later_study() -> None:
         ledger = ledger.append(record, lambda body: sign(SEED, ENTRY_LABEL, body))
     assert charged_to(ledger.entries, "cd" * 32, stage) == (stage, noisy)
     assert charged_to(ledger.entries, "cd" * 32, replace(stage, k=6)) == (noisy,)
+
+
+@pytest.mark.threat("FL-27", control="C-BUDGETALL")
+def test_a_ledger_that_hides_a_void_stage_gets_no_number() -> None:
+    void, noisy = VoidRelease("mondrian", "cuts from rows"), Release("train", "gaussian", 4.0)
+    silent = chained(noisy)
+    seal = export(silent.entries, "2031-05-06T07:08:09Z", lambda body: sign(SEED, SEAL_LABEL, body))
+    read = read_ledger(seal, "a", public_key(SEED), "ab" * 32, 1e-5, void)
+    assert read.problem == ""
+    assert (read.epsilon_shown, read.epsilon_run, read.epsilon_cumulative, read.steps) == (
+        None,
+        None,
+        None,
+        (),
+    )
+    assert read_ledger(seal, "a", public_key(SEED), "ab" * 32, 1e-5).epsilon_shown is not None
 
 
 def test_a_ledger_that_mixes_stages_adds_all_of_them_once() -> None:
