@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from hospital_node.admission import Admission, Admitted, StudyRefused
 from hospital_node.clock import Clock
-from hospital_node.consent_gate import forget, withdrawal_note
+from hospital_node.consent_gate import forget
+from hospital_node.consent_log import ConsentLog
 from hospital_node.entropy import Entropy
 from hospital_node.flower_link import FlowerTraining
 from hospital_node.journal import Journal
@@ -307,22 +308,26 @@ class Node:
         gate = self.admission.gate(admitted.agreement.study, self.clock)
         if gate is None:
             return
-        permitted, problem = gate.permitted(admitted.local.pseudonyms)
+        agreement, local = admitted.agreement, admitted.local
+        permitted, problem = gate.permitted(local.pseudonyms)
         if problem:
             self.report(NodeEvent("consent", f"nobody takes part: {problem}", round_number))
-        if permitted.all():
-            return
-        agreement = admitted.agreement
-        self.admitted = replace(admitted, local=admitted.local.select(permitted))
-        self._work = self._work_of(self.admitted)
-        self.ledger.note(
-            study_hash=agreement.hash,
-            study_id=agreement.study.id,
-            session=session,
-            text=withdrawal_note(self.ledger.entries(), agreement.hash, round_number),
-        )
-        forget(self.admission.reports, agreement.study.id)
-        self.report(NodeEvent("consent", f"from round {round_number} on without who withdrew", round_number))
+        log = ConsentLog(self.admission.reports / "consent", agreement.hash, agreement.study.id)
+        # Who left while this node was down is not in its table any more, but took part before.
+        before = log.taking_part() or local.pseudonyms
+        still, _ = gate.permitted(before)
+        left = () if problem else tuple(p for p, stays in zip(before, still, strict=True) if not stays)
+        if not permitted.all():
+            local = local.select(permitted)
+            self.admitted = replace(admitted, local=local)
+            self._work = self._work_of(self.admitted)
+        if left or not permitted.all():
+            forget(self.admission.reports, agreement.study.id)
+            self.report(
+                NodeEvent("consent", f"from round {round_number} on without who withdrew", round_number)
+            )
+        line = log.record(round_number, local.pseudonyms, left, problem, self.ledger.entries(), self.entropy)
+        self.ledger.note(study_hash=agreement.hash, study_id=agreement.study.id, session=session, text=line)
 
     def _agree(self, message: bytes) -> Iterator[bytes]:
         if not isinstance(self.state, Uploaded | Agreed):

@@ -10,6 +10,7 @@ STAGES = {
     "generalize": True,
     "drop": True,
     "threshold": True,
+    "level": True,
     "mondrian": True,
     "synthetic_dp": False,
     "synthetic_sdv": False,

@@ -15,18 +15,17 @@ from typing import Any, Self
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic import Field as Setting
 
+from privacy import study_stage
 from privacy.analytics.asks import Ask, asks
 from privacy.built import check_built
-from privacy.canonical import canonical, sha256_hex
 from privacy.consent import COVERS, DISEASE
 from privacy.dictionary import Dictionary
 from privacy.field import Field
-from privacy.plan_error import PlanError
 from privacy.refusals import NotBuilt as NotBuilt
 from privacy.refusals import RefusedModel as RefusedModel
 from privacy.refusals import StudyError as StudyError
-from privacy.stage_effect import Adds, Effect, Rows, Voids, effect_of
-from privacy.stage_release import StageRelease, ThresholdRelease, VoidRelease, additive_cost
+from privacy.stage_effect import Effect, Rows
+from privacy.stage_release import StageRelease, VoidRelease, additive_cost
 from privacy.study_problems import first_problem
 from privacy.study_sections import About, Analysis, Consortium, Model, Privacy, Section, Stage
 from secagg.params import default_threshold
@@ -72,7 +71,7 @@ class Study(Section):
             _check_use,
             _check_threshold,
             _check_privacy,
-            _check_stage,
+            study_stage.problem,
             _check_model,
             _check_analysis,
         ):
@@ -149,31 +148,16 @@ class Study(Section):
     @property
     def effect(self) -> Effect:
         """What the stage does to the guarantee of what is behind it."""
-        stage = self.stage
-        return effect_of(stage.kind, stage.k, stage.epsilon, stage.delta)
+        return study_stage.effect(self)
 
     @cached_property
     def stage_release(self) -> StageRelease | None:
         """The stage's own entry in plan and ledger; None where it costs nothing of its own, or nothing is noised."""
-        if self.mode == "none":
-            return None
-        match self.effect:
-            case Adds(epsilon, delta):
-                return ThresholdRelease(epsilon, delta, self.stage.k or 1, self._cells)
-            case Voids(reason):
-                return VoidRelease(self.stage.kind, reason)
-        return None
+        return study_stage.release(self)
 
     @property
     def _stages(self) -> tuple[StageRelease, ...]:
         return () if self.stage_release is None else (self.stage_release,)
-
-    @property
-    def _cells(self) -> str:
-        """SHA-256 of what says which patients share a cell."""
-        keys = {"name", "type", "unit", "cuts", "categories", "missing"}
-        quasi = self.dictionary.quasi_identifiers
-        return sha256_hex(canonical([field.model_dump(mode="json", include=keys) for field in quasi]))
 
     @property
     def colluding(self) -> int:
@@ -334,33 +318,6 @@ def _check_threshold(study: Study) -> str:
 def _check_privacy(study: Study) -> str:
     if study.mode != "none" and study.privacy.epsilon is None:
         return f"[privacy] mode = '{study.mode}' needs epsilon"
-    return ""
-
-
-def _check_stage(study: Study) -> str:
-    kind, quasi = study.stage.kind, study.dictionary.quasi_identifiers
-    if kind in ("generalize", "drop", "threshold", "mondrian"):
-        if not quasi:
-            return f"[stage] kind = '{kind}' needs a field with role 'quasi_identifier'"
-        for field in quasi:
-            if field.is_number and not field.cuts and kind != "mondrian":
-                return f"field '{field.name}' is a quasi-identifier: [stage] kind = '{kind}' needs its public cuts"
-    if kind in ("drop", "threshold", "mondrian") and study.stage.k is None:
-        return f"[stage] kind = '{kind}' needs k, the smallest class that is kept"
-    paid = (study.stage.epsilon, study.stage.delta)
-    if kind == "threshold":
-        if None in paid:
-            return "[stage] kind = 'threshold' needs epsilon and delta, which are added to those of [privacy]"
-        if study.mode == "none":
-            return (
-                "[stage] kind = 'threshold' is paid for: it needs [privacy] mode = 'local' or 'distributed'"
-            )
-    elif paid != (None, None):
-        return f"[stage] kind = '{kind}' spends nothing: leave out epsilon and delta"
-    try:
-        _ = study.stage_release
-    except PlanError as error:
-        return f"[stage] {error.problem}"
     return ""
 
 
