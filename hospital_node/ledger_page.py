@@ -6,7 +6,7 @@ from privacy.guarantee import Guarantee
 from privacy.ledger import Entry
 from privacy.ledger_overview import Overview
 from privacy.plan import Charge, Release
-from privacy.stage_release import ThresholdRelease
+from privacy.stage_release import LevelRelease, ThresholdRelease
 
 
 def page(entries: Sequence[Entry], shown: Overview, delta: float) -> Iterator[str]:
@@ -54,6 +54,8 @@ def charge_text(charge: Charge) -> str:
             return (
                 f"{charge.name}, k {charge.k}, epsilon {charge.epsilon:g} and delta {charge.delta:g} on top"
             )
+        case LevelRelease():
+            return f"{charge.name}, k {charge.k}, epsilon {charge.epsilon:g} on top"
         case _:
             return f"{charge.name}, without guarantee"
 
