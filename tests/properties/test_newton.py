@@ -12,8 +12,7 @@ from privacy.recipes.newton import unpack
 from privacy.recipes.tasks import HESSIAN_CLIP, MOMENTS_CLIP, SCORE_CLIP
 
 K = 5
-# Rounding where a hazard of e^30 meets one of e^-3; what leaves is clipped once more, in integers.
-LOOSE = 1 + 1e-9
+LOOSE = 1 + 1e-12
 
 
 def numbers(low: float, high: float) -> st.SearchStrategy[float]:
