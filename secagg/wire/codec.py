@@ -115,7 +115,7 @@ def decode(record: type[R], data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> 
 
 
 def vector_chunks(
-    round_number: int, vector: bytes, chunk_bytes: int = records.MAX_CHUNK_BYTES
+    round_number: int, vector: bytes | memoryview, chunk_bytes: int = records.MAX_CHUNK_BYTES
 ) -> Iterator[bytes]:
     """Messages that carry a masked vector, in order."""
     view = memoryview(vector)
