@@ -1,0 +1,68 @@
+"""A hospital's process for `round_trip`: the real one with a prepared answer in place of training, or one that only moves bytes."""
+
+from __future__ import annotations
+
+import struct
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ASKING = struct.Struct(">Q")
+CHUNK_BYTES = 4 << 20
+
+
+def asking(length: int, answer: int) -> bytes:
+    """A message of so many bytes that wants an answer of so many."""
+    return _ASKING.pack(answer) + bytes(max(0, length - _ASKING.size))
+
+
+def answering(message: bytes) -> Iterator[bytes]:
+    """The answer, in messages like a vector's chunks; the last one begins with 1."""
+    (left,) = _ASKING.unpack_from(message)
+    while left > CHUNK_BYTES:
+        yield bytes(CHUNK_BYTES)
+        left -= CHUNK_BYTES
+    yield b"\x01" + bytes(left - 1)
+
+
+class Prepared:
+    """What stands in for a study's ClientApp: an answer of the right form, at no cost."""
+
+    def __init__(self, study: object, node: int) -> None:
+        """Takes what the real one takes."""
+
+    def run(self, task: str, theta: NDArray[np.float64], training_round: int) -> NDArray[np.float64]:
+        """A model next to the common one; an empty life table."""
+        return np.zeros(2) if task == "life_table" else theta + 2.0**-10
+
+
+def serve() -> None:
+    """The hospital's own command line."""
+    from hospital_node import cli, local_study, node
+
+    node.FlowerTraining = Prepared  # type: ignore[misc, assignment]
+    # The network that nobody trains would load torch.
+    local_study.build_model = lambda _: None  # type: ignore[assignment, return-value]
+    cli.app()
+
+
+def move(keys: Path, port: str) -> None:
+    """Answers whatever comes, until it is ended."""
+    from hospital_node.enrolment import load_roster
+    from hospital_node.keys import load
+    from hospital_node.link import LinkClient
+
+    own = load(keys)
+    client = LinkClient(f"127.0.0.1:{port}", own, load_roster(keys))
+    client.run(answering, lambda: iter(()), threading.Event())
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "move":
+        move(Path(sys.argv[2]), sys.argv[3])
+    else:
+        serve()
