@@ -67,6 +67,7 @@ class Line:
         over_moved: median_ms / moved_ms.
         commit_ms: one FULL commit in the same folder while nothing else of this runs; median.
         file_system: where the state lies; tmpfs would make syncs free.
+        hospital_cpu_ms, coordinator_cpu_ms: CPU time of one hospital's and of the coordinator's process in a round; mean.
         load: runnable processes of the machine, one-minute mean, before and after.
     """
 
@@ -80,6 +81,8 @@ class Line:
     over_moved: float
     commit_ms: float
     file_system: str
+    hospital_cpu_ms: float
+    coordinator_cpu_ms: float
     load: tuple[float, float]
 
 
@@ -95,7 +98,8 @@ def write_study(folder: Path, coordinates: int, rounds: int) -> Path:
     """A study of so many rounds behind its life table."""
     model = f'family = "mlp"\nhidden = {list(hidden_for(coordinates))}\nrounds = {rounds}\nlocal_steps = 1\n'
     text = study_files.text(
-        ('family = "piecewise_exponential"\n', model + "sample_rate = 0.01\n"), ('id = "small"', 'id = "round-trip"')
+        ('family = "piecewise_exponential"\n', model + "sample_rate = 0.01\n"),
+        ('id = "small"', 'id = "round-trip"'),
     )
     path = folder / "study.toml"
     path.write_text(text, encoding="utf-8")
@@ -140,9 +144,19 @@ def homes(folder: Path) -> Consortium:
     return made
 
 
-def rounds_ms(folder: Path, study: Path, rounds: int) -> list[float]:
-    """Wall time of every round behind the warm-up."""
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """Wall time of every round behind the warm-up, and mean CPU time of one hospital and of the coordinator in one of them; ms."""
+
+    wall_ms: list[float]
+    hospital_cpu_ms: float
+    coordinator_cpu_ms: float
+
+
+def run_study(folder: Path, study: Path, rounds: int) -> Rounds:
+    """The whole study, by the commands that operators run."""
     starts: dict[int, float] = {}
+    cpu: dict[int, dict[str, float]] = {}
     with ProcessGroup(folder / "logs") as group:
         group.start(
             "coordinator",
@@ -160,14 +174,33 @@ def rounds_ms(folder: Path, study: Path, rounds: int) -> list[float]:
                         name,
                         "tests.bench.round_trip_node",
                         ["run", "--home", str(folder / name), "--study", str(study), "--json"]
-                        + ["--data", str(folder / name / "table.csv"), "--coordinator", f"127.0.0.1:{event['port']}"],
+                        + ["--data", str(folder / name / "table.csv")]
+                        + ["--coordinator", f"127.0.0.1:{event['port']}"],
                     )
             if line.process == "coordinator" and event.get("event") == "round_started":
-                starts[int(event["round"])] = time.perf_counter()
+                number = int(event["round"])
+                starts[number] = time.perf_counter()
+                if number in (1 + WARM_UP, 1 + rounds):
+                    cpu[number] = {name: _cpu_s(group[name].pid) for name in ("coordinator", *HOSPITALS)}
         code = group.wait("coordinator", PATIENCE_S)
     if code != 0 or len(starts) != rounds + 1:
-        raise SystemExit(f"the study ended with code {code} after {len(starts)} rounds; its logs are in {folder / 'logs'}")
-    return [1000 * (starts[r + 1] - starts[r]) for r in range(1 + WARM_UP, rounds + 1)]
+        raise SystemExit(
+            f"the study ended with code {code} after {len(starts)} rounds; the last log lines:\n"
+            + "".join((folder / "logs" / "coordinator.log").read_text(encoding="utf-8").splitlines(True)[-5:])
+        )
+    first, last = cpu[1 + WARM_UP], cpu[1 + rounds]
+    took = {name: 1000 * (last[name] - first[name]) / (rounds - WARM_UP) for name in first}
+    return Rounds(
+        [1000 * (starts[r + 1] - starts[r]) for r in range(1 + WARM_UP, rounds + 1)],
+        sum(took[name] for name in HOSPITALS) / len(HOSPITALS),
+        took["coordinator"],
+    )
+
+
+def _cpu_s(pid: int) -> float:
+    """User and system time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def moved_ms(folder: Path, keys: Consortium, vector_bytes: int, rounds: int) -> float:
@@ -177,7 +210,11 @@ def moved_ms(folder: Path, keys: Consortium, vector_bytes: int, rounds: int) -> 
     try:
         with ProcessGroup(folder / "logs") as group:
             for name in HOSPITALS:
-                group.start(f"moving-{name}", "tests.bench.round_trip_node", ["move", str(folder / name / "keys"), str(port)])
+                group.start(
+                    f"moving-{name}",
+                    "tests.bench.round_trip_node",
+                    ["move", str(folder / name / "keys"), str(port)],
+                )
             for _ in HOSPITALS:
                 assert isinstance(server.receive(PATIENCE_S), Connected)
             times = []
@@ -213,7 +250,8 @@ def measure(coordinates: int, rounds: int, where: Path) -> Line:
         study = write_study(folder, coordinates, rounds)
         parse_study(study.read_text(encoding="utf-8"), study.name)
         commit = commit_ms(folder)
-        times = rounds_ms(folder, study, rounds)
+        found = run_study(folder, study, rounds)
+        times = found.wall_ms
         moved = moved_ms(folder, keys, coordinates * MODULUS_BITS // 8, min(rounds, 40))
         kind = file_system(folder)
     return Line(
@@ -227,6 +265,8 @@ def measure(coordinates: int, rounds: int, where: Path) -> Line:
         median(times) / moved,
         commit,
         kind,
+        found.hospital_cpu_ms,
+        found.coordinator_cpu_ms,
         (load, os.getloadavg()[0]),
     )
 
@@ -236,7 +276,8 @@ def summary(line: Line) -> str:
     return (
         f"{line.hospitals} hospitals, {line.coordinates} coordinates, mutual TLS: a round {line.median_ms:.1f} ms "
         f"(95 %: {line.p95_ms:.1f}), the bytes alone {line.moved_ms:.1f} ms ({line.over_moved:.1f} x), one FULL commit "
-        f"{line.commit_ms:.2f} ms on {line.file_system}; load {line.load[0]:.1f} to {line.load[1]:.1f}"
+        f"{line.commit_ms:.2f} ms on {line.file_system}; CPU {line.hospital_cpu_ms:.1f} ms a hospital, "
+        f"{line.coordinator_cpu_ms:.1f} ms the coordinator; load {line.load[0]:.1f} to {line.load[1]:.1f}"
     )
 
 
@@ -246,7 +287,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="JSON lines on standard output")
     parser.add_argument("--coordinates", type=int, nargs="+", default=[10_000, 1_000_000])
     parser.add_argument("--rounds", type=int, help="training rounds; by default 100, fewer for long vectors")
-    parser.add_argument("--where", type=Path, default=Path.cwd(), help="folder for the members' state, on a real disk")
+    parser.add_argument(
+        "--where", type=Path, default=Path.cwd(), help="folder for the members' state, on a real disk"
+    )
     asked = parser.parse_args(arguments)
     for coordinates in asked.coordinates:
         line = measure(coordinates, asked.rounds or (100 if coordinates <= 100_000 else 20), asked.where)
