@@ -15,16 +15,18 @@ import argparse
 import json
 import os
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
+from typing import Any
 
 from coordinator.link import Connected, LinkServer, Received
-from deploy.processes import ProcessGroup
 from privacy.agreement import MODULUS_BITS
 from privacy.study import parse_study
 from tests import study_files
@@ -155,52 +157,76 @@ class Rounds:
 
 def run_study(folder: Path, study: Path, rounds: int) -> Rounds:
     """The whole study, by the commands that operators run."""
-    starts: dict[int, float] = {}
-    cpu: dict[int, dict[str, float]] = {}
-    with ProcessGroup(folder / "logs") as group:
-        group.start(
+    with Processes(folder) as processes:
+        processes.start(
             "coordinator",
-            "coordinator.cli",
-            ["run", "--home", str(folder / "coordinator"), "--study", str(study), "--listen", "127.0.0.1:0"]
-            + ["--out", str(folder / "out"), "--no-pia", "--json"],
+            "coordinate",
+            *("run", "--home", str(folder / "coordinator"), "--study", str(study), "--listen", "127.0.0.1:0"),
+            *("--out", str(folder / "out"), "--no-pia", "--json"),
         )
-        for line in group.lines(PATIENCE_S):
-            event = line.event or {}
-            if line.process == "coordinator" and line.ended:
-                break
-            if event.get("event") == "listening":
-                for name in HOSPITALS:
-                    group.start(
-                        name,
-                        "tests.bench.round_trip_node",
-                        ["run", "--home", str(folder / name), "--study", str(study), "--json"]
-                        + ["--data", str(folder / name / "table.csv")]
-                        + ["--coordinator", f"127.0.0.1:{event['port']}"],
-                    )
-            if line.process == "coordinator" and event.get("event") == "round_started":
-                number = int(event["round"])
-                starts[number] = time.perf_counter()
-                if number in (1 + WARM_UP, 1 + rounds):
-                    cpu[number] = {name: _cpu_s(group[name].pid) for name in ("coordinator", *HOSPITALS)}
-        code = group.wait("coordinator", PATIENCE_S)
-    if code != 0 or len(starts) != rounds + 1:
-        raise SystemExit(
-            f"the study ended with code {code} after {len(starts)} rounds; the last log lines:\n"
-            + "".join((folder / "logs" / "coordinator.log").read_text(encoding="utf-8").splitlines(True)[-5:])
-        )
-    first, last = cpu[1 + WARM_UP], cpu[1 + rounds]
-    took = {name: 1000 * (last[name] - first[name]) / (rounds - WARM_UP) for name in first}
-    return Rounds(
-        [1000 * (starts[r + 1] - starts[r]) for r in range(1 + WARM_UP, rounds + 1)],
-        sum(took[name] for name in HOSPITALS) / len(HOSPITALS),
-        took["coordinator"],
-    )
+        (listening,) = processes.wait_for("coordinator", "listening", 1)
+        for name in HOSPITALS:
+            processes.start(
+                name,
+                "serve",
+                *("run", "--home", str(folder / name), "--study", str(study), "--json"),
+                *("--data", str(folder / name / "table.csv")),
+                *("--coordinator", f"127.0.0.1:{listening['port']}"),
+            )
+        processes.wait_for("coordinator", "done", 1)
+        starts = processes.events("coordinator", "round_started")[1 + WARM_UP :]
+        took = [processes.events(name, "training")[1 + WARM_UP :] for name in HOSPITALS]
+    walls = [1000 * (b["wall_s"] - a["wall_s"]) for a, b in pairwise(starts)]
+    return Rounds(walls, sum(map(_cpu_ms, took)) / len(took), _cpu_ms(starts))
 
 
-def _cpu_s(pid: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def _cpu_ms(events: list[dict[str, Any]]) -> float:
+    """Mean CPU time from one to the next."""
+    return 1000 * (events[-1]["cpu_s"] - events[0]["cpu_s"]) / (len(events) - 1)
+
+
+class Processes:
+    """The members' processes; what they print goes to files, so that nobody who reads along takes a share of the two cores."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._running.values():
+            process.terminate()
+        for process in self._running.values():
+            process.wait()
+
+    def start(self, name: str, role: str, *arguments: str) -> None:
+        with (
+            (self._folder / f"{name}.out").open("wb") as out,
+            (self._folder / f"{name}.err").open("wb") as err,
+        ):
+            command = [sys.executable, "-m", "tests.bench.round_trip_node", role, *arguments]
+            self._running[name] = subprocess.Popen(command, stdout=out, stderr=err)
+
+    def events(self, name: str, event: str) -> list[dict[str, Any]]:
+        """What the process said so far of one kind."""
+        lines = (self._folder / f"{name}.out").read_text(encoding="utf-8").split("\n")[:-1]
+        return [body for line in lines if (body := json.loads(line))["event"] == event]
+
+    def wait_for(self, name: str, event: str, count: int) -> list[dict[str, Any]]:
+        """So many events of one kind; the process must live until then."""
+        end = time.monotonic() + PATIENCE_S
+        while len(found := self.events(name, event)) < count:
+            ended = [
+                f"{who}: {(self._folder / f'{who}.err').read_text(encoding='utf-8')[-500:]}"
+                for who, p in self._running.items()
+                if p.poll()
+            ]
+            if ended or time.monotonic() > end:
+                raise SystemExit("; ".join(ended) or f"no {event} of {name} within {PATIENCE_S:.0f} s")
+            time.sleep(0.2)
+        return found
 
 
 def moved_ms(folder: Path, keys: Consortium, vector_bytes: int, rounds: int) -> float:
@@ -208,13 +234,9 @@ def moved_ms(folder: Path, keys: Consortium, vector_bytes: int, rounds: int) -> 
     server = LinkServer("127.0.0.1:0", keys.coordinator_keys, keys.roster)
     port = server.start()
     try:
-        with ProcessGroup(folder / "logs") as group:
+        with Processes(folder) as processes:
             for name in HOSPITALS:
-                group.start(
-                    f"moving-{name}",
-                    "tests.bench.round_trip_node",
-                    ["move", str(folder / name / "keys"), str(port)],
-                )
+                processes.start(f"moving-{name}", "move", str(folder / name / "keys"), str(port))
             for _ in HOSPITALS:
                 assert isinstance(server.receive(PATIENCE_S), Connected)
             times = []

@@ -1,15 +1,18 @@
-"""A hospital's process for `round_trip`: the real one with a prepared answer in place of training, or one that only moves bytes."""
+"""The processes of `round_trip`: the coordinator's command, a hospital's with a prepared answer in place of training, and one that only moves bytes."""
 
 from __future__ import annotations
 
 import struct
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from privacy.command_line import say_json
 
 _ASKING = struct.Struct(">Q")
 CHUNK_BYTES = 4 << 20
@@ -41,13 +44,26 @@ class Prepared:
 
 
 def serve() -> None:
-    """The hospital's own command line."""
+    """The hospital's own command line; every line says when it was printed."""
     from hospital_node import cli, local_study, node
 
     node.FlowerTraining = Prepared  # type: ignore[misc, assignment]
     # The network that nobody trains would load torch.
     local_study.build_model = lambda _: None  # type: ignore[assignment, return-value]
+    cli.say_json = _say_when
     cli.app()
+
+
+def coordinate() -> None:
+    """The coordinator's own command line; every line says when it was printed."""
+    from coordinator import cli
+
+    cli.say_json = _say_when
+    cli.app()
+
+
+def _say_when(line: Mapping[str, object]) -> None:
+    say_json({**line, "wall_s": time.perf_counter(), "cpu_s": time.process_time()})
 
 
 def move(keys: Path, port: str) -> None:
@@ -62,7 +78,11 @@ def move(keys: Path, port: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "move":
-        move(Path(sys.argv[2]), sys.argv[3])
-    else:
-        serve()
+    role = sys.argv.pop(1)
+    match role:
+        case "move":
+            move(Path(sys.argv[1]), sys.argv[2])
+        case "coordinate":
+            coordinate()
+        case _:
+            serve()
