@@ -52,6 +52,7 @@ class Journal:
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA secure_delete = ON")
         self._db.executescript(SCHEMA)
+        self._request, self._request_digest = b"", request_digest(b"")
         self._anchor = Anchor(anchor or path.with_suffix(ANCHOR_SUFFIX))
         self.restored = not self._anchor.knows(*self._ends())
         if self.restored:
@@ -89,7 +90,7 @@ class Journal:
         """The replies already given to this request; None if it was never answered."""
         rows = self._db.execute(
             "SELECT reply FROM replies WHERE study_hash = ? AND request = ? ORDER BY position",
-            (study_hash, request_digest(request)),
+            (study_hash, self._digest(request)),
         ).fetchall()
         return tuple(bytes(row[0]) for row in rows) or None
 
@@ -100,7 +101,7 @@ class Journal:
 
         When it returns, the replies may be sent.
         """
-        digest = request_digest(request)
+        digest = self._digest(request)
         previous, _ = self._ends()
         head = hashlib.sha256(previous + hashlib.sha256(state).digest() + digest).digest()
         rows = [(study_hash, digest, position, round_number, reply) for position, reply in enumerate(replies)]
@@ -121,6 +122,12 @@ class Journal:
             raise
         self._db.execute("COMMIT")
         self._anchor.keep(head, [(study_hash, round_number)])
+
+    def _digest(self, request: bytes) -> bytes:
+        """Of the request under way once: it may be as long as a model."""
+        if request is not self._request:
+            self._request, self._request_digest = request, request_digest(request)
+        return self._request_digest
 
     def close(self) -> None:
         self._db.close()

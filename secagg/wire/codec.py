@@ -51,7 +51,7 @@ KINDS: dict[str, type] = {
 
 def wrap(kind: str, payload: bytes) -> bytes:
     """The bytes of one message on the link: its kind around its payload."""
-    return _serialize(wardround_pb2.Message(**{kind: payload}))
+    return b"".join((_TAGS[kind], _varint(len(payload)), payload))
 
 
 def pack(kind: str, record: object) -> bytes:
@@ -62,14 +62,28 @@ def pack(kind: str, record: object) -> bytes:
 def unwrap(data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> tuple[str, bytes]:
     """The kind and the payload of one message, the payload as received.
 
+    Written by hand, since a model or a vector inside is copied once here and four times by a parser that has to be checked.
+
     Raises:
         WireError: no message of the schema.
     """
-    message = _parse(wardround_pb2.Message, data, max_bytes)
-    kind = message.WhichOneof("kind")
-    if kind is None:
+    if len(data) > max_bytes:
+        raise WireError("Message", f"{len(data)} bytes exceed the bound of {max_bytes}")
+    if not data:
         raise WireError("Message", "it has no kind")
-    return kind, getattr(message, kind)
+    kind = _KIND_OF_TAG.get(data[: 1 if data[0] < 128 else 2])
+    if kind is None:
+        raise WireError("Message", "the bytes do not parse")
+    start = len(_TAGS[kind])
+    length = data[start : start + _VARINT_BYTES]
+    for end in range(1, len(length) + 1):
+        if length[end - 1] < 128:
+            payload = data[start + end :]
+            # The one spelling of the length there is, and nothing behind it.
+            if length[:end] == _varint(len(payload)):
+                return kind, payload
+            break
+    raise WireError("Message", "unknown fields, leftover bytes or a second spelling")
 
 
 def expect(kind: str, data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
@@ -145,6 +159,24 @@ def _parse(message_type: Any, data: bytes, max_bytes: int) -> Any:
 
 def _serialize(message: Message) -> bytes:
     return bytes(message.SerializeToString(deterministic=True))
+
+
+def _varint(number: int) -> bytes:
+    """Base 128, the lowest seven bits first, as protobuf writes lengths and tags."""
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+# A field of bytes has wire type 2.
+_TAGS = {
+    kind: _varint(wardround_pb2.Message.DESCRIPTOR.fields_by_name[kind].number << 3 | 2) for kind in KINDS
+}
+_KIND_OF_TAG = {tag: kind for kind, tag in _TAGS.items()}
+_VARINT_BYTES = 5
 
 
 @functools.cache
