@@ -29,6 +29,27 @@ app = typer.Typer(
 )
 
 
+@app.command(epilog="Example: wardround-study new extract.csv --out study.toml")
+def new(
+    table: Annotated[Path, typer.Argument(help="A .csv or .parquet with the study's columns.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write; standard output without it.")
+    ] = None,
+) -> None:
+    """Draft a commented study file from a table's columns: names and types only, no patient's value."""
+    from deploy.draft_study import draft
+    from privacy.refusals import StudyError
+
+    text = draft(table)
+    if out is None:
+        sys.stdout.write(text)
+        return
+    if out.exists():
+        raise StudyError(str(out), "exists already; name another file")
+    out.write_text(text, encoding="utf-8")
+    say(f"{out}: decide what says 'decide', then wardround-study lint {out}")
+
+
 @app.command(epilog="Example: wardround-study lint study.toml")
 def lint(file: FILE, as_json: JSON = False) -> None:
     """Check a study file; says in one sentence what is wrong, and what is legal but worth a second look."""

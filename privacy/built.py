@@ -8,8 +8,8 @@ STAGES = {
     "none": True,
     "generalize": True,
     "drop": True,
-    "threshold": False,
-    "mondrian": False,
+    "threshold": True,
+    "mondrian": True,
     "synthetic_dp": False,
     "synthetic_sdv": False,
 }
