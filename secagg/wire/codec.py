@@ -187,19 +187,29 @@ def _hints(record: Any) -> tuple[tuple[str, Any], ...]:
 
 def _to_message(record: Any) -> Any:
     record_type: Any = type(record)
-    message = getattr(wardround_pb2, record_type.__name__)()
-    for name, _ in _hints(record_type):
-        value = getattr(record, name)
-        try:
-            if isinstance(value, tuple):
-                getattr(message, name).extend([_to_message(v) if is_dataclass(v) else v for v in value])
-            elif is_dataclass(value):
-                getattr(message, name).CopyFrom(_to_message(value))
-            else:
-                setattr(message, name, value)
-        except (ValueError, TypeError):
-            raise WireError(f"{record_type.__name__}.{name}", "the value does not fit the field") from None
-    return message
+    values = {name: write(getattr(record, name)) for name, write in _writers(record_type)}
+    try:
+        if None not in values.values():
+            return getattr(wardround_pb2, record_type.__name__)(**values)
+    except (ValueError, TypeError):
+        pass
+    raise WireError(record_type.__name__, "a value does not fit its field")
+
+
+@functools.cache
+def _writers(record: Any) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+    """What makes a message's field of each of a record's."""
+    return tuple((name, _writer(hint)) for name, hint in _hints(record))
+
+
+def _writer(hint: Any) -> Callable[[Any], Any]:
+    if is_dataclass(hint):
+        return _to_message
+    if hint is not bool:
+        inner, bound = get_args(hint)
+        if isinstance(bound, Items) and is_dataclass(get_args(inner)[0]):
+            return lambda values: [_to_message(value) for value in values]
+    return lambda value: value
 
 
 # Takes a message and the name of the record in it; gives the value of one field.
