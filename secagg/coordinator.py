@@ -143,8 +143,7 @@ def start_round(
             previous_receipt, desk.context.study_hash, desk.roster, desk.params
         ).ref
     told = RoundOrder(round_number, task, model, settings, previous.round, previous.hash)
-    message = order.sign_order(desk.identity, desk.context, session.participants, told)
-    _, digest = order.read_order(message, desk.roster, desk.context, session.participants, len(message))
+    message, digest = order.make_order(desk.identity, desk.context, session.participants, told)
     frame = pairs.RoundFrame(desk.context, session.participants, round_number, digest)
     return Uploading(session, frame, replace(told, model=b""), {}), message
 
