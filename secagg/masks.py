@@ -132,14 +132,14 @@ def _add_span(
         (_stream(mask.seed, blocks.start * block_bytes).update_into, np.add if mask.sign > 0 else np.subtract)
         for mask in masks
     ]
-    elements = block_bytes // vector.itemsize
+    elements, stream_bytes = block_bytes // vector.itemsize, keystream.data
     for block in blocks:
         part = vector[block * elements : (block + 1) * elements]
         if fill is not None:
             fill(block * elements, part)
         plain, mask = zeros[: part.nbytes], keystream[: part.nbytes].view(vector.dtype)
         for expand_into, combine in streams:
-            expand_into(plain, keystream)
+            expand_into(plain, stream_bytes)
             combine(part, mask, part)
 
 

@@ -12,7 +12,6 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
-from operator import attrgetter
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from google.protobuf.message import DecodeError, Message
@@ -214,86 +213,55 @@ def _writer(hint: Any) -> Callable[[Any], Any]:
     return lambda value: value
 
 
-# Takes a message and the name of the record in it; gives the value of one field.
-_Reader = Callable[[Any, str], Any]
-
-
 def _from_message(record: Any, message: Any, where: str) -> Any:
-    return record(*[read(message, where) for read in _readers(record)])
+    values = {
+        name: _value(hint, getattr(message, name), f"{where}.{name}", message, name)
+        for name, hint in _hints(record)
+    }
+    return record(**values)
 
 
-@functools.cache
-def _readers(record: Any) -> tuple[_Reader, ...]:
-    """One reader a field, in the order of the fields; made once, since every message of a round is read in Python."""
-    return tuple(_reader(name, hint) for name, hint in _hints(record))
-
-
-def _reader(name: str, hint: Any) -> _Reader:
+def _value(hint: Any, raw: Any, where: str, message: Any, name: str) -> Any:
     if hint is bool:
-        return lambda message, _: getattr(message, name)
+        return raw
     if is_dataclass(hint):
-        return _nested_reader(name, hint)
+        if not message.HasField(name):
+            raise WireError(where, "it is missing")
+        return _from_message(hint, raw, where)
     inner, bound = get_args(hint)
     if isinstance(bound, Items):
-        return _entries_reader(name, get_args(inner)[0], bound)
-    problem = _scalar_problem(bound)
-
-    def scalar(message: Any, where: str) -> Any:
-        raw = getattr(message, name)
-        found = problem(raw)
-        if found:
-            raise WireError(f"{where}.{name}", found)
-        return raw
-
-    return scalar
+        return _entries(get_args(inner)[0], bound, raw, where)
+    _check_scalar(bound, raw, where)
+    return raw
 
 
-def _nested_reader(name: str, record: Any) -> _Reader:
-    def nested(message: Any, where: str) -> Any:
-        if not message.HasField(name):
-            raise WireError(f"{where}.{name}", "it is missing")
-        return _from_message(record, getattr(message, name), f"{where}.{name}")
-
-    return nested
-
-
-def _entries_reader(name: str, element: Any, bound: Items) -> _Reader:
-    length = None if is_dataclass(element) else _scalar_problem(get_args(element)[1])
-    key = attrgetter(bound.key) if bound.key else None
-
-    def entries(message: Any, where: str) -> tuple[Any, ...]:
-        raw = getattr(message, name)
-        if len(raw) > bound.high:
-            raise WireError(f"{where}.{name}", f"{len(raw)} entries exceed the bound of {bound.high}")
-        if length is not None:
-            for value in raw:
-                if found := length(value):
-                    raise WireError(f"{where}.{name}", found)
-            return tuple(raw)
-        inside = f"{where}.{name}"
-        read = tuple(_from_message(element, value, inside) for value in raw)
-        if key is not None and any(key(a) >= key(b) for a, b in itertools.pairwise(read)):
-            raise WireError(inside, "entries are repeated or out of order")
-        return read
-
+def _entries(element: Any, bound: Items, raw: Any, where: str) -> tuple[Any, ...]:
+    if len(raw) > bound.high:
+        raise WireError(where, f"{len(raw)} entries exceed the bound of {bound.high}")
+    if not is_dataclass(element):
+        _, length = get_args(element)
+        for value in raw:
+            _check_scalar(length, value, where)
+        return tuple(raw)
+    entries = tuple(_from_message(element, value, where) for value in raw)
+    if bound.key:
+        keys = [getattr(entry, bound.key) for entry in entries]
+        if any(a >= b for a, b in itertools.pairwise(keys)):
+            raise WireError(where, "entries are repeated or out of order")
     return entries
 
 
-def _scalar_problem(bound: Any) -> Callable[[Any], str]:
-    """What is wrong with a value, or nothing, as a sentence's end."""
+def _check_scalar(bound: Any, raw: Any, where: str) -> None:
     match bound:
         case Length(low, high):
-            return lambda raw: (
-                "" if low <= len(raw) <= high else f"{len(raw)} bytes, expected {low} to {high}"
-            )
+            if not low <= len(raw) <= high:
+                raise WireError(where, f"{len(raw)} bytes, expected {low} to {high}")
         case Most(high):
-            return lambda raw: f"the number exceeds {high}" if raw > high else ""
+            if raw > high:
+                raise WireError(where, f"the number exceeds {high}")
         case Text(high):
-            return lambda raw: (
-                "" if len(raw) <= high and raw.isprintable() else f"not at most {high} printable characters"
-            )
+            if len(raw) > high or not raw.isprintable():
+                raise WireError(where, f"not at most {high} printable characters")
         case Name(optional):
-            return lambda raw: (
-                "" if (optional and raw == "") or ID_PATTERN.fullmatch(raw) else "not a hospital id"
-            )
-    raise TypeError(f"{bound!r} is no bound of a field")
+            if not (optional and raw == "") and not ID_PATTERN.fullmatch(raw):
+                raise WireError(where, "not a hospital id")
