@@ -76,7 +76,7 @@ class UploadMessages:
 
     header: bytes
     seals: bytes
-    vector: bytes
+    vector: memoryview
 
 
 def advertise(
