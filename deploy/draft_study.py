@@ -5,13 +5,14 @@ count is taken from the cells: those are public decisions, and a bound read off 
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
 
 from hospital_node.cells import ALWAYS_MISSING, FALSE_TEXTS, TRUE_TEXTS
 from hospital_node.extract import pieces
+from hospital_node.findings import DataError
 
 _ROLES = {
     "id": ("id", "pid", "patient", "patient_id", "subject", "subject_id", "mrn"),
@@ -21,7 +22,7 @@ _ROLES = {
 _TRUTHS = TRUE_TEXTS | FALSE_TEXTS
 
 _HEAD = """# A draft. Every line that says "decide" needs a public answer, agreed before anybody looks at patients' values.
-# Names and types come from the first line and the form of the cells; no value of a patient is in this file.
+# Names and types come from {origin}; no value of a patient is in this file.
 
 [study]
 id = {identifier}
@@ -29,7 +30,7 @@ title = ""
 purpose = ""            # decide: one sentence; hospitals' policies compare it letter by letter
 # duo = "DUO:0000006"   # the purpose as a code, where hospitals ask their consent register
 available = {available}   # what hospitals could give: the assessment lists it against what is used
-horizon_days = 1825     # decide: follow-up is censored here for everybody
+horizon_days = {horizon_days}     # decide: follow-up is censored here for everybody
 intervals = 10
 n_public = {{a = 1000, b = 1000, c = 1000}}   # decide: declared before extraction, never a row count
 
@@ -41,7 +42,7 @@ mode = "local"
 epsilon = 3
 
 [stage]
-kind = "none"           # "generalize", "drop" and "threshold" need a field with role "quasi_identifier" and its public cuts
+kind = "none"           # "generalize", "drop", "threshold" and "level" need a field with role "quasi_identifier" and its public cuts
 
 [model]
 family = "piecewise_exponential"
@@ -52,16 +53,34 @@ def draft(path: Path) -> str:
     """The text of a study file for the table at `path`.
 
     Raises:
-        DataError: the file is no table.
+        DataError: the file is no table, or has no header.
     """
     kinds = _kinds(path)
+    if any(_is_value(name) for name in kinds):
+        # Without a header the first patient's values would become names.
+        problem = (
+            "the first line holds numbers or dates where names of columns belong; export it with a header"
+        )
+        raise DataError(path.name, "", problem)
     roles = _guessed_roles(kinds)
-    head = _HEAD.format(
-        identifier=_quoted(_identifier(path.stem)), available=f"[{', '.join(map(_quoted, kinds))}]"
-    )
-    return head + "".join(
+    return study_head(path.stem, kinds, "the first line and the form of the cells") + "".join(
         "\n" + "\n".join(_field(name, kind, roles.get(name, "feature"))) + "\n"
         for name, kind in kinds.items()
+    )
+
+
+def study_head(name: str, columns: Iterable[str], origin: str, horizon_days: int = 1825) -> str:
+    """Everything above the fields.
+
+    Args:
+        name: becomes the study's id, as far as an id may hold it.
+        columns: what hospitals could give.
+        origin: where names and types come from, in words.
+        horizon_days: a first guess.
+    """
+    available = f"[{', '.join(map(quoted, columns))}]"
+    return _HEAD.format(
+        identifier=quoted(_identifier(name)), available=available, origin=origin, horizon_days=horizon_days
     )
 
 
@@ -80,6 +99,12 @@ def _kinds(path: Path) -> dict[str, str]:
         name: next((kind for kind in order if kind in kinds), "category") if filled[name] else "category"
         for name, kinds in able.items()
     }
+
+
+def _is_value(name: str) -> bool:
+    """Whether the name of a column looks like a cell: a number or a date."""
+    digits = name.strip().replace("-", "").replace("/", "").replace(".", "").replace(",", "").replace(":", "")
+    return digits.isdigit() or not digits
 
 
 def _reads_as(texts: pd.Series) -> set[str]:
@@ -108,7 +133,7 @@ def _guessed_roles(kinds: dict[str, str]) -> dict[str, str]:
 
 def _field(name: str, kind: str, role: str) -> Iterator[str]:
     yield "[[field]]"
-    yield f"name = {_quoted(name)}"
+    yield f"name = {quoted(name)}"
     match role:
         case "id":
             yield 'type = "category"'
@@ -135,7 +160,7 @@ def _field(name: str, kind: str, role: str) -> Iterator[str]:
         yield 'categories = ["decide", "the closed list"]   # from the protocol or a code system'
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A TOML basic string."""
     escaped = "".join(
         f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else c

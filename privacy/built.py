@@ -1,5 +1,6 @@
 """What a study may ask for: which modes, stages, families, recipes and strategies exist, and which run today."""
 
+from privacy.dictionary import Dictionary
 from privacy.refusals import NotBuilt, RefusedModel, StudyError, nearest
 from privacy.study_sections import Analysis, Model, Privacy, Stage
 
@@ -9,6 +10,7 @@ STAGES = {
     "generalize": True,
     "drop": True,
     "threshold": True,
+    "level": True,
     "mondrian": True,
     "synthetic_dp": False,
     "synthetic_sdv": False,
@@ -16,6 +18,8 @@ STAGES = {
 FAMILIES = {
     "piecewise_exponential": True,
     "mlp": True,
+    # No model: the study asks what [analysis] says.
+    "none": True,
     "logistic_hazard": False,
     "cloglog": False,
     "weibull_aft": False,
@@ -80,9 +84,22 @@ def check_built(where: str, privacy: Privacy, stage: Stage, model: Model, analys
         )
     if model.strategy is not None:
         _known(where, "[model] strategy", model.strategy, STRATEGIES)
-    if privacy.evaluation_share > 0:
-        raise NotBuilt(where, "[privacy] evaluation_share is not built yet; leave it out or set it to 0")
     _check_analysis(where, analysis)
+
+
+def check_events(dictionary: Dictionary) -> None:
+    """Refuse to train where the study declares competing risks: no model here may count one as censored in silence.
+
+    Raises:
+        NotBuilt: the event has codes above 1.
+    """
+    highest = dictionary.event.highest_event
+    if highest > 1:
+        raise NotBuilt(
+            f"field '{dictionary.event.name}'",
+            f"declares event codes 0 to {highest}: competing risks are not built yet in any model, and none counts them as "
+            "censored in silence; `data check` and `data profile` take such a table, a training needs codes 0 and 1",
+        )
 
 
 def _check_analysis(where: str, analysis: Analysis) -> None:
@@ -91,11 +108,5 @@ def _check_analysis(where: str, analysis: Analysis) -> None:
     for metric in analysis.metrics:
         if metric not in METRICS:
             raise StudyError(where, f"[analysis] metrics has '{metric}'; {nearest(metric, METRICS)}")
-    asked = {
-        "kaplan_meier_by": bool(analysis.kaplan_meier_by),
-        "log_rank": analysis.log_rank,
-        "cox": analysis.cox != "none",
-    }
-    for key, wanted in asked.items():
-        if wanted:
-            raise NotBuilt(where, f"[analysis] {key} is not built yet; leave it out")
+    if analysis.cox != "none":
+        raise NotBuilt(where, "[analysis] cox is not built yet; leave it out")

@@ -25,7 +25,7 @@ from secagg.receipt import NO_RECEIPT
 from secagg.roster import Roster
 from secagg.secret import SecretBytes
 from secagg.tables import Agreeing, BadOpening, Collecting, Desk, Opening, Session, Upload, Uploading
-from secagg.unmask import add_chunk, check_constants, empty_sum, remove_masks, unmask
+from secagg.unmask import empty_sum, unmask, unmask_blocks
 from secagg.wire import codec
 from secagg.wire.records import (
     AgreedSet,
@@ -52,11 +52,9 @@ __all__ = [
     "Uploading",
     "add_advert",
     "add_agreement",
-    "add_chunk",
     "add_shares",
     "add_upload",
     "can_open",
-    "check_constants",
     "close_adverts",
     "collect_adverts",
     "empty_sum",
@@ -64,11 +62,11 @@ __all__ = [
     "missing_agreements",
     "missing_hospitals",
     "propose",
-    "remove_masks",
     "request_open",
     "shrink",
     "start_round",
     "unmask",
+    "unmask_blocks",
 ]
 
 
@@ -145,8 +143,7 @@ def start_round(
             previous_receipt, desk.context.study_hash, desk.roster, desk.params
         ).ref
     told = RoundOrder(round_number, task, model, settings, previous.round, previous.hash)
-    message = order.sign_order(desk.identity, desk.context, session.participants, told)
-    _, digest = order.read_order(message, desk.roster, desk.context, session.participants, len(message))
+    message, digest = order.make_order(desk.identity, desk.context, session.participants, told)
     frame = pairs.RoundFrame(desk.context, session.participants, round_number, digest)
     return Uploading(session, frame, replace(told, model=b""), {}), message
 

@@ -76,7 +76,7 @@ class UploadMessages:
 
     header: bytes
     seals: bytes
-    vector: bytes
+    vector: memoryview
 
 
 def advertise(
@@ -124,7 +124,7 @@ def accept_key_list(state: Advertised, data: bytes) -> Ready:
         StaleRound: the session would start at a round that is over.
     """
     seat = state.seat
-    payload = codec.expect("key_list", data)
+    payload = codec.expect("key_list", data, 1000 * seat.params.n + 200)
     participants = read_key_list(payload, seat.params, seat.roster, seat.context)
     if participants.keys.get(seat.me) != exchange_public(state.session_key):
         raise KeyListError("the own session key is missing or changed")
@@ -211,7 +211,8 @@ def agree(state: Uploaded | Agreed, data: bytes) -> tuple[Agreed, bytes]:
         BadShare: a dealer's share does not open; the coordinator should propose a set without the named dealer.
     """
     seat, frame = state.after.seat, state.frame
-    request = codec.unpack("agree_request", AgreeRequest, data)
+    n = seat.params.n
+    request = codec.unpack("agree_request", AgreeRequest, data, n * (40 * n + 2500) + 200)
     proposed = agreed_set.read_set(request.agreed_set, seat.params)
     members = agreed_set.member_headers(proposed)
     rules.round_is(frame, proposed.round)
@@ -245,7 +246,7 @@ def open_shares(state: Agreed, data: bytes) -> tuple[Opened, bytes]:
         StaleRound, WrongStep, TooFewSurvivors, BadSignature: the request does not prove the agreement.
     """
     seat, frame = state.after.seat, state.frame
-    request = codec.unpack("open_request", OpenRequest, data)
+    request = codec.unpack("open_request", OpenRequest, data, 200 * seat.params.n + 200)
     rules.round_is(frame, request.round)
     agreed_set.check_signatures(request.signatures, state.agreed_set, frame, seat.params, seat.roster)
     members = agreed_set.member_headers(_last_agreed(state))

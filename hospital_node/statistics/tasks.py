@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hospital_node.cohort import Cohort
 
 
-NOTHING_ASKED = np.zeros(0)
+NOTHING_CARRIED = np.zeros(0)
 
 
 class UnknownTaskError(ValueError):
@@ -55,7 +55,7 @@ def rows_of(
     training: Training,
     theta: FloatArray,
     patients: Patients,
-    asked: FloatArray = NOTHING_ASKED,
+    carried: FloatArray = NOTHING_CARRIED,
 ) -> Rows:
     """The rows of a task's sum, asked for by slices of patients.
 
@@ -65,7 +65,7 @@ def rows_of(
         training: its settings.
         theta: (dim,) the round's model.
         patients: all of the hospital's.
-        asked: numbers behind the model in the order; the columns' center for "newton" with a public curvature.
+        carried: numbers behind the model in the order; the columns' center for "newton" with a public curvature.
 
     Raises:
         UnknownTaskError: no statistic has this name.
@@ -92,7 +92,7 @@ def rows_of(
             if not training.column_spread:
                 return lambda chosen: score_rows(alpha, risk(chosen), scale, some(chosen))
             # With a public curvature the tilt's coordinate, the last, is not asked for.
-            return lambda chosen: score_rows(alpha, risk(chosen), scale, centered(some(chosen), asked))[
+            return lambda chosen: score_rows(alpha, risk(chosen), scale, centered(some(chosen), carried))[
                 :, :-1
             ]
         case "means":

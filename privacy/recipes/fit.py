@@ -116,7 +116,7 @@ class Fit:
         return replace(self, final=theta)
 
     def ordered(self, task: str) -> FloatArray:
-        """The model that a round of `task` is asked at, (dim,), and the numbers that the task asks for behind it."""
+        """The model that a round of `task` is asked at, (dim,), and the numbers that the task carries behind it."""
         match task, self.state:
             case "newton", FewEvents() as state:
                 return np.concatenate([self._held(state.current), state.center])
