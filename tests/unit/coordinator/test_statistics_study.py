@@ -81,6 +81,28 @@ def test_a_hospital_follows_the_fold_and_refuses_a_model_that_does_not(tmp_path:
     assert len(hand.ask("b", order)) > 1
 
 
+def test_a_hospital_counts_columns_from_the_released_center_and_no_other(tmp_path: Path) -> None:
+    hand = Hand(World.of(tmp_path, *FEW))
+    hand.join()
+    agreement, fit, model = hand.world.agreement, None, b""
+    for number in (1, 2):
+        total, receipt, members = hand.round(number, model)
+        for hospital in HOSPITALS:
+            assert hand.ask(hospital, receipt) == []
+        fit = exchange.followed(agreement, fit, number, from_ring(total, 64), sorted(members))
+        assert fit is not None
+        asked = fit.ordered(exchange.task_of(agreement, number + 1))
+        model = exchange.model_bytes(asked)
+    assert asked.size == agreement.parameters + len(agreement.columns)
+    asked[-1] += 0.01
+    _, moved = hand.order(3, model=exchange.model_bytes(asked))
+    assert "does not follow from the signed sum of round 2" in refusal(hand.ask("b", moved)).reason
+    _, short = hand.order(3, model=model[: 8 * agreement.parameters])
+    assert "parameters" in refusal(hand.ask("c", short)).reason
+    _, order = hand.order(3, model=model)
+    assert len(hand.ask("d", order)) > 1
+
+
 def test_one_hospital_s_vector_has_a_share_of_the_noise_and_all_together_enough() -> None:
     """n = 4, T = 1, t = 3: two shares count, so each is 1/sqrt 2 of central noise."""
     plan = small_agreement(*DISTRIBUTED).plan
