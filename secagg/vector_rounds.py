@@ -143,7 +143,7 @@ class Run:
         log: Json = {"round": number, "order": order.hex(), "uploads": {}, "agree": []}
         self.log["rounds"].append(log)
         for who, state in self.states.items():
-            assert not isinstance(state, ho.Advertised)
+            assert not isinstance(state, ho.Joining)
             self.states[who], _ = ho.accept_order(state, order)
         vectors = {}
         for who in [who for who in self.states if who not in plan.no_upload]:
@@ -191,7 +191,7 @@ class Run:
         total = co.unmask(opening, {who: vectors[who] for who in opening.members})
         self.receipt = co.make_receipt(opening, total)
         for who, state in self.states.items():
-            assert not isinstance(state, ho.Advertised)
+            assert not isinstance(state, ho.Joining)
             self.states[who], _ = ho.accept_receipt(state, self.receipt)
         log["open"] = {"requests": _hex(requests), "answers": _hex(answers)}
         log["members"] = list(opening.members)

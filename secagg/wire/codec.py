@@ -45,6 +45,10 @@ KINDS: dict[str, type] = {
     "ledger_export_request": records.LedgerExportRequest,
     "ledger_export": records.LedgerExport,
     "study_end": records.StudyEnd,
+    "graph_contribution": records.GraphContribution,
+    "graph_seed": records.GraphSeed,
+    "sign_request": records.SignRequest,
+    "set_signature": records.SetSignature,
 }
 
 
