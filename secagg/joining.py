@@ -18,7 +18,7 @@ from secagg.params import SecAggParams
 from secagg.receipt import NO_RECEIPT, ReceiptRef
 from secagg.roster import Roster
 from secagg.secret import SecretBytes
-from secagg.sparse_table import GRAPHS_PER_STUDY
+from secagg.sparse_table import GRAPHS_PER_HOSPITAL
 from secagg.states import Advertised, Ready, Revealed, Seat
 from secagg.wire import codec
 from secagg.wire.records import Advert, GraphContribution, GraphSeed, Signed
@@ -134,8 +134,10 @@ def accept_graph_seed(state: Revealed, data: bytes) -> Ready:
 
 def few_graphs(graphs: int) -> None:
     """Raise GraphNotDrawn if the study has had its graphs: each may fail, and who dislikes one can break it off."""
-    if graphs >= GRAPHS_PER_STUDY:
-        raise GraphNotDrawn(f"{graphs} graphs were drawn in this study, no more are; open a new study")
+    if graphs >= GRAPHS_PER_HOSPITAL:
+        raise GraphNotDrawn(
+            f"this hospital helped to draw {graphs} graphs in this study, it helps with no more; open a new study"
+        )
 
 
 def _check_first_round(first_round: int, state: Advertised) -> None:

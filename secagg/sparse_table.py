@@ -12,8 +12,10 @@ import sys
 from fractions import Fraction
 from math import comb, log2
 
-# A hospital helps to draw at most so many graphs in a study: who does not like one and aborts gets no more than these.
-GRAPHS_PER_STUDY = 16
+# A hospital helps to draw at most so many graphs in a study: who does not like one and breaks it off gets no more than these.
+# A graph of use needs more than half of the honest hospitals, so that there are fewer than twice as many in all.
+GRAPHS_PER_HOSPITAL = 8
+GRAPHS_PER_STUDY = 2 * GRAPHS_PER_HOSPITAL
 STUDY_FAILURE = Fraction(1, 1 << 40)
 GRAPH_FAILURE = STUDY_FAILURE / GRAPHS_PER_STUDY
 
@@ -115,7 +117,7 @@ def rows() -> list[str]:
                     arc_failure(n, colluding, degree, threshold),
                     correctness_failure(n, n // 10, degree, threshold),
                 )
-                cells = [n, colluding, (n + colluding) // 2 + 1, correctness, degree, threshold]
+                cells = [n, colluding, (n + colluding) // 2 + 1, f"2^-{correctness}", degree, threshold]
                 lines.append("| " + " | ".join([*map(str, cells), *map(_power, figures)]) + " |")
     return lines
 
