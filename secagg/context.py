@@ -74,6 +74,7 @@ def _encoded(context: Context) -> bytes:
     return b"".join(_named(name, value) for name, value in zip(_CONTEXT_PARTS, values, strict=True))
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def _named(name: str, value: bytes | str | int) -> bytes:
     return _field(name.encode()) + _typed(value)
 
