@@ -141,7 +141,7 @@ class RoundEngine:
             uploading = self._uploads(uploading, order, present, spool, working)
             agreeing = self._agreements(uploading, working)
             opening = self._openings(agreeing, working)
-            total = self._sum(opening, spool)
+            total = sum_spooled(opening, spool)
             receipt = protocol.make_receipt(opening, total)
         except RoundAborted as abort:
             return self._aborted(working, abort, started)
@@ -262,17 +262,6 @@ class RoundEngine:
         too_few = TooFewSurvivors(self.params.threshold, present, step)
         raise RoundAborted("; ".join([str(too_few), *told]), culprits[0] if len(culprits) == 1 else "")
 
-    def _sum(self, state: protocol.Opening, spool: Spool) -> Ring:
-        """The checked sum; vectors are read from disk block by block."""
-        total = protocol.empty_sum(self.params)
-        for hospital in state.members:
-            offset = 0
-            for block in spool.blocks(hospital, BLOCK_BYTES):
-                protocol.add_chunk(total, offset, block)
-                offset += len(block)
-        protocol.remove_masks(state, total)
-        return protocol.check_constants(state, total)
-
     def _aborted(self, working: _Working, abort: RoundAborted, started: float) -> Outcome:
         return Outcome(
             working.frame.round,
@@ -286,6 +275,18 @@ class RoundEngine:
             abort.culprit,
             self.clock.monotonic_s() - started,
         )
+
+
+def sum_spooled(state: protocol.Opening, spool: Spool) -> Ring:
+    """The checked sum; vectors are read from disk block by block."""
+    total = protocol.empty_sum(state.agreeing.uploading.session.desk.params)
+    for hospital in state.members:
+        offset = 0
+        for block in spool.blocks(hospital, BLOCK_BYTES):
+            protocol.add_chunk(total, offset, block)
+            offset += len(block)
+    protocol.remove_masks(state, total)
+    return protocol.check_constants(state, total)
 
 
 def _spool(spool: Spool, hospital: str, message: bytes, round_number: int) -> None:

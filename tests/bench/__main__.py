@@ -7,6 +7,8 @@ import sys
 
 BENCHMARKS: tuple[tuple[str, ...], ...] = (
     ("tests.bench.secagg", "--json"),
+    ("tests.bench.scale", "--json"),
+    ("tests.bench.memory", "--json"),
     ("tests.bench.utility", "--json", "--mode", "none"),
     ("tests.bench.utility", "--json", "--mode", "local", "--epsilon", "3"),
 )
