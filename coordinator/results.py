@@ -20,8 +20,10 @@ from privacy.canonical import canonical
 from privacy.coefficients import coefficient_rows
 from privacy.evidence import AGREEMENT, LEDGERS, MODEL, RECEIPTS, RESULT, ROSTER, ROUNDS
 from privacy.guarantee import NOTHING_NOISED, Guarantee
+from privacy.plan import stages
 from privacy.recipes.intervals import Estimate
 from privacy.recompute import LedgerFacts, guaranteed_epsilon, read_ledger
+from privacy.stage_release import void_reason
 from privacy.trained_model import TrainedModel
 from secagg.roster import SignedRoster
 
@@ -60,9 +62,11 @@ def planned_guarantee(agreement: Agreement) -> Guarantee:
     if agreement.plan is None:
         return Guarantee.none(NOTHING_NOISED)
     view = "coordinator" if agreement.study.noise_shares == 1 else HEADLINE_VIEW
-    guarantee = spent(agreement.plan.releases, agreement.plan.delta, view=view)
+    guarantee = spent(agreement.plan.charges, agreement.plan.delta, view=view)
     rows = agreement.study.row_assumption
-    return replace(guarantee, assumptions=(*guarantee.assumptions, rows)) if rows else guarantee
+    if not rows or guarantee.kind == "none":
+        return guarantee
+    return replace(guarantee, assumptions=(*guarantee.assumptions, rows))
 
 
 def _released_guarantee(agreement: Agreement, ledgers: Sequence[LedgerFacts]) -> Guarantee:
@@ -85,6 +89,7 @@ def result_json(agreement: Agreement, roster: SignedRoster, record: StudyRecord)
             member.identity_key,
             agreement.hash,
             agreement.study.delta,
+            None if agreement.plan is None else agreement.plan.stage,
         )
         for member in roster.roster.hospitals
     ]
@@ -152,10 +157,13 @@ def _hospital(agreement: Agreement, ledger: LedgerFacts) -> dict[str, Any]:
         return body | {"epsilon": None, "reason": f"its ledger does not verify: {ledger.problem}"}
     if not ledger.final:
         return body | {"epsilon": None, "reason": "its ledger does not close this study: more may be charged"}
+    charges = agreement.plan.charges
+    reason = void_reason(stages(charges))
     return body | {
         "epsilon": ledger.epsilon_run,
         "epsilon_all_studies": ledger.epsilon_cumulative,
-        "delta": agreement.plan.delta,
+        **({"reason": reason} if reason else {}),
+        "delta": None if reason else agreement.plan.delta,
         "rounds_spent": len(ledger.paid_rounds),
         "rounds_reserved_only": ledger.reserved_only,
     }

@@ -36,6 +36,7 @@ from hospital_node.node import Node
 from privacy.agreement import build as build_agreement
 from privacy.member_keys import ENTROPY_BYTES, MemberKeys, key_files, read_key_files
 from privacy.policy import ANY, Policy
+from privacy.stage_effect import Voids
 from privacy.study import Study
 from secagg.roster import Roster, SignedRoster, sign_roster
 
@@ -207,7 +208,7 @@ def simulation_policy(study: Study) -> Policy:
         stages=(study.stage.kind,),
         purposes=(ANY,),
         modes=(study.mode,),  # type: ignore[arg-type]  # the study's validator allows exactly these
-        allow_mode_none=study.mode == "none",
+        allow_mode_none=study.mode == "none" or isinstance(study.effect, Voids),
         aborted_rounds_maximum=0,
         expires=date.max,
     )

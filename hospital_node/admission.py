@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from hospital_node.clock import Clock
+from hospital_node.consent_gate import ConsentGate
 from hospital_node.entropy import Entropy
+from hospital_node.home import RegisterPlace
+from hospital_node.kept_set import KeptSetLost, charge_once, kept_set
+from hospital_node.ledger_store import LedgerStore
 from hospital_node.local_study import LocalStudy
 from privacy.agreement import Agreement, AgreementError, from_bytes
+from privacy.consent import DataUse
 from privacy.ledger import Entry
 from privacy.mechanisms import Sampler
+from privacy.noisy_threshold import Cell
 from privacy.policy import Permit, Policy, PolicyRefusal, StudyTerms, check
 from privacy.refusals import StudyError
+from privacy.stage_release import ThresholdRelease, VoidRelease
 from privacy.study import Study
 from secagg.roster import Roster
 from secagg.wire.records import StudyOffer
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class StudyRefused(Exception):
@@ -58,7 +68,9 @@ class Admission:
         policy: its policy file.
         study: the study file that its people read and accepted; None accepts any study that the policy permits.
         data: its table; read only after everything else said yes.
-        reports: folder for reports that never leave.
+        reports: folder for reports that never leave; beside it lies `kept`, the cells of noisy thresholds.
+        drop_undeclared: leave columns out that the study does not declare; the data manager's word.
+        consents: the consent register; asked where the policy says so, and nobody takes part where it is missing.
     """
 
     TOLD: ClassVar[str] = "it does not take part; its operator knows why"
@@ -69,6 +81,8 @@ class Admission:
     study: Study | None
     data: Path
     reports: Path
+    drop_undeclared: bool = False
+    consents: RegisterPlace | None = None
 
     def agreement_of(self, offer: StudyOffer) -> Agreement:
         """The agreement in an offer, derived again from the study file.
@@ -93,8 +107,8 @@ class Admission:
     def admit(
         self,
         agreement: Agreement,
-        entries: Sequence[Entry],
-        now: datetime,
+        ledger: LedgerStore,
+        clock: Clock,
         sampler: Sampler,
         entropy: Entropy,
     ) -> Admitted:
@@ -105,21 +119,34 @@ class Admission:
         """
         terms = terms_of(agreement)
         try:
-            permit = check(self.policy, terms, entries, now)
+            permit = check(self.policy, terms, ledger.entries(), clock.now())
         except PolicyRefusal as refusal:
             raise StudyRefused(str(refusal), self.TOLD, refusal.exit_code) from None
-        return Admitted(agreement, terms, permit, self._prepare(agreement, sampler, entropy))
+        return Admitted(agreement, terms, permit, self._prepare(agreement, ledger, clock, sampler, entropy))
 
-    def _prepare(self, agreement: Agreement, sampler: Sampler, entropy: Entropy) -> LocalStudy:
+    def _prepare(
+        self, agreement: Agreement, ledger: LedgerStore, clock: Clock, sampler: Sampler, entropy: Entropy
+    ) -> LocalStudy:
         # pandas takes a second to import; a refused study never needs it.
         from hospital_node.cohort import build_cohort
         from hospital_node.stage import apply_stage
         from hospital_node.table import DataError, read_table
 
         study = agreement.study
+        gate = self.gate(study, clock)
+        if gate is not None and study.dictionary.id is None:
+            told = "the study declares no id field, so nobody's consent can be looked up"
+            raise StudyRefused(told, self.TOLD, 1)
         try:
-            frame = read_table(self.data, study.dictionary)
-            staged, report = apply_stage(frame, study)
+            frame = read_table(self.data, study.dictionary, drop_undeclared=self.drop_undeclared)
+            if gate is not None:
+                frame = _consented(frame, study, gate)
+            kept = self._pay_stage(agreement, frame, ledger, clock, entropy)
+            staged, report = apply_stage(frame, study, kept)
+        except PolicyRefusal as refusal:
+            raise StudyRefused(str(refusal), self.TOLD, refusal.exit_code) from None
+        except KeptSetLost as error:
+            raise StudyRefused(str(error), self.TOLD, error.exit_code) from None
         except DataError as error:
             raise StudyRefused(str(error), self.TOLD, error.exit_code) from None
         self.reports.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -127,7 +154,35 @@ class Admission:
             json.dumps(report.to_json(), indent=1), encoding="utf-8"
         )
         cohort = build_cohort(staged, study.dictionary, study.horizon_days)
-        return LocalStudy.of(agreement, self.me, cohort, sampler, entropy)
+        local = LocalStudy.of(agreement, self.me, cohort, sampler, entropy)
+        return local if gate is None else replace(local, pseudonyms=_pseudonyms(staged, study, gate))
+
+    def gate(self, study: Study, clock: Clock) -> ConsentGate | None:
+        """What the register is asked for this study; None where the policy asks for no register."""
+        if not self.policy.consent_register:
+            return None
+        return ConsentGate(self.consents, DataUse(study.about.duo, study.about.disease, study.id), clock)
+
+    def _pay_stage(
+        self, agreement: Agreement, frame: pd.DataFrame, ledger: LedgerStore, clock: Clock, entropy: Entropy
+    ) -> frozenset[Cell] | None:
+        """Charges what the stage costs by itself; returns the cells that a noisy threshold kept."""
+        from hospital_node.stage import cell_counts
+
+        def permit(entries: Sequence[Entry]) -> None:
+            # Once more, under the ledger's lock: another study may have taken the room since.
+            check(self.policy, terms_of(agreement), entries, clock.now())
+
+        study, stage = agreement.study, None if agreement.plan is None else agreement.plan.stage
+        match stage:
+            case None:
+                return None
+            case ThresholdRelease():
+                counts, folder = cell_counts(frame, study), self.reports.parent / "kept"
+                return kept_set(stage, counts, folder, ledger, agreement.hash, study.id, entropy, permit)
+            case VoidRelease():
+                charge_once(stage, ledger, agreement.hash, study.id, permit)
+                return None
 
 
 def terms_of(agreement: Agreement) -> StudyTerms:
@@ -146,8 +201,21 @@ def terms_of(agreement: Agreement) -> StudyTerms:
         delta=study.delta,
         study_id=study.id,
         study_hash=agreement.hash,
+        fields=tuple((field.name, field.purpose) for field in study.fields),
+        duo=study.about.duo,
     )
 
 
 def _refused(reason: str, exit_code: int) -> StudyRefused:
     return StudyRefused(reason, reason, exit_code)
+
+
+def _consented(frame: pd.DataFrame, study: Study, gate: ConsentGate) -> pd.DataFrame:
+    """The snapshot: the patients who permit the study now, before anything else looks at the table."""
+    permitted, _ = gate.permitted(_pseudonyms(frame, study, gate))
+    return frame.loc[permitted].reset_index(drop=True)
+
+
+def _pseudonyms(frame: pd.DataFrame, study: Study, gate: ConsentGate) -> tuple[str, ...]:
+    assert study.dictionary.id is not None
+    return gate.pseudonyms([str(patient) for patient in frame[study.dictionary.id.name]])

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hospital_node.consent_cli import app as consent_app
 from hospital_node.home import Home
 from privacy import command_line
 from privacy.command_line import say, say_json
+
+if TYPE_CHECKING:
+    from privacy.plan import Charge
 
 HOME = Annotated[Path, typer.Option("--home", help="Folder of this hospital's keys, policy and state.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
@@ -37,6 +41,7 @@ study_app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(study_app, name="study")
+app.add_typer(consent_app, name="consent")
 
 
 @app.command(
@@ -151,6 +156,46 @@ def data_profile(
         say(f"{out}: open it in a browser; it holds exact counts and must not leave this hospital")
 
 
+@data_app.command(
+    "flatten",
+    epilog="Example: wardround-hospital data flatten --cohort cohort.toml --source omop/ --out extract.csv --study study.toml",
+)
+def data_flatten(
+    cohort: Annotated[Path, typer.Option("--cohort", help="The cohort definition (TOML).")],
+    source: Annotated[
+        Path, typer.Option("--source", help="Folder of OMOP CDM 5.4 tables or of a FHIR bulk export.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", help="Table to write, .csv or .parquet; readable by you alone.")
+    ],
+    study: Annotated[
+        Path | None, typer.Option("--study", help="Also check the table against this study.")
+    ] = None,
+    as_json: JSON = False,
+) -> None:
+    """Make one row for each patient of an OMOP or FHIR source. Nothing leaves; numbers of patients are shown as ranges."""
+    from hospital_node.sources.against_study import check_against
+    from hospital_node.sources.definition_file import load_definition
+    from hospital_node.sources.flatten import flatten, write_table
+    from privacy.study import load_study
+
+    definition = load_definition(cohort)
+    loaded = None if study is None else load_study(study)
+    if loaded is not None:
+        check_against(definition, loaded, cohort.name)
+    made = flatten(definition, source)
+    write_table(made.table, out, source)
+    summary = made.summary()
+    if as_json:
+        say_json({"table": str(out), **summary})
+    else:
+        for line in made.lines():
+            say(line)
+        say(f"{out}: one row for each patient; it must not leave this hospital")
+    if study is not None:
+        data_check(study, out, as_json=as_json)
+
+
 @study_app.command(
     "show", epilog="Example: wardround-hospital study show --study study.toml --home /srv/wardround"
 )
@@ -188,6 +233,9 @@ def study_show(study: STUDY, home: HOME, as_json: JSON = False) -> None:
     if agreement.plan is None:
         say("mode none: no noise, no formal guarantee; your policy permits it")
         return
+    if permit.after.epsilon is None:
+        say(f"permitted, without any formal guarantee. {permit.after.reason}")
+        return
     say(
         f"permitted; per patient (add/remove, delta {policy.delta_total:g}) epsilon is {permit.before.number():.3g} before, "
         f"{permit.after.number():.3g} after, limit {policy.epsilon_total:g}"
@@ -208,6 +256,7 @@ def run(
     patience_s: Annotated[
         float, typer.Option(help="Give up after so many seconds without a connection; 0: never.")
     ] = 0.0,
+    drop_undeclared: DROP = False,
     as_json: JSON = False,
 ) -> None:
     """Take part in one study until it is over."""
@@ -228,7 +277,9 @@ def run(
             )
         return ask_on_terminal(outgoing)
 
-    settings = Settings(Home(home), load_study(study), data, coordinator, patience_s or None, confirm)
+    settings = Settings(
+        Home(home), load_study(study), data, coordinator, patience_s or None, confirm, drop_undeclared
+    )
     raise typer.Exit(serve(settings, report, ask))
 
 
@@ -253,14 +304,31 @@ def ledger(home: HOME, as_json: JSON = False) -> None:
         return
     for entry in entries:
         record = entry.record
-        what = (
-            record.note if record.release is None else f"{record.release.name}, {record.release.steps} steps"
-        )
+        what = record.note if record.release is None else charge_text(record.release)
         say(f"{entry.seq:5} {record.time_iso} {record.kind:7} {record.study_id} round {record.round}: {what}")
+    if total.epsilon is None:
+        say(f"all studies together: no formal guarantee. {total.reason}")
+        return
     say(
         f"all studies together: epsilon {total.number():.3g} at delta {policy.delta_total:g} per patient (add/remove); "
         f"limit {policy.epsilon_total:g}"
     )
+
+
+def charge_text(charge: Charge) -> str:
+    """One charge in words."""
+    from privacy.plan import Release
+    from privacy.stage_release import ThresholdRelease
+
+    match charge:
+        case Release():
+            return f"{charge.name}, {charge.steps} steps"
+        case ThresholdRelease():
+            return (
+                f"{charge.name}, k {charge.k}, epsilon {charge.epsilon:g} and delta {charge.delta:g} on top"
+            )
+        case _:
+            return f"{charge.name}, without guarantee"
 
 
 def main() -> None:

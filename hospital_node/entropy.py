@@ -81,6 +81,20 @@ def poisson_sample(n_patients: int, rate: float, entropy: Entropy) -> NDArray[np
     return np.asarray(words < np.uint64(threshold), dtype=np.bool_)
 
 
+def uniform_below(bound: int, entropy: Entropy) -> int:
+    """A uniform integer in [0, bound), exact: bytes beyond the bound are thrown away and read again.
+
+    Args:
+        bound: >= 1, of any size.
+    """
+    bits = (bound - 1).bit_length()
+    count = max(1, (bits + 7) // 8)
+    while True:
+        drawn = int.from_bytes(entropy.random_bytes(count), "big") >> (8 * count - bits)
+        if drawn < bound:
+            return drawn
+
+
 @cache
 def _measurement(scale: int) -> Measurement:
     """OpenDP's Gaussian on integer vectors; the noise stream belongs to the call, not to this object."""

@@ -7,11 +7,21 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
+class RegisterPlace:
+    """Where a hospital keeps its consent register, and the key of its pseudonyms."""
+
+    database: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Home:
     """The folder given as --home.
 
     keys/          identity.key, tls.key, tls.crt, enrolment.json, consortium.json (the signed roster)
     state/ledger.db    what was released; back it up
+    state/consents.db  what patients permit; back it up with keys/consent.key
+    kept/              cells that noisy thresholds kept, drawn once; back it up
     state/session/     secrets of running sessions; never back it up
     reports/           what the stage measured; never leaves
     policy.toml        what this hospital permits
@@ -30,6 +40,10 @@ class Home:
     @property
     def journal(self) -> Path:
         return self.root / "state" / "session" / "journal.db"
+
+    @property
+    def consents(self) -> RegisterPlace:
+        return RegisterPlace(self.root / "state" / "consents.db", self.keys / "consent.key")
 
     @property
     def reports(self) -> Path:

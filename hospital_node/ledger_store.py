@@ -26,7 +26,7 @@ from privacy.ledger import (
     verify_chain,
 )
 from privacy.ledger_export import SEAL_LABEL, export
-from privacy.plan import Release
+from privacy.plan import Charge
 from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes
 
@@ -97,8 +97,8 @@ class LedgerStore:
         study_id: str,
         session: str,
         round_number: int,
-        release: Release,
-        permit: Callable[[Sequence[Entry]], None] = _anything,
+        release: Charge,
+        permit: Callable[[Sequence[Entry]], object] = _anything,
     ) -> Entry:
         """Charge a round, before anything about it is computed.
 
@@ -187,7 +187,7 @@ class LedgerStore:
         study_id: str,
         session: str,
         round_number: int,
-        release: Release | None,
+        release: Charge | None,
         note: str,
     ) -> Entry:
         record = Record(

@@ -1,10 +1,11 @@
 """What one hospital does for a study: the tasks of its recipe, each one vector in and one vector out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hospital_node.cohort import Cohort
 from hospital_node.dp_sgd import release_life_table, train_local
@@ -39,6 +40,7 @@ class LocalStudy:
         n_public: the hospital's declared size.
         sampler: noise.
         entropy: Poisson samples.
+        pseudonyms: of the cohort's patients, in its order; () where no consent register is asked.
     """
 
     model: SurvivalModel
@@ -50,6 +52,7 @@ class LocalStudy:
     sampler: Sampler
     entropy: Entropy
     statistics: Mapping[str, Release] = field(default_factory=dict)
+    pseudonyms: tuple[str, ...] = field(default=(), repr=False)
     patients: FollowUp = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -81,6 +84,11 @@ class LocalStudy:
     def sends_statistics(self) -> bool:
         """Whether the recipe's vectors are noised sums, and the coordinator takes the steps."""
         return bool(self.statistics)
+
+    def select(self, chosen: NDArray[np.bool_]) -> Self:
+        """The same study with the chosen patients only; sampling rate, steps and denominators stay as declared."""
+        pseudonyms = tuple(p for p, is_in in zip(self.pseudonyms, chosen, strict=True) if is_in)
+        return replace(self, cohort=self.cohort.select(chosen), pseudonyms=pseudonyms)
 
     def life_table(self) -> FloatArray:
         """Task "life_table": the exit histogram, shape (2K,), noised under a plan."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hospital_node.admission import Admission, Admitted, StudyRefused
 from hospital_node.clock import Clock
+from hospital_node.consent_gate import forget, withdrawal_note
 from hospital_node.entropy import Entropy
 from hospital_node.flower_link import FlowerTraining
 from hospital_node.journal import Journal
@@ -193,16 +194,9 @@ class Node:
             study_hash = bytes.fromhex(agreement.hash)
             if self.admitted is None or self.admitted.agreement.hash != agreement.hash:
                 self.admitted = self.admission.admit(
-                    agreement, self.ledger.entries(), self.clock.now(), self.sampler, self.entropy
+                    agreement, self.ledger, self.clock, self.sampler, self.entropy
                 )
-                position = self.admission.roster.position(self.me)
-                self._work = RoundWork(
-                    self.admitted,
-                    self.me,
-                    FlowerTraining(self.admitted.local, position + 1),
-                    self.admission.policy,
-                    Sums(self.admission.reports / "sums" / agreement.hash, agreement),
-                )
+                self._work = self._work_of(self.admitted)
                 stored = self.journal.state(study_hash)
                 self.state = None if stored is None else decode_state(stored, self.identity)
                 if self.journal.restored:
@@ -264,6 +258,7 @@ class Node:
         ordered, told = protocol.accept_order(self.state, message)
         self._work.check_order(told)
         self._work.sums.ordered(told)
+        self._respect_consent(ordered.after.seat.context.session_id.hex(), told.round)
         release = self._work.reserve(ordered, told, self.ledger, self.clock)
         self.report(NodeEvent("training", f"round {told.round}: {told.task}", told.round))
         vector = self._work.vector(told)
@@ -277,6 +272,35 @@ class Node:
         self._commit(uploaded, message, replies)
         self.report(NodeEvent("uploaded", f"round {told.round}: upload on its way", told.round))
         yield from replies
+
+    def _work_of(self, admitted: Admitted) -> RoundWork:
+        position = self.admission.roster.position(self.me)
+        training = FlowerTraining(admitted.local, position + 1)
+        sums = Sums(self.admission.reports / "sums" / admitted.agreement.hash, admitted.agreement)
+        return RoundWork(admitted, self.me, training, self.admission.policy, sums)
+
+    def _respect_consent(self, session: str, round_number: int) -> None:
+        """Leaves out who no longer permits the study, before anything of this round is computed."""
+        admitted = self._require()
+        gate = self.admission.gate(admitted.agreement.study, self.clock)
+        if gate is None:
+            return
+        permitted, problem = gate.permitted(admitted.local.pseudonyms)
+        if problem:
+            self.report(NodeEvent("consent", f"nobody takes part: {problem}", round_number))
+        if permitted.all():
+            return
+        agreement = admitted.agreement
+        self.admitted = replace(admitted, local=admitted.local.select(permitted))
+        self._work = self._work_of(self.admitted)
+        self.ledger.note(
+            study_hash=agreement.hash,
+            study_id=agreement.study.id,
+            session=session,
+            text=withdrawal_note(self.ledger.entries(), agreement.hash, round_number),
+        )
+        forget(self.admission.reports, agreement.study.id)
+        self.report(NodeEvent("consent", f"from round {round_number} on without who withdrew", round_number))
 
     def _agree(self, message: bytes) -> Iterator[bytes]:
         if not isinstance(self.state, Uploaded | Agreed):
@@ -414,8 +438,9 @@ def _kind_of(message: bytes) -> str:
 def _terms(admitted: Admitted) -> str:
     if admitted.agreement.plan is None:
         return "mode none, no noise and no formal guarantee"
-    plan = admitted.agreement.plan
-    after = admitted.permit.after
+    plan, after = admitted.agreement.plan, admitted.permit.after
+    if after.epsilon is None:
+        return f"no formal guarantee. {after.reason}"
     return (
         f"epsilon {plan.epsilon:g} at delta {plan.delta:g} per patient (add/remove) for everything it releases; "
         f"all studies together then {after.number():.3g}"

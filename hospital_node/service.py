@@ -30,6 +30,7 @@ class Settings:
     Attributes:
         patience_s: how long it tries to reach the coordinator; None: for ever.
         confirm: ask before anything leaves.
+        drop_undeclared: leave out columns that the study does not declare.
     """
 
     home: Home
@@ -38,6 +39,7 @@ class Settings:
     coordinator: str
     patience_s: float | None
     confirm: bool
+    drop_undeclared: bool = False
 
 
 class Interrupted(Exception):
@@ -64,7 +66,16 @@ def serve(settings: Settings, report: Callable[[NodeEvent], None], ask: Callable
     with LedgerStore(home.ledger, own.identity_private, clock) as ledger:
         journal = Journal(home.journal)
         node = Node(
-            Admission(own.id, roster.roster, policy, settings.study, settings.data, home.reports),
+            Admission(
+                own.id,
+                roster.roster,
+                policy,
+                settings.study,
+                settings.data,
+                home.reports,
+                settings.drop_undeclared,
+                home.consents,
+            ),
             own.identity_private,
             journal,
             ledger,

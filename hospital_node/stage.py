@@ -2,7 +2,8 @@
 
 `generalize` replaces each quasi-identifier by the public value that stands for its interval or group, so that the
 model never sees the exact one. `drop` does that and leaves out the classes below k; then one patient can add or
-remove up to k rows, which the plan pays for (sensitivity k). Both use public cuts only.
+remove up to k rows, which the plan pays for (sensitivity k). `threshold` leaves out the cells that a noisy threshold did
+not keep, which is paid by itself. These use public cuts only. `mondrian` chooses cuts from the data: no guarantee.
 """
 
 from dataclasses import asdict, dataclass
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hospital_node.cohort import build_cohort, cells
+from hospital_node.cohort import cells, exit_interval, outcome
 from privacy.anonymity import (
     Codes,
     Measures,
@@ -23,6 +24,8 @@ from privacy.anonymity import (
 )
 from privacy.field import Field
 from privacy.grid import time_grid
+from privacy.mondrian import mondrian
+from privacy.noisy_threshold import Cell
 from privacy.study import Study
 
 
@@ -53,34 +56,82 @@ class StageReport:
         return asdict(self)
 
 
-def apply_stage(frame: pd.DataFrame, study: Study) -> tuple[pd.DataFrame, StageReport]:
+def apply_stage(
+    frame: pd.DataFrame, study: Study, kept: frozenset[Cell] | None = None
+) -> tuple[pd.DataFrame, StageReport]:
     """The rows that training sees, and the report.
 
     Args:
         frame: as `read_table` returns it.
         study: its stage, quasi-identifiers and cuts; stage `none` changes nothing and still measures, by the cuts
             where there are any and by the exact values of numbers without them.
+        kept: the cells that a noisy threshold kept (`hospital_node.kept_set`); without them, as in `data check`,
+            nothing is drawn and the report shows the table before suppression.
     """
-    quasi = study.dictionary.quasi_identifiers
+    kind, quasi = study.stage.kind, study.dictionary.quasi_identifiers
     codes = [quasi_codes(frame, field) for field in quasi]
     sizes = [int(code.max(initial=0)) + 1 for code in codes]
     classes = generalize(codes, sizes) if quasi else np.zeros(len(frame), dtype=np.int64)
     keep = np.ones(len(frame), dtype=bool)
-    if study.stage.kind == "drop" and study.stage.k is not None:
+    if kind == "drop" and study.stage.k is not None:
         keep = drop_small(classes, study.stage.k)
-    if study.stage.kind in ("generalize", "drop"):
-        frame = frame.assign(**{field.name: _generalized(frame, field) for field in quasi})
-    kept = frame.loc[keep].reset_index(drop=True)
+    elif kind == "threshold" and kept is not None:
+        keep = np.array([cell in kept for cell in zip(*codes, strict=True)], dtype=bool)
+    if kind == "mondrian" and study.stage.k is not None:
+        classes = mondrian(_matrix(frame, quasi), study.stage.k)
+        frame = _replaced(frame, {field.name: _of_class(frame, field, classes) for field in quasi})
+    elif kind in ("generalize", "drop", "threshold"):
+        frame = _replaced(frame, {field.name: _generalized(frame, field) for field in quasi})
+    rest = frame if keep.all() else frame.loc[keep].reset_index(drop=True)
+    before = _measured(frame, classes, study)
     report = StageReport(
-        kind=study.stage.kind,
+        kind=kind,
         quasi_identifiers=tuple(field.name for field in quasi),
         k_required=study.stage.k,
-        before=_measured(frame, classes, study),
-        after=_measured(kept, generalize([classes[keep]], [len(frame) + 1]), study),
+        before=before,
+        after=before if keep.all() else _measured(rest, generalize([classes[keep]], [len(frame) + 1]), study),
         rows_before=len(frame),
-        rows_after=len(kept),
+        rows_after=len(rest),
     )
-    return kept, report
+    return rest, report
+
+
+def _replaced(frame: pd.DataFrame, columns: dict[str, pd.Series]) -> pd.DataFrame:
+    """The frame with these columns in place of its own; the others are shared, not copied."""
+    return pd.DataFrame({str(name): columns.get(str(name), frame[name]) for name in frame}, copy=False)
+
+
+def cell_counts(frame: pd.DataFrame, study: Study) -> dict[Cell, int]:
+    """Patients in each cell of the study's quasi-identifiers that has any; exact, for a threshold's noise alone."""
+    codes = np.column_stack([quasi_codes(frame, field) for field in study.dictionary.quasi_identifiers])
+    found, counts = np.unique(codes, axis=0, return_counts=True)
+    return {tuple(int(code) for code in cell): int(count) for cell, count in zip(found, counts, strict=True)}
+
+
+def _matrix(frame: pd.DataFrame, quasi: tuple[Field, ...]) -> NDArray[np.float64]:
+    """Quasi-identifiers as numbers; a missing cell lies below every value."""
+    columns = [cells(frame, field) for field in quasi]
+    lowest = [-1.0 if field.type == "category" else field.bounds[0] - 1.0 for field in quasi]
+    filled = [np.where(np.isnan(c), low, c) for c, low in zip(columns, lowest, strict=True)]
+    return np.column_stack(filled)
+
+
+def _of_class(frame: pd.DataFrame, field: Field, classes: Codes) -> pd.Series:
+    """The mean of a Mondrian class for a number, its most frequent value otherwise; missing stays missing."""
+    column = frame[field.name]
+    groups = column.groupby(classes)
+    if field.is_number:
+        return groups.transform("mean").where(column.notna())
+    values = cells(frame, field)
+    width = len(field.categories) or 2
+    known = ~np.isnan(values)
+    pairs = classes[known] * width + values[known].astype(np.int64)
+    table = np.bincount(pairs, minlength=(int(classes.max(initial=0)) + 1) * width).reshape(-1, width)
+    chosen = np.where(known, table.argmax(axis=1)[classes], -1)
+    if field.type == "category":
+        labels = pd.Categorical.from_codes(chosen.tolist(), categories=list(field.categories))
+        return pd.Series(labels, index=frame.index)
+    return pd.Series(np.where(known, chosen.astype(np.float64), np.nan), index=frame.index)
 
 
 def quasi_codes(frame: pd.DataFrame, field: Field) -> Codes:
@@ -117,10 +168,10 @@ def _generalized(frame: pd.DataFrame, field: Field) -> pd.Series:
 
 def _measured(frame: pd.DataFrame, classes: Codes, study: Study) -> Measures:
     """k, l and t of the outcome and the sensitive fields, in the study's own time intervals."""
-    cohort = build_cohort(frame, study.dictionary, study.horizon_days)
-    bins = cohort.exit_interval(time_grid(study.horizon_days, study.intervals))
-    sensitive = [2 * bins + cohort.event]
+    time, event = outcome(frame, study.dictionary, study.horizon_days)
+    bins = exit_interval(time, time_grid(study.horizon_days, study.intervals))
+    sensitive = [(study.dictionary.event.highest_event + 1) * bins + event]
     for field in study.dictionary.sensitive:
         _, codes = np.unique(cells(frame, field), return_inverse=True)
         sensitive.append(codes.astype(np.int64))
-    return measure(classes, sensitive, bins, cohort.event, study.intervals)
+    return measure(classes, sensitive, bins, event, study.intervals)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from privacy.accounting import RDP_ORDERS, gaussian_mu, merged, renyi_epsilon
-from privacy.plan import Release
+from privacy.plan import Charge, vectors
 
 LARGEST_EPSILON = 200.0
 # Row sensitivity over noise of one step: a full batch is exact at any size below the first, a sampled step is tabulated.
@@ -21,11 +21,12 @@ REFERENCE_DELTA = 1e-5
 REFERENCE_ORDER = int(RDP_ORDERS[0])
 
 
-def accounting_problem(releases: Sequence[Release]) -> str:
-    """Why the accountant is not asked about these releases; "" where it can be."""
-    kinds = merged(releases)
-    if len(kinds) > MOST_KINDS:
-        return f"it holds {len(kinds)} different kinds of charges, more than the {MOST_KINDS} that are accounted for"
+def accounting_problem(charges: Sequence[Charge]) -> str:
+    """Why the accountant is not asked about these charges; "" where it can be. Stages are added, not tabulated."""
+    everything = merged(charges)
+    if len(everything) > MOST_KINDS:
+        return f"it holds {len(everything)} different kinds of charges, more than the {MOST_KINDS} that are accounted for"
+    kinds = vectors(everything)
     for release in kinds:
         ratio, mixture = release.sensitivity_rows / release.noise_multiplier, release.sensitivity_rows > 1
         limit = LARGEST_MIXTURE_RATIO if mixture and release.kind == "poisson_gaussian" else LARGEST_RATIO

@@ -24,7 +24,8 @@ from scipy.special import ndtr, ndtri
 
 from privacy.guarantee import Adjacency, Guarantee
 from privacy.mixture import sampled_rdp
-from privacy.plan import DpPlan, Release, binomial_weights
+from privacy.plan import Charge, DpPlan, Release, binomial_weights, stages, vectors
+from privacy.stage_release import additive_cost, void_reason
 
 Accountant = Literal["pld", "rdp"]
 
@@ -68,11 +69,16 @@ class AccountingError(ValueError):
     """The accountant asked for has no theorem for these releases."""
 
 
-def merged(releases: Iterable[Release]) -> tuple[Release, ...]:
-    """Releases with equal parameters added up over their steps, in one canonical order.
+def merged(charges: Iterable[Charge]) -> tuple[Charge, ...]:
+    """Releases with equal parameters added up over their steps, and stages, in one canonical order.
 
     A plan and the ledger entries of its rounds become the same value, and so exactly the same epsilon.
     """
+    charges = tuple(charges)
+    return (*sorted(stages(charges), key=repr), *_merged_vectors(vectors(charges)))
+
+
+def _merged_vectors(releases: Iterable[Release]) -> tuple[Release, ...]:
     steps: dict[Release, int] = {}
     for release in releases:
         key = replace(release, steps=1)
@@ -103,7 +109,7 @@ def gaussian_mu(releases: Iterable[Release]) -> float | None:
 
 
 def spent(
-    events: Sequence[Release],
+    events: Sequence[Charge],
     delta: float,
     adjacency: Adjacency = "add/remove",
     accountant: Accountant = "pld",
@@ -111,6 +117,8 @@ def spent(
     view: str = "coordinator",
 ) -> Guarantee:
     """Guarantee of all `events` together at `delta`.
+
+    A noisy threshold is added to the rest, (e + e0, d + d0); with a stage that voids every number there is none.
 
     Args:
         events: what was or will be released; empty costs nothing.
@@ -125,18 +133,31 @@ def spent(
     """
     if not 0 < delta < 1:
         raise ValueError(f"delta {delta} must be in (0, 1)")
-    releases = merged(events)
+    void = void_reason(stages(events))
+    if void:
+        return Guarantee.none(void, view=view)
+    epsilon_stages, delta_stages = additive_cost(stages(events), adjacency)
+    releases = _merged_vectors(vectors(events))
+    behind = _behind(releases, delta - delta_stages, adjacency, accountant)
+    assumptions = (*ASSUMPTIONS, SHARES_ASSUMPTION) if _shared(releases) else ASSUMPTIONS
+    return Guarantee.dp(
+        epsilon_stages + behind, delta, adjacency=adjacency, view=view, assumptions=assumptions
+    )
+
+
+def _behind(
+    releases: tuple[Release, ...], delta: float, adjacency: Adjacency, accountant: Accountant
+) -> float:
+    """Epsilon of the noisy vectors at what the stages leave of delta; infinite where they leave none."""
+    if delta <= 0:
+        return 0.0 if delta == 0 and not releases else inf
     if not releases:
-        epsilon = 0.0
-    elif accountant == "rdp":
+        return 0.0
+    if accountant == "rdp":
         if adjacency != "add/remove":
             raise AccountingError("the Renyi accountant has no sampled theorem for 'replace'; use 'pld'")
-        epsilon = _rdp_epsilon(releases, delta, RDP_ORDERS) + DISCRETIZATION_EPSILON
-    else:
-        epsilon = _pld_epsilon(releases, delta, adjacency) + DISCRETIZATION_EPSILON
-    shared = any(release.shares > 1 for release in releases)
-    assumptions = (*ASSUMPTIONS, SHARES_ASSUMPTION) if shared else ASSUMPTIONS
-    return Guarantee.dp(epsilon, delta, adjacency=adjacency, view=view, assumptions=assumptions)
+        return _rdp_epsilon(releases, delta, RDP_ORDERS) + DISCRETIZATION_EPSILON
+    return _pld_epsilon(releases, delta, adjacency) + DISCRETIZATION_EPSILON
 
 
 def least_epsilon(release: Release, delta: float) -> float:
@@ -158,45 +179,63 @@ def is_within_reach(plan: DpPlan) -> bool:
     """Whether the plan may keep its promise, before a distribution is tabulated, whose size grows without bound as noise shrinks.
 
     False only for plans that cost more than they promise: by the lower bound of one step, or by a Renyi epsilon so far beyond
-    that no conversion explains it.
+    that no conversion explains it. The noisy vectors are held to what the plan's stage leaves of its promise.
     """
-    if max(least_epsilon(release, plan.delta) for release in plan.releases) > plan.epsilon:
+    own_epsilon, own_delta = additive_cost(stages(plan.charges), "add/remove")
+    epsilon, delta = plan.epsilon - own_epsilon, plan.delta - own_delta
+    if epsilon <= 0 or delta <= 0:
         return False
-    return _rdp_epsilon(merged(plan.releases), plan.delta, RDP_ORDERS) <= LOOSEST_RENYI * (1 + plan.epsilon)
+    if max(least_epsilon(release, delta) for release in plan.releases) > epsilon:
+        return False
+    return _rdp_epsilon(_merged_vectors(plan.releases), delta, RDP_ORDERS) <= LOOSEST_RENYI * (1 + epsilon)
 
 
-def renyi_epsilon(events: Sequence[Release], delta: float, order: int) -> float:
+def renyi_epsilon(events: Sequence[Charge], delta: float, order: int) -> float:
     """Epsilon at `delta` by Renyi DP at one order fixed beforehand, what a privacy filter may compare.
 
     Feldman & Zrnic 2021, theorem 4.3: with the order fixed, stopping before the sum of Renyi losses passes the
-    budget is valid although each later plan was chosen after seeing earlier results.
+    budget is valid although each later plan was chosen after seeing earlier results. A threshold's Renyi loss is at
+    most its epsilon, outside an event of probability delta. A stage that voids every number costs nothing here: what
+    it does is no matter of budget, and `spent` says so.
     """
     if not events:
         return 0.0
-    return _rdp_epsilon(merged(events), delta, (float(order),)) + DISCRETIZATION_EPSILON
+    epsilon_stages, delta_stages = additive_cost(stages(events), "add/remove")
+    releases, rest = _merged_vectors(vectors(events)), delta - delta_stages
+    if rest <= 0:
+        return inf
+    if not releases:
+        return epsilon_stages
+    return epsilon_stages + _rdp_epsilon(releases, rest, (float(order),)) + DISCRETIZATION_EPSILON
 
 
-def curve(events: Sequence[Release], deltas: Sequence[float] = CURVE_DELTAS) -> list[tuple[float, float]]:
-    """Pairs (delta, epsilon) for add/remove, in the order of `deltas`."""
-    return [(delta, spent(events, delta).epsilon or 0.0) for delta in deltas]
+def curve(events: Sequence[Charge], deltas: Sequence[float] = CURVE_DELTAS) -> list[tuple[float, float]]:
+    """Pairs (delta, epsilon) for add/remove, in the order of `deltas`; without those at which there is no bound."""
+    points = [(delta, spent(events, delta).epsilon) for delta in deltas]
+    return [(delta, epsilon) for delta, epsilon in points if epsilon is not None and epsilon < inf]
 
 
-def tradeoff(events: Sequence[Release], fprs: Sequence[float] = TRADEOFF_FPRS) -> list[tuple[float, float]]:
+def tradeoff(events: Sequence[Charge], fprs: Sequence[float] = TRADEOFF_FPRS) -> list[tuple[float, float]]:
     """Pairs (false positive rate, smallest possible false negative rate) of any membership test.
 
     Every (epsilon, delta(epsilon)) of the PLD gives two lines under which no test can lie (Wasserman & Zhou 2010;
     Kairouz, Oh & Viswanath 2015); the largest over a grid of epsilons is a valid lower bound. Exact for Gaussian DP.
+    A threshold moves each line by its own epsilon and delta.
     """
-    releases = merged(events)
-    if not releases:
+    epsilon_stages, delta_stages = additive_cost(stages(events), "add/remove")
+    releases = _merged_vectors(vectors(events))
+    if not releases and not delta_stages:
         return [(fpr, 1 - fpr) for fpr in fprs]
     mu = gaussian_mu(releases)
-    if mu is not None:
+    if mu is not None and not delta_stages:
         return [(fpr, float(ndtr(ndtri(1 - fpr) - mu))) for fpr in fprs]
-    account = _pld(releases, "add/remove", _interval(releases))
-    top = max(1.0, float(account.get_epsilon_for_delta(1e-9)))
-    epsilons = np.linspace(0.0, top, 400)
-    deltas = np.asarray(account.get_delta_for_epsilon(epsilons), dtype=np.float64)
+    epsilons, deltas = np.zeros(1), np.zeros(1)
+    if releases:
+        account = _pld(releases, "add/remove", _interval(releases))
+        top = max(1.0, float(account.get_epsilon_for_delta(1e-9)))
+        epsilons = np.linspace(0.0, top, 400)
+        deltas = np.asarray(account.get_delta_for_epsilon(epsilons), dtype=np.float64)
+    epsilons, deltas = epsilons + epsilon_stages, np.minimum(1.0, deltas + delta_stages)
     points = []
     for fpr in fprs:
         steep = 1 - deltas - np.exp(epsilons) * fpr
@@ -215,42 +254,62 @@ def price(plan: DpPlan, threshold: int | None = None) -> dict[str, object]:
         plan: the study's.
         threshold: t, the fewest hospitals in an opened sum; needed where noise comes in shares.
     """
-    releases, delta = plan.releases, plan.delta
-    shared = any(release.shares > 1 for release in releases)
-    view = HEADLINE_VIEW if shared else "coordinator"
-    guarantee = spent(releases, delta, view=view)
+    charges, delta = plan.charges, plan.delta
+    view = HEADLINE_VIEW if _shared(plan.releases) else "coordinator"
+    guarantee = spent(charges, delta, view=view)
+    if guarantee.kind == "none":
+        # No number of any kind: neither a curve nor a noise multiplier says anything about a patient here.
+        return {"guarantee": guarantee.to_json(), "stage_cost": _stage_json(plan)}
     return {
         "guarantee": guarantee.to_json(),
-        "replace": spent(releases, delta, "replace", view=view).to_json(),
-        "rdp": spent(releases, delta, accountant="rdp", view=view).to_json(),
-        "views": {name: view.to_json() for name, view in _views(plan, guarantee, threshold).items()},
-        "curve": [{"delta": d, "epsilon": e} for d, e in curve(releases)],
-        "tradeoff": [{"fpr": fpr, "fnr": fnr} for fpr, fnr in tradeoff(releases)],
+        "replace": spent(charges, delta, "replace", view=view).to_json(),
+        "rdp": spent(charges, delta, accountant="rdp", view=view).to_json(),
+        "views": {name: seen.to_json() for name, seen in _views(plan, guarantee, threshold).items()},
+        "curve": [{"delta": d, "epsilon": e} for d, e in curve(charges)],
+        "tradeoff": [{"fpr": fpr, "fnr": fnr} for fpr, fnr in tradeoff(charges)],
+        "stage_cost": _stage_json(plan),
         "releases": [
             {
                 **release.to_json(),
                 "scale_units": release.scale_units(),
                 "sensitivity_units": release.sensitivity(),
             }
-            for release in releases
+            for release in plan.releases
         ],
         "target": {"epsilon": plan.epsilon, "delta": plan.delta},
     }
 
 
-def seen_with_shares(releases: Sequence[Release], delta: float, shares: int, view: str) -> Guarantee:
-    """Guarantee of full-batch `releases` towards whoever sees sums that hold `shares` unknown noise shares.
+def _stage_json(plan: DpPlan) -> dict[str, object] | None:
+    return None if plan.stage is None else plan.stage.to_json()
 
-    One share alone leaves mu sqrt(h) of the mu that the plan was calibrated for.
+
+def _shared(releases: Sequence[Release]) -> bool:
+    """Whether the noise comes in shares, so that the number holds for sums alone."""
+    return any(release.shares > 1 for release in releases)
+
+
+def seen_with_shares(charges: Sequence[Charge], delta: float, shares: int, view: str) -> Guarantee:
+    """Guarantee of full-batch releases towards whoever sees sums that hold `shares` unknown noise shares.
+
+    One share alone leaves mu sqrt(h) of the mu that the plan was calibrated for. A stage's own release carries its whole
+    noise at the hospital, and costs the same in every view.
 
     Raises:
         AccountingError: a release is sampled, for which shares do not exist.
     """
+    releases = vectors(charges)
     if any(release.kind != "gaussian" for release in releases):
         raise AccountingError("noise shares exist for full-batch releases only")
+    void = void_reason(stages(charges))
+    if void:
+        return Guarantee.none(void, view=view)
+    own_epsilon, own_delta = additive_cost(stages(charges), "add/remove")
+    if delta <= own_delta:
+        return Guarantee.dp(inf, delta, view=view, assumptions=ASSUMPTIONS)
     mu = sqrt(sum(r.steps * (r.sensitivity_rows / r.multiplier_seen(shares)) ** 2 for r in releases))
-    epsilon = gdp_epsilon(mu, delta) + DISCRETIZATION_EPSILON
-    return Guarantee.dp(epsilon, delta, view=view, assumptions=ASSUMPTIONS)
+    epsilon = gdp_epsilon(mu, delta - own_delta) + DISCRETIZATION_EPSILON
+    return Guarantee.dp(own_epsilon + epsilon, delta, view=view, assumptions=ASSUMPTIONS)
 
 
 def _views(plan: DpPlan, guarantee: Guarantee, threshold: int | None) -> dict[str, Guarantee]:
@@ -260,7 +319,7 @@ def _views(plan: DpPlan, guarantee: Guarantee, threshold: int | None) -> dict[st
         "one curious hospital",
         "coordinator, secure aggregation broken",
     )
-    if all(release.shares == 1 for release in plan.releases):
+    if not _shared(plan.releases):
         return {
             "coordinator": replace(guarantee, view="coordinator"),
             "coordinator_with_colluding": replace(guarantee, view=colluding),
@@ -271,7 +330,7 @@ def _views(plan: DpPlan, guarantee: Guarantee, threshold: int | None) -> dict[st
         raise AccountingError("a plan with noise shares is priced with the study's threshold")
 
     def seen(shares: int, view: str) -> Guarantee:
-        return seen_with_shares(plan.releases, plan.delta, shares, view)
+        return seen_with_shares(plan.charges, plan.delta, shares, view)
 
     return {
         "coordinator": seen(threshold, "coordinator"),

@@ -13,12 +13,14 @@ from typing import Any, ClassVar
 from pydantic import ValidationError
 
 from privacy.accounting import is_within_reach, spent
+from privacy.built import check_events
 from privacy.calibration import calibrate_local, calibrate_shares
 from privacy.canonical import NotCanonicalError, canonical, parse_canonical, sha256_hex
 from privacy.grid import time_grid
 from privacy.layout import Layout
 from privacy.plan import DpPlan, PlanError, Release
 from privacy.recipes.tasks import LIFE_TABLE_SHARE, Task, tasks
+from privacy.stage_release import VoidRelease, additive_cost
 from privacy.study import Study, study_from_json
 from privacy.training import Training, resolve_training
 
@@ -124,20 +126,24 @@ def build(study: Study) -> Agreement:
     """The agreement of a study; calibrates its noise, which takes seconds.
 
     Raises:
-        StudyError: no noise within reach keeps the study within its epsilon.
+        StudyError: no noise within reach keeps the study within its epsilon, or the study declares competing risks.
     """
+    check_events(study.dictionary)
     training = resolve_training(study)
     if study.epsilon is None or study.delta is None:
         return _derive(study, None)
+    assert study.privacy.epsilon is not None
+    own = () if study.stage_release is None else (study.stage_release,)
+    _, own_delta = additive_cost(own, "add/remove")
+    # At exactly what the accountant will find left of delta, so that no rounding makes the plan too dear.
+    epsilon, delta = study.privacy.epsilon, study.delta - own_delta
     if not training.sends_models:
         budget_shares = [task.share for task in tasks_of(study, training)]
-        return _derive(
-            study,
-            calibrate_shares(study.epsilon, study.delta, expected_releases(study, training), budget_shares),
-        )
+        plan = calibrate_shares(epsilon, delta, expected_releases(study, training), budget_shares)
+        return _derive(study, DpPlan(plan.releases, study.epsilon, study.delta, study.stage_release))
     plan = calibrate_local(
-        study.epsilon,
-        study.delta,
+        epsilon,
+        delta,
         sample_rate=training.sample_rate,
         steps=training.local_steps,
         rounds=training.rounds,
@@ -145,10 +151,11 @@ def build(study: Study) -> Agreement:
         rows=study.sensitivity_rows,
         clip_l2=training.clip_l2,
     )
-    return _derive(study, plan)
+    return _derive(study, DpPlan(plan.releases, study.epsilon, study.delta, study.stage_release))
 
 
 def _derive(study: Study, plan: DpPlan | None) -> Agreement:
+    check_events(study.dictionary)
     training = resolve_training(study)
     columns = study.dictionary.columns()
     parameters = Layout(study.intervals, columns, training.hidden).dim
@@ -244,9 +251,14 @@ def _check_plan(study: Study, training: Training, plan: DpPlan) -> None:
     expected = [_quiet(release) for release in expected_releases(study, training)]
     if [_quiet(release) for release in plan.releases] != expected:
         raise AgreementError("plan.releases", "are not the releases of the study's recipe and stage")
+    if plan.stage != study.stage_release:
+        raise AgreementError("plan.stage", "is not what the study's stage costs")
     if not is_within_reach(plan):
         raise AgreementError("plan", f"its noise costs epsilon far beyond the {plan.epsilon:g} it promises")
-    cost = spent(plan.releases, plan.delta).number()
+    # Behind a stage without guarantee the noise is held to what the study says, which is then no promise.
+    cost = spent(
+        plan.charges if not isinstance(plan.stage, VoidRelease) else plan.releases, plan.delta
+    ).number()
     if cost > plan.epsilon:
         raise AgreementError(
             "plan", f"its noise costs epsilon {cost:.4g} where the study allows {plan.epsilon:g}"

@@ -8,6 +8,7 @@ from privacy.evidence import AGREEMENT, PACKAGES, ROSTER, SIMULATION, TESTS, THR
 from privacy.pia_schema import Claim
 from privacy.recompute import Facts
 from privacy.statements import attested, failed, gap, not_tested, verified
+from privacy.study import Study
 from privacy.threat_states import tests_are_current, threat_states
 
 
@@ -96,6 +97,7 @@ def description(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
                 "That the source says so, and that the item is needed, is for people to read.",
                 ("FL-27",),
             )
+        yield _fields(agreement.study)
     yield _code(evidence)
 
 
@@ -103,6 +105,27 @@ def _named(facts: Facts) -> bool:
     """Whether anything signed names the agreement's hash."""
     signed = any(item.receipt is not None for item in facts.rounds)
     return signed or any(ledger.named_rounds for ledger in facts.ledgers)
+
+
+def _fields(study: Study) -> Claim:
+    """Minimization: what is used against what there was."""
+    used = [field.name for field in study.fields]
+    unused = [name for name in study.about.available if name not in used]
+    if not study.about.available:
+        return not_tested(
+            "D-FIELDS",
+            "description",
+            f"The study uses {len(used)} columns: {', '.join(used)}. Which others hospitals could have given is not stated.",
+            "Name them in [study] available; each hospital's policy can limit fields by purpose (field_purposes).",
+        )
+    rest = f"not used: {', '.join(unused)}" if unused else "none is left out"
+    return verified(
+        "D-FIELDS",
+        "description",
+        f"The study uses {len(used)} of {len(study.about.available)} available columns: {', '.join(used)}; {rest}.",
+        (AGREEMENT,),
+        "That each is needed for its purpose is for people to judge; what is available is the study file's word.",
+    )
 
 
 def _code(evidence: Evidence) -> Claim:

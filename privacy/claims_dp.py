@@ -9,6 +9,8 @@ from privacy.agreement import Agreement
 from privacy.evidence import AGREEMENT, BUDGETS, LEDGERS, RESULT, Evidence, StatedHospital
 from privacy.pia_schema import Claim
 from privacy.recompute import EPSILON_TOLERANCE, Facts, LedgerFacts, no_guarantee_reason, noise_problem
+from privacy.stage_effect import Voids
+from privacy.stage_release import ThresholdRelease
 from privacy.statements import attested, failed, gap, not_applicable, not_tested, stated, undefined, verified
 
 SECTION = "evidence"
@@ -83,7 +85,7 @@ def _shares_detail(agreement: Agreement) -> str:
     """What mode distributed assumes beyond that, and what is left where it is false."""
     if agreement.plan is None or agreement.study.noise_shares == 1:
         return ""
-    alone = seen_with_shares(agreement.plan.releases, agreement.plan.delta, 1, "").number()
+    alone = seen_with_shares(agreement.plan.charges, agreement.plan.delta, 1, "").number()
     return (
         f" Each hospital adds a share of the noise: the number is for a coordinator with at most {agreement.colluding} colluding hospitals "
         f"and holds while secure aggregation does; were it broken, one hospital's vectors alone would give {bound(alone, agreement.plan.delta)}."
@@ -249,7 +251,16 @@ def _budgets(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
         > evidence.budgets[ledger.hospital].epsilon_total + EPSILON_TOLERANCE
     ]
     without = [ledger.hospital for ledger in facts.ledgers if ledger.hospital not in evidence.budgets]
-    if over:
+    unbounded = [
+        ledger.hospital
+        for ledger in facts.ledgers
+        if not ledger.problem and ledger.epsilon_cumulative is None
+    ]
+    if unbounded:
+        text = f"Nothing bounds all studies together at this delta at {', '.join(unbounded)}."
+        note = "A stage without guarantee ran there, or stages alone spend this study's delta."
+        yield gap("E-BUDGET", SECTION, text, note, ("FL-15", "FL-31"))
+    elif over:
         text = f"More was spent over all studies than the budget allows at {', '.join(over)}."
         yield failed("E-BUDGET", SECTION, text, (BUDGETS,), ("FL-15", "FL-31"))
     elif without:
@@ -276,13 +287,24 @@ def stage(evidence: Evidence) -> Iterator[Claim]:
     """What the preprocessing stage does to the guarantee, and what it does not show."""
     if evidence.agreement is None:
         return
-    kind, rows = evidence.agreement.study.stage.kind, evidence.agreement.study.sensitivity_rows
+    study = evidence.agreement.study
+    kind, rows = study.stage.kind, study.sensitivity_rows
+    if isinstance(study.effect, Voids):
+        text = study.effect.reason
+        yield undefined("E-STAGE-COST", SECTION, text, (AGREEMENT,), ("FL-25", "FL-27"))
+        return
     if kind == "none":
         text = "No generalization or suppression of rows before training."
         yield not_applicable("E-STAGE", SECTION, text, "Scaling and categories are public in any case.")
         return
     if kind == "drop":
         how = f"Classes below k = {rows} are dropped; one patient can move {rows} rows, and the accounting is the mixture for that"
+    elif isinstance(study.stage_release, ThresholdRelease):
+        own = study.stage_release
+        how = (
+            f"Classes are kept when their noisy count reaches k = {own.k}; that costs {bound(own.epsilon, own.delta)}, which is "
+            "added to the training's. The noise only ever lowers a count, so that a class that was kept has at least k patients; that it was drawn, once, is attested"
+        )
     else:
         how = "Values are replaced by fixed public intervals and nothing is suppressed, so the stage costs nothing"
     yield attested(

@@ -11,7 +11,8 @@ from typing import Literal, Self, assert_never
 
 from privacy.canonical import canonical, parse_canonical, sha256_hex
 from privacy.guarantee import Guarantee
-from privacy.plan import Release
+from privacy.plan import Charge, charge_from_json
+from privacy.stage_release import StageRelease
 from secagg.context import label
 from secagg.errors import BadSignature
 from secagg.identity import verify
@@ -47,7 +48,7 @@ class Record:
         study_id: name of the study, for people.
         session: session id, hexadecimal.
         round: round number, >= 0.
-        release: what the round releases; exactly for RESERVE and SPENT.
+        release: what the round releases, or what a stage costs; exactly for RESERVE and SPENT.
         note: a sentence for ABORT, NOTE and CLOSE; never about a patient.
     """
 
@@ -57,7 +58,7 @@ class Record:
     study_id: str
     session: str
     round: int
-    release: Release | None = None
+    release: Charge | None = None
     note: str = ""
 
     @property
@@ -90,7 +91,7 @@ class Record:
                 "note": str(note),
                 **rest,
             } if not rest and not isinstance(number, bool):
-                paid = None if release is None else Release.from_json(release)
+                paid = None if release is None else charge_from_json(release)
                 return cls(kind, time_iso, study_hash, study_id, session, number, paid, note)
         raise ValueError(f"keys or types are not those of a ledger record: {sorted(map(str, body))}")
 
@@ -177,7 +178,7 @@ class RoundState:
     """Where one round stands: reserved, spent or aborted, and what it was charged."""
 
     kind: EntryKind
-    release: Release
+    release: Charge
 
 
 def fold(entries: Iterable[Entry]) -> dict[Key, RoundState]:
@@ -199,9 +200,28 @@ def highest_round(entries: Iterable[Entry], study_hash: str) -> int:
     return max((entry.record.round for entry in entries if entry.record.study_hash == study_hash), default=0)
 
 
-def charged(entries: Iterable[Entry]) -> tuple[Release, ...]:
+def charged(entries: Iterable[Entry]) -> tuple[Charge, ...]:
     """Every release that counts: of each (study, session, round) ever reserved, spent or not, once."""
     return tuple(state.release for state in fold(entries).values())
+
+
+def drawn(entries: Iterable[Entry], stage: StageRelease) -> bool:
+    """Whether this stage's release was made already: equal ones are drawn once for all studies of a ledger."""
+    return any(state.kind == "SPENT" and state.release == stage for state in fold(entries).values())
+
+
+def charged_to(entries: Sequence[Entry], study_hash: str, stage: StageRelease | None) -> tuple[Charge, ...]:
+    """What one study cost: its own charges, and its stage's release where an earlier study paid for it.
+
+    Args:
+        entries: the whole ledger.
+        study_hash: of the study.
+        stage: of its plan.
+    """
+    own = charged(entry for entry in entries if entry.record.study_hash == study_hash)
+    if stage is None or stage in own or not own or not drawn(entries, stage):
+        return own
+    return (stage, *own)
 
 
 def cumulative(entries: Iterable[Entry], delta: float) -> Guarantee:

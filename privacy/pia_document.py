@@ -46,7 +46,7 @@ from privacy.pia_schema import (
     View,
     worst,
 )
-from privacy.plan import Release
+from privacy.plan import Charge, vectors
 from privacy.recompute import Facts, LedgerFacts, recompute
 from privacy.threat_states import threat_states
 
@@ -244,15 +244,15 @@ def _dp(evidence: Evidence, facts: Facts) -> Dp:
     )
 
 
-def _behind(facts: Facts, agreement: Agreement) -> tuple[Release, ...]:
-    """The releases whose loss is the printed number: those of the costliest ledger, or the whole plan."""
+def _behind(facts: Facts, agreement: Agreement) -> tuple[Charge, ...]:
+    """The charges whose loss is the printed number: those of the costliest ledger, or the whole plan."""
     most, plan = facts.worst, agreement.plan
     if most is not None and most.epsilon_shown == facts.guaranteed:
         return most.run
-    return plan.releases if plan is not None else ()
+    return plan.charges if plan is not None else ()
 
 
-def _tradeoff(releases: tuple[Release, ...]) -> dict[float, TradeoffPoint]:
+def _tradeoff(releases: tuple[Charge, ...]) -> dict[float, TradeoffPoint]:
     """The table's points and enough between them: a chord of a concave curve would show less than the bound."""
     if not releases:
         return {}
@@ -262,10 +262,14 @@ def _tradeoff(releases: tuple[Release, ...]) -> dict[float, TradeoffPoint]:
     }
 
 
-def _views(releases: tuple[Release, ...], agreement: Agreement, guaranteed: float | None) -> tuple[View, ...]:
+def _views(releases: tuple[Charge, ...], agreement: Agreement, guaranteed: float | None) -> tuple[View, ...]:
     """The number asked in several ways; all from the releases behind the printed one."""
     delta, epsilon = agreement.study.delta or 0.0, guaranteed or 0.0
-    sampling = "Poisson" if any(release.kind == "poisson_gaussian" for release in releases) else "full batch"
+    sampling = (
+        "Poisson"
+        if any(release.kind == "poisson_gaussian" for release in vectors(releases))
+        else "full batch"
+    )
     curious, broken = epsilon, epsilon
     note = "Each update carries its own noise, so the masks are not counted: the number is the same."
     if agreement.study.noise_shares > 1:
@@ -273,36 +277,43 @@ def _views(releases: tuple[Release, ...], agreement: Agreement, guaranteed: floa
         broken = seen_with_shares(releases, delta, 1, "broken").number()
         note = "Each update carries a share of the noise; the number counts the shares that are left unknown."
 
-    def view(name: str, epsilon: float, adjacency: str, accountant: str, note: str = "") -> View:
-        return View(
-            view=name,
-            epsilon=epsilon,
-            delta=delta,
-            unit="patient",
-            adjacency=adjacency,
-            sampling=sampling,
-            accountant=accountant,
-            note=note,
+    def view(
+        name: str, epsilon: float | None, adjacency: str, accountant: str, note: str = ""
+    ) -> tuple[View, ...]:
+        if epsilon is None:
+            # No bound at this delta (a threshold counted twice spends it alone): such a view has no number to show.
+            return ()
+        return (
+            View(
+                view=name,
+                epsilon=epsilon,
+                delta=delta,
+                unit="patient",
+                adjacency=adjacency,
+                sampling=sampling,
+                accountant=accountant,
+                note=note,
+            ),
         )
 
     twice = remembered.epsilon((*releases, *releases), delta)
     return (
-        view("Coordinator with colluding hospitals, all rounds", epsilon, "add/remove", "PLD"),
-        view("One curious hospital", curious, "add/remove", "PLD", note),
-        view("Coordinator, secure aggregation broken", broken, "add/remove", "PLD", note),
-        view(
+        *view("Coordinator with colluding hospitals, all rounds", epsilon, "add/remove", "PLD"),
+        *view("One curious hospital", curious, "add/remove", "PLD", note),
+        *view("Coordinator, secure aggregation broken", broken, "add/remove", "PLD", note),
+        *view(
             "As the first, second opinion",
             remembered.epsilon(releases, delta, accountant="rdp"),
             "add/remove",
             "RDP",
         ),
-        view(
+        *view(
             "As the first, one patient replaced by another",
             remembered.epsilon(releases, delta, "replace"),
             "replace",
             "PLD",
         ),
-        view(
+        *view(
             "A patient treated at two hospitals of the study",
             twice,
             "add/remove",

@@ -6,11 +6,14 @@ exact discrete Gaussian of integer scale `scale_units` is added per coordinate. 
 only a share of the noise, and `shares` of them are in every sum that anybody can see (privacy/MECHANISMS.md).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from math import comb, isfinite, isqrt, nextafter, sqrt
 from typing import TYPE_CHECKING, Literal, Self
+
+from privacy.plan_error import PlanError as PlanError
+from privacy.stage_release import STAGE_KINDS, StageRelease, stage_from_json
 
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
@@ -21,16 +24,6 @@ UNITS_BITS = 40
 MINIMUM_SCALE_UNITS = 8
 # The sampler takes its scale as a double and agreements are canonical JSON: integers below 2^53 are exact in both.
 MAXIMUM_SCALE_UNITS = 2**53 - 1
-
-
-class PlanError(ValueError):
-    """A plan or release that cannot be accounted for."""
-
-    def __init__(self, release: str, problem: str) -> None:
-        """Name the release and what is wrong with it, remedy included."""
-        super().__init__(f"release {release!r}: {problem}")
-        self.release = release
-        self.problem = problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +210,14 @@ class DpPlan:
         releases: at least one, names unique, in the order in which they happen.
         epsilon: target at `delta` for adding or removing one patient, > 0.
         delta: in (0, 1).
+        stage: what the stage in front costs by itself; None where it costs nothing of its own. epsilon and delta
+            include it.
     """
 
     releases: tuple[Release, ...]
     epsilon: float
     delta: float
+    stage: StageRelease | None = None
 
     def __post_init__(self) -> None:
         """Check the numbers and that names are unique.
@@ -250,6 +246,11 @@ class DpPlan:
         raise PlanError(name, "is not in the plan, so nothing pays for it and it may not leave")
 
     @property
+    def charges(self) -> "tuple[Charge, ...]":
+        """Everything that is paid for: the stage, where it is a release of its own, and the releases."""
+        return self.releases if self.stage is None else (self.stage, *self.releases)
+
+    @property
     def clip_l2(self) -> float:
         """L2 clip of one row of the last release, the training."""
         return self.releases[-1].clip_l2
@@ -268,18 +269,19 @@ class DpPlan:
         return self.release(release.name).scale_units()
 
     def event(self) -> "DpEvent":
-        """All releases composed."""
+        """All releases composed; a stage's own cost is added by `privacy.accounting`."""
         from dp_accounting import dp_event
 
         return dp_event.ComposedDpEvent([release.event() for release in self.releases])
 
     def to_json(self) -> dict[str, object]:
-        """Object with releases in order, epsilon and delta."""
-        return {
+        """Object with releases in order, epsilon and delta, and the stage where it is paid for."""
+        body: dict[str, object] = {
             "releases": [release.to_json() for release in self.releases],
             "epsilon": self.epsilon,
             "delta": self.delta,
         }
+        return body if self.stage is None else body | {"stage": self.stage.to_json()}
 
     @classmethod
     def from_json(cls, body: Mapping[str, object]) -> Self:
@@ -294,6 +296,35 @@ class DpPlan:
                 "epsilon": float() | int() as epsilon,
                 "delta": float() | int() as delta,
                 **rest,
-            } if not rest and all(isinstance(release, Mapping) for release in releases):
-                return cls(tuple(Release.from_json(r) for r in releases), float(epsilon), float(delta))
+            } if all(isinstance(release, Mapping) for release in releases):
+                made = tuple(Release.from_json(r) for r in releases)
+                match rest:
+                    case {"stage": Mapping() as stage, **more} if not more:
+                        return cls(made, float(epsilon), float(delta), stage_from_json(stage))
+                    case {} if not rest:
+                        return cls(made, float(epsilon), float(delta))
         raise PlanError("", f"keys or types are not those of a plan: {sorted(map(str, body))}")
+
+
+Charge = Release | StageRelease
+
+
+def charge_from_json(body: Mapping[str, object]) -> Charge:
+    """What a ledger entry was charged.
+
+    Raises:
+        PlanError: the object is neither a noisy vector nor a stage.
+    """
+    if body.get("kind") in STAGE_KINDS:
+        return stage_from_json(body)
+    return Release.from_json(body)
+
+
+def vectors(charges: Iterable[Charge]) -> tuple[Release, ...]:
+    """The noisy vectors among the charges."""
+    return tuple(charge for charge in charges if isinstance(charge, Release))
+
+
+def stages(charges: Iterable[Charge]) -> tuple[StageRelease, ...]:
+    """The stages among the charges."""
+    return tuple(charge for charge in charges if not isinstance(charge, Release))

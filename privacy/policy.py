@@ -7,10 +7,11 @@ from math import log, log1p
 
 from privacy.accounting import gdp_mu, renyi_epsilon, spent
 from privacy.guarantee import Guarantee
-from privacy.ledger import Entry, fold
-from privacy.plan import DpPlan, Release
+from privacy.ledger import Entry, drawn, fold
+from privacy.plan import Charge, DpPlan, Release, vectors
 from privacy.policy_file import Mode
 from privacy.policy_file import Policy as Policy
+from privacy.stage_release import VoidRelease
 
 EXIT_REFUSED = 1
 EXIT_BUDGET = 4
@@ -55,6 +56,8 @@ class StudyTerms:
         epsilon, delta: what the study promises; None in mode "none".
         study_id: its name; one agreement a name.
         study_hash: SHA-256 of the agreement, hexadecimal.
+        fields: (name, purpose) of each field that the study asks for.
+        duo: code of the purpose, what a consent register is asked.
     """
 
     mode: Mode
@@ -69,6 +72,8 @@ class StudyTerms:
     delta: float | None
     study_id: str
     study_hash: str
+    fields: tuple[tuple[str, str], ...] = ()
+    duo: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +128,25 @@ def check(policy: Policy, terms: StudyTerms, entries: Sequence[Entry], now: date
     earlier = _charged_beside(terms, entries)
     if terms.plan is not None:
         _check_plan(policy, terms, terms.plan)
-    planned = () if terms.plan is None else terms.plan.releases
+    planned = _planned(terms, entries)
     order = filter_order(policy)
     before = spent(earlier, policy.delta_total, view="everything this hospital ever released")
     after = spent((*earlier, *planned), policy.delta_total, view=before.view)
     renyi = renyi_epsilon((*earlier, *planned), policy.delta_total, order)
-    decisive = renyi if earlier else after.epsilon or 0.0
+    # Behind a stage without guarantee the noise alone is held to the budget; its permission is a rule.
+    decisive = renyi if earlier else _number(planned, policy.delta_total)
     if planned and decisive > policy.epsilon_total:
         raise _over_budget(policy, decisive, earlier)
     return Permit(before, after, renyi, order)
+
+
+def _planned(terms: StudyTerms, entries: Sequence[Entry]) -> tuple[Charge, ...]:
+    """What the plan adds: its stage is drawn once, so one that an earlier study drew is charged already."""
+    if terms.plan is None:
+        return ()
+    others = [entry for entry in entries if entry.record.study_hash != terms.study_hash]
+    stage = terms.plan.stage
+    return terms.plan.releases if stage is not None and drawn(others, stage) else terms.plan.charges
 
 
 def check_round(
@@ -169,7 +184,7 @@ def check_round(
     steps = sum(
         state.release.steps
         for key, state in rounds.items()
-        if _is_own(terms, key) and state.release.name == release.name
+        if isinstance(state.release, Release) and _is_own(terms, key) and state.release.name == release.name
     )
     if steps + release.steps > planned.steps:
         # What the study promises is its plan; room in the hospital's total does not stretch it.
@@ -182,7 +197,7 @@ def check_round(
         )
     if all(_is_own(terms, key) for key in rounds):
         # Part of the plan that was fixed beforehand, and cheaper than the whole of it.
-        decisive = spent(terms.plan.releases, policy.delta_total).epsilon or 0.0
+        decisive = _number(terms.plan.charges, policy.delta_total)
     else:
         # Other studies released something: this one may have been chosen after it.
         decisive = renyi_epsilon((*before, release), policy.delta_total, filter_order(policy))
@@ -190,8 +205,14 @@ def check_round(
         raise _over_budget(policy, decisive, before)
 
 
-def _over_budget(policy: Policy, asked: float, before: Sequence[Release]) -> PolicyRefusal:
-    past = spent(before, policy.delta_total).epsilon or 0.0
+def _number(charges: Sequence[Charge], delta: float) -> float:
+    """Epsilon of the charges, of their noise alone where a stage has no guarantee: never less than was paid."""
+    found = spent(charges, delta)
+    return found.epsilon if found.epsilon is not None else spent(vectors(charges), delta).number()
+
+
+def _over_budget(policy: Policy, asked: float, before: Sequence[Charge]) -> PolicyRefusal:
+    past = _number(before, policy.delta_total)
     return PolicyRefusal(
         "epsilon_total",
         f"epsilon {asked:.4g} in all",
@@ -220,6 +241,11 @@ def _check_rules(policy: Policy, terms: StudyTerms, now: datetime) -> None:
             raise PolicyRefusal(rule, repr(asked), _listed(permitted))
     if not terms.purpose.strip() or not {ANY, terms.purpose} & set(policy.purposes):
         raise PolicyRefusal("purposes", repr(terms.purpose), _listed(policy.purposes))
+    _check_fields(policy, terms)
+    if policy.consent_register and not terms.duo:
+        raise PolicyRefusal(
+            "consent_register", "a study without [study] duo", "a purpose that patients can permit"
+        )
     floors = (
         ("minimum_threshold", terms.threshold, policy.minimum_threshold),
         ("minimum_cohort", terms.n, policy.minimum_cohort),
@@ -242,6 +268,16 @@ def _check_name(terms: StudyTerms, entries: Sequence[Entry]) -> None:
             )
 
 
+def _check_fields(policy: Policy, terms: StudyTerms) -> None:
+    """Minimization: no field for a purpose that this hospital does not give it for."""
+    if not policy.field_purposes:
+        return
+    for name, purpose in terms.fields:
+        permitted = policy.field_purposes.get(name, policy.field_purposes.get(ANY, ()))
+        if not {ANY, purpose} & set(permitted):
+            raise PolicyRefusal("field_purposes", f"field {name!r} for {purpose!r}", _listed(permitted))
+
+
 def _check_plan(policy: Policy, terms: StudyTerms, plan: DpPlan) -> None:
     """The plan must keep what the study promises, with noise above the floor and delta within the total."""
     if (terms.epsilon, terms.delta) != (plan.epsilon, plan.delta):
@@ -255,7 +291,9 @@ def _check_plan(policy: Policy, terms: StudyTerms, plan: DpPlan) -> None:
                 f"{release.noise_multiplier:g} for {release.name!r}",
                 f"at least {policy.minimum_noise_multiplier:g}",
             )
-    cost = spent(plan.releases, plan.delta).epsilon or 0.0
+    if isinstance(plan.stage, VoidRelease) and not policy.allow_mode_none:
+        raise PolicyRefusal("allow_mode_none", f"stage {plan.stage.stage!r}, which has no guarantee", "false")
+    cost = _number(plan.charges, plan.delta)
     if cost > plan.epsilon:
         raise PolicyRefusal(
             "epsilon_total", f"a plan that costs {cost:.4g}", f"the {plan.epsilon:g} it promises"
@@ -303,7 +341,7 @@ def _check_lost(
         )
 
 
-def _charged_beside(terms: StudyTerms, entries: Sequence[Entry]) -> tuple[Release, ...]:
+def _charged_beside(terms: StudyTerms, entries: Sequence[Entry]) -> tuple[Charge, ...]:
     """What is charged beyond this study's plan.
 
     Of this study itself nothing is: its rounds are numbered once for all sessions, an aborted one is not run again

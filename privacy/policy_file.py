@@ -37,6 +37,10 @@ class Policy(BaseModel):
         allow_mode_none: permit training without noise as well (mode "none" must then be in modes too).
         aborted_rounds_maximum: a study with more aborted rounds than this goes no further.
         expires: last day on which this policy permits anything.
+        consent_register: patients take part only if the hospital's consent register permits it; a study then has to
+            name its purpose as a code ([study] duo).
+        field_purposes: per field the purposes for which it may be asked, as the study states them; "*" as a field
+            stands for every other, as a purpose for any. Empty: fields are not limited.
         record_releases: keep a copy of each release in the hospital's own journal.
     """
 
@@ -55,6 +59,8 @@ class Policy(BaseModel):
     allow_mode_none: bool = False
     aborted_rounds_maximum: int = Field(ge=0)
     expires: date
+    consent_register: bool = False
+    field_purposes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     record_releases: bool = False
 
 
@@ -75,10 +81,20 @@ def parse_policy(text: str, where: str) -> Policy:
     for key in body:
         if key not in Policy.model_fields:
             raise PolicyFileError(where, f"unknown key '{key}'; {nearest(key, Policy.model_fields)}")
-    lists = {key: tuple(value) if isinstance(value, list) else value for key, value in body.items()}
+    lists = {key: _tuples(value) for key, value in body.items()}
     try:
         return Policy.model_validate(lists)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         raise PolicyFileError(where, f"{key}: {first['msg']}") from None
+
+
+def _tuples(value: object) -> object:
+    """TOML's lists as the tuples of a frozen policy, in a table too."""
+    match value:
+        case list():
+            return tuple(value)
+        case dict():
+            return {key: _tuples(inner) for key, inner in value.items()}
+    return value

@@ -15,10 +15,12 @@ import numpy as np
 from privacy.accountable import accounting_problem
 from privacy.agreement import Agreement
 from privacy.evidence import Evidence, RoundRecord
-from privacy.ledger import Entry, LedgerBroken, charged, is_closed
+from privacy.ledger import Entry, LedgerBroken, charged, charged_to, is_closed
 from privacy.ledger_export import read_export
-from privacy.plan import Release
+from privacy.plan import Charge, Release
 from privacy.remembered import epsilon
+from privacy.stage_effect import MONDRIAN, SDV
+from privacy.stage_release import StageRelease, void_reason
 from secagg.errors import RosterError, SecAggError
 from secagg.params import SecAggParams
 from secagg.receipt import ReceiptRef, VerifiedReceipt, audit_receipt
@@ -55,8 +57,8 @@ class LedgerFacts:
     problem: str
     final: bool = False
     entries: tuple[Entry, ...] = ()
-    run: tuple[Release, ...] = ()
-    everything: tuple[Release, ...] = ()
+    run: tuple[Charge, ...] = ()
+    everything: tuple[Charge, ...] = ()
     reserved_only: int = 0
     paid_rounds: frozenset[int] = frozenset()
     named_rounds: frozenset[int] = frozenset()
@@ -116,7 +118,7 @@ class Facts:
 def planned_epsilon(agreement: Agreement) -> float | None:
     """What the study's whole plan costs a patient; None in mode none."""
     plan = agreement.plan
-    return None if plan is None else epsilon(plan.releases, plan.delta)
+    return None if plan is None else epsilon(plan.charges, plan.delta)
 
 
 def guaranteed_epsilon(planned: float | None, ledgers: Sequence[LedgerFacts]) -> float | None:
@@ -141,11 +143,7 @@ def no_guarantee_reason(mode: str, stage: str) -> str:
             "The study runs in mode none: nothing is noised and the coordinator sees the exact sum over the named hospitals, "
             "so nothing bounds what is learned about one patient."
         )
-    if stage == "mondrian":
-        return "The stage mondrian chooses its cuts from the data, so the noise does not cover one patient."
-    if stage == "synthetic_sdv":
-        return "The stage synthetic_sdv fits its generator without a budget: noise then protects synthetic rows, not patients."
-    return ""
+    return {"mondrian": MONDRIAN, "synthetic_sdv": SDV}.get(stage, "")
 
 
 def recompute(evidence: Evidence) -> Facts:
@@ -176,7 +174,12 @@ def _roster_problem(signed: SignedRoster | None) -> str:
 
 
 def read_ledger(
-    data: bytes | None, hospital: str, public_key: bytes, study_hash: str, delta: float | None
+    data: bytes | None,
+    hospital: str,
+    public_key: bytes,
+    study_hash: str,
+    delta: float | None,
+    stage: StageRelease | None = None,
 ) -> LedgerFacts:
     """Verify one ledger export and account for it.
 
@@ -186,6 +189,7 @@ def read_ledger(
         public_key: its identity key on the roster.
         study_hash: hexadecimal hash of the agreement; its charges are those of this run.
         delta: at which epsilon is computed; None in mode none.
+        stage: what the study's stage costs; drawn once for all studies, so that an earlier one may have paid.
     """
     if data is None:
         return LedgerFacts(hospital, "missing")
@@ -194,14 +198,17 @@ def read_ledger(
     except (LedgerBroken, ValueError) as error:
         return LedgerFacts(hospital, str(error))
     ours = tuple(entry for entry in entries if entry.record.study_hash == study_hash)
-    reserved = {entry.record.key for entry in ours if entry.kind == "RESERVE"}
-    paid = {entry.record.key for entry in ours if entry.kind == "SPENT"}
-    run, everything = charged(ours), charged(entries)
+    rounds = [entry for entry in ours if isinstance(entry.record.release, Release)]
+    reserved = {entry.record.key for entry in rounds if entry.kind == "RESERVE"}
+    paid = {entry.record.key for entry in rounds if entry.kind == "SPENT"}
+    run, everything = charged_to(entries, study_hash, stage), charged(entries)
     if delta is not None and (beyond := accounting_problem(everything)):
         return LedgerFacts(hospital, beyond)
     noted = frozenset(e.record.round for e in ours if e.kind == "NOTE" and e.record.round and delta is None)
     final = is_closed(entries, study_hash)
-    shown = None if delta is None else epsilon(run, delta)
+    void = stage is not None and void_reason((stage,)) != ""
+    # A chain that keeps quiet about a stage without guarantee gets no number for it.
+    shown = None if delta is None or void else epsilon(run, delta)
     return LedgerFacts(
         hospital=hospital,
         problem="",
@@ -214,8 +221,8 @@ def read_ledger(
         named_rounds=frozenset(number for _, _, number in reserved | paid) | noted,
         epsilon_shown=shown,
         epsilon_run=shown if final else None,
-        epsilon_cumulative=None if delta is None or not final else epsilon(everything, delta),
-        steps=() if delta is None else _steps(everything, delta),
+        epsilon_cumulative=None if delta is None or void or not final else epsilon(everything, delta),
+        steps=() if delta is None or void else _steps(everything, delta),
     )
 
 
@@ -226,16 +233,22 @@ def _ledgers(
         return ()
     return tuple(
         read_ledger(
-            evidence.ledger(member.id), member.id, member.identity_key, agreement.hash, agreement.study.delta
+            evidence.ledger(member.id),
+            member.id,
+            member.identity_key,
+            agreement.hash,
+            agreement.study.delta,
+            None if agreement.plan is None else agreement.plan.stage,
         )
         for member in signed.roster.hospitals
     )
 
 
-def _steps(releases: Sequence[Release], delta: float) -> tuple[tuple[int, float], ...]:
+def _steps(releases: Sequence[Charge], delta: float) -> tuple[tuple[int, float], ...]:
     every = max(1, ceil(len(releases) / CURVE_POINTS))
     counts = sorted({*range(every, len(releases) + 1, every), len(releases)} - {0})
-    return tuple((count, epsilon(releases[:count], delta)) for count in counts)
+    found = [(count, epsilon(releases[:count], delta)) for count in counts]
+    return tuple((count, number) for count, number in found if number is not None)
 
 
 def _rounds(
@@ -344,14 +357,16 @@ def noise_problem(ledger: LedgerFacts, agreement: Agreement) -> str:
     """What a ledger charged that the agreed plan does not contain; "" where everything is in the plan."""
     if agreement.plan is None:
         return "the ledger charges a release in a study without a plan" if ledger.run else ""
+    planned = {release.name: release for release in agreement.plan.charges}
     for release in ledger.run:
-        planned = {planned.name: planned for planned in agreement.plan.releases}.get(release.name)
-        if planned is None:
+        if release.name not in planned:
             return f"the ledger charges a release {release.name} that the plan does not contain"
-        if _per_step(release) != _per_step(planned):
+        if _per_step(release) != _per_step(planned[release.name]):
             return f"release {release.name} was charged with other noise, sampling or clip than agreed"
+    if agreement.plan.stage is not None and ledger.run and agreement.plan.stage not in ledger.run:
+        return f"the stage {agreement.study.stage.kind} was never charged"
     return ""
 
 
-def _per_step(release: Release) -> Mapping[str, object]:
+def _per_step(release: Charge) -> Mapping[str, object]:
     return {**release.to_json(), "steps": 1}

@@ -8,38 +8,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from math import inf
 
 from privacy import accounting
 from privacy.accounting import Accountant, merged
 from privacy.guarantee import Adjacency
-from privacy.plan import Release
+from privacy.plan import Charge
 
-Releases = tuple[Release, ...]
+Releases = tuple[Charge, ...]
 
 
 def epsilon(
-    releases: Sequence[Release],
+    releases: Sequence[Charge],
     delta: float,
     adjacency: Adjacency = "add/remove",
     accountant: Accountant = "pld",
-) -> float:
-    """Epsilon of everything together, as `privacy.accounting.spent` gives it."""
+) -> float | None:
+    """Epsilon of everything together, as `privacy.accounting.spent` gives it; None where nothing bounds it."""
     return _epsilon(merged(releases), delta, adjacency, accountant)
 
 
-def curve(releases: Sequence[Release]) -> tuple[tuple[float, float], ...]:
+def curve(releases: Sequence[Charge]) -> tuple[tuple[float, float], ...]:
     """Pairs (delta, epsilon), as `privacy.accounting.curve` gives them."""
     return _curve(merged(releases))
 
 
-def tradeoff(releases: Sequence[Release], fprs: tuple[float, ...]) -> tuple[tuple[float, float], ...]:
+def tradeoff(releases: Sequence[Charge], fprs: tuple[float, ...]) -> tuple[tuple[float, float], ...]:
     """Pairs (false positive rate, smallest false negative rate), as `privacy.accounting.tradeoff` gives them."""
     return _tradeoff(merged(releases), fprs)
 
 
 @lru_cache(maxsize=512)
-def _epsilon(releases: Releases, delta: float, adjacency: Adjacency, accountant: Accountant) -> float:
-    return accounting.spent(releases, delta, adjacency, accountant).number()
+def _epsilon(releases: Releases, delta: float, adjacency: Adjacency, accountant: Accountant) -> float | None:
+    found = accounting.spent(releases, delta, adjacency, accountant).epsilon
+    return None if found == inf else found
 
 
 @lru_cache(maxsize=64)

@@ -16,11 +16,16 @@ from pydantic import BaseModel, ValidationError, model_validator
 from pydantic import Field as Setting
 
 from privacy.built import check_built
+from privacy.canonical import canonical, sha256_hex
+from privacy.consent import COVERS, DISEASE
 from privacy.dictionary import Dictionary
 from privacy.field import Field
+from privacy.plan_error import PlanError
 from privacy.refusals import NotBuilt as NotBuilt
 from privacy.refusals import RefusedModel as RefusedModel
 from privacy.refusals import StudyError as StudyError
+from privacy.stage_effect import Adds, Effect, Rows, Voids, effect_of
+from privacy.stage_release import StageRelease, ThresholdRelease, VoidRelease, additive_cost
 from privacy.study_problems import first_problem
 from privacy.study_sections import About, Analysis, Consortium, Model, Privacy, Section, Stage
 from secagg.params import default_threshold
@@ -56,7 +61,14 @@ class Study(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         check_built("", self.privacy, self.stage, self.model, self.analysis)
-        for check in (_check_hospitals, _check_threshold, _check_privacy, _check_stage, _check_model):
+        for check in (
+            _check_hospitals,
+            _check_use,
+            _check_threshold,
+            _check_privacy,
+            _check_stage,
+            _check_model,
+        ):
             problem = check(self)
             if problem:
                 raise StudyError("", problem)
@@ -114,15 +126,47 @@ class Study(Section):
 
     @property
     def epsilon(self) -> float | None:
-        """Budget of one patient; None in mode none, which has no guarantee."""
-        return None if self.mode == "none" else self.privacy.epsilon
+        """What the whole study may cost one patient: [privacy] epsilon and what the stage adds; None in mode none."""
+        if self.mode == "none" or self.privacy.epsilon is None:
+            return None
+        return additive_cost(self._stages, "add/remove")[0] + self.privacy.epsilon
 
     @property
     def delta(self) -> float | None:
-        """As declared, or min(1e-5, 1 / (100 x declared patients)); None in mode none."""
+        """As declared, or min(1e-5, 1 / (100 x declared patients)), and what the stage adds; None in mode none."""
         if self.mode == "none":
             return None
-        return self.privacy.delta or min(1e-5, 1.0 / (100 * self.n_public_total))
+        behind = self.privacy.delta or min(1e-5, 1.0 / (100 * self.n_public_total))
+        return additive_cost(self._stages, "add/remove")[1] + behind
+
+    @property
+    def effect(self) -> Effect:
+        """What the stage does to the guarantee of what is behind it."""
+        stage = self.stage
+        return effect_of(stage.kind, stage.k, stage.epsilon, stage.delta)
+
+    @cached_property
+    def stage_release(self) -> StageRelease | None:
+        """The stage's own entry in plan and ledger; None where it costs nothing of its own, or nothing is noised."""
+        if self.mode == "none":
+            return None
+        match self.effect:
+            case Adds(epsilon, delta):
+                return ThresholdRelease(epsilon, delta, self.stage.k or 1, self._cells)
+            case Voids(reason):
+                return VoidRelease(self.stage.kind, reason)
+        return None
+
+    @property
+    def _stages(self) -> tuple[StageRelease, ...]:
+        return () if self.stage_release is None else (self.stage_release,)
+
+    @property
+    def _cells(self) -> str:
+        """SHA-256 of what says which patients share a cell."""
+        keys = {"name", "type", "unit", "cuts", "categories", "missing"}
+        quasi = self.dictionary.quasi_identifiers
+        return sha256_hex(canonical([field.model_dump(mode="json", include=keys) for field in quasi]))
 
     @property
     def colluding(self) -> int:
@@ -174,7 +218,7 @@ class Study(Section):
     @property
     def sensitivity_rows(self) -> int:
         """Rows of the training set that one patient can add or remove: k behind the stage `drop`, otherwise 1."""
-        return self.stage.k if self.stage.kind == "drop" and self.stage.k is not None else 1
+        return self.effect.rows if isinstance(self.effect, Rows) else 1
 
     def to_json(self) -> dict[str, Any]:
         """The study as written, defaults of single keys included; `study_from_json` reads it back."""
@@ -190,6 +234,8 @@ class Study(Section):
     def remarks(self) -> tuple[str, ...]:
         """Sentences that `lint` prints: legal, but worth a second look."""
         found: list[str] = []
+        if self.stage_release is not None and isinstance(self.stage_release, VoidRelease):
+            found.append(f"[stage] no formal guarantee whatever epsilon says. {self.stage_release.reason}")
         if self.mode == "none" and (self.privacy.epsilon is not None or self.privacy.delta is not None):
             found.append(
                 "[privacy] mode 'none' adds no noise: epsilon and delta are not used and nothing is guaranteed"
@@ -219,6 +265,18 @@ def _check_hospitals(study: Study) -> str:
     return ""
 
 
+def _check_use(study: Study) -> str:
+    duo, disease = study.about.duo, study.about.disease
+    if duo and duo not in COVERS:
+        return f"[study] duo = '{duo}' is not known here; known are {', '.join(COVERS)}"
+    absent = sorted({field.name for field in study.fields} - set(study.about.available))
+    if study.about.available and absent:
+        return f"[study] available does not list the field '{absent[0]}', which the study uses"
+    if (duo == DISEASE) != bool(disease):
+        return f"[study] disease (MONDO) belongs to duo = '{DISEASE}', and only to it"
+    return ""
+
+
 def _check_threshold(study: Study) -> str:
     n, colluding, threshold = len(study.hospitals), study.colluding, study.cohort.threshold
     # The rules and their proof are secagg's; here only the sentence for the author of a study file.
@@ -240,16 +298,28 @@ def _check_privacy(study: Study) -> str:
 
 def _check_stage(study: Study) -> str:
     kind, quasi = study.stage.kind, study.dictionary.quasi_identifiers
-    if kind in ("generalize", "drop"):
+    if kind in ("generalize", "drop", "threshold", "mondrian"):
         if not quasi:
             return f"[stage] kind = '{kind}' needs a field with role 'quasi_identifier'"
         for field in quasi:
-            if field.is_number and not field.cuts:
+            if field.is_number and not field.cuts and kind != "mondrian":
                 return f"field '{field.name}' is a quasi-identifier: [stage] kind = '{kind}' needs its public cuts"
-    if kind == "drop" and study.stage.k is None:
-        return "[stage] kind = 'drop' needs k, the smallest class that is kept"
-    if study.stage.epsilon is not None or study.stage.delta is not None:
+    if kind in ("drop", "threshold", "mondrian") and study.stage.k is None:
+        return f"[stage] kind = '{kind}' needs k, the smallest class that is kept"
+    paid = (study.stage.epsilon, study.stage.delta)
+    if kind == "threshold":
+        if None in paid:
+            return "[stage] kind = 'threshold' needs epsilon and delta, which are added to those of [privacy]"
+        if study.mode == "none":
+            return (
+                "[stage] kind = 'threshold' is paid for: it needs [privacy] mode = 'local' or 'distributed'"
+            )
+    elif paid != (None, None):
         return f"[stage] kind = '{kind}' spends nothing: leave out epsilon and delta"
+    try:
+        _ = study.stage_release
+    except PlanError as error:
+        return f"[stage] {error.problem}"
     return ""
 
 

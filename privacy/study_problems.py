@@ -36,7 +36,7 @@ def _place(location: Location, raw: Mapping[str, Any]) -> str:
         return f"[{location[0]}]"
     number = location[1]
     try:
-        return f"field '{raw['field'][number]['name']}'"
+        return f"field {raw['field'][number]['name']!r}"
     except (KeyError, TypeError, IndexError):
         return f"[[field]] {int(number) + 1}"
 
@@ -50,15 +50,18 @@ def _key(location: Location) -> str:
         if not str(part).startswith(("tuple[", "constrained-", "function-", "float", "bool", "str"))
     ]
     # A list's position helps nobody who reads the file's one line.
-    return ".".join(part for part in named if not part.isdigit())
+    return _one_line(".".join(part for part in named if not part.isdigit()))
+
+
+def _one_line(key: str) -> str:
+    """A key as it is written in the file, line breaks spelled out: an answer is one sentence."""
+    return key.encode("unicode_escape").decode() if not key.isprintable() else key
 
 
 def _sentence(details: Mapping[str, Any], location: Location, sections: Mapping[str, type[BaseModel]]) -> str:
     match details["type"]:
         case "extra_forbidden":
-            return (
-                f"unknown key '{location[-1]}'; {nearest(str(location[-1]), _known_keys(location, sections))}"
-            )
+            return f"unknown key '{_one_line(str(location[-1]))}'; {nearest(str(location[-1]), _known_keys(location, sections))}"
         case "missing":
             missing = str(location[-1])
             if len(location) == 1:

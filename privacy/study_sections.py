@@ -24,12 +24,19 @@ class About(Section):
     Attributes:
         horizon_days: follow-up is censored there for everybody, from the protocol.
         intervals: number K of pieces of the baseline hazard.
+        duo: code of the purpose in the Data Use Ontology, what a consent register is asked; "" for none.
+        disease: MONDO code, with duo = "DUO:0000007" (disease specific research) only.
+        available: columns that hospitals could have given, the study's own fields among them; the assessment lists what
+            is used against it.
         n_public: per hospital the number of patients declared before extraction; never a row count.
     """
 
     id: Identifier
     title: Text = ""
     purpose: Text = ""
+    duo: Annotated[StrictStr, Setting(pattern=r"^(DUO:\d{7})?$")] = ""
+    disease: Annotated[StrictStr, Setting(pattern=r"^(MONDO:\d{7})?$")] = ""
+    available: tuple[Annotated[StrictStr, Setting(min_length=1, max_length=100)], ...] = ()
     horizon_days: Positive
     intervals: Annotated[StrictInt, Setting(ge=2, le=100)] = 10
     n_public: dict[Identifier, Annotated[StrictInt, Setting(ge=1, le=1 << 32)]]
@@ -55,12 +62,12 @@ class Privacy(Section):
 
 
 class Stage(Section):
-    """`[stage]`: what happens to the rows before training."""
+    """`[stage]`: what happens to the rows before training; epsilon and delta are its own, added to those of [privacy]."""
 
     kind: StrictStr = "none"
     k: Annotated[StrictInt, Setting(ge=2, le=1000)] | None = None
-    epsilon: Positive | None = None
-    delta: Positive | None = None
+    epsilon: Annotated[float, Setting(strict=True, gt=0, le=50, allow_inf_nan=False)] | None = None
+    delta: Annotated[float, Setting(strict=True, gt=0, le=1e-3, allow_inf_nan=False)] | None = None
 
 
 class Model(Section):

@@ -14,7 +14,7 @@ Sentence = Annotated[str, Field(min_length=3)]
 
 #: Where a control is on: always; with a privacy mode other than none; behind an anonymization stage; between
 #: processes over a network; or nowhere yet.
-OnWhen = Literal["always", "dp", "stage", "network", "not_built"]
+OnWhen = Literal["always", "dp", "stage", "network", "hospital", "not_built"]
 
 
 class _Record(BaseModel):

@@ -76,6 +76,8 @@ def _on(control: Control, evidence: Evidence) -> On:
             return "NOT_BUILT"
         case "always":
             return "ON"
+        case "hospital":
+            return "UNKNOWN"
         case "network":
             if evidence.result is None or evidence.result.transport is None:
                 return "UNKNOWN"

@@ -26,7 +26,9 @@ from coordinator.study_run import StudyRun
 from deploy.local_link import LocalLink
 from deploy.simulate import consortium, make_node
 from hospital_node.admission import Admission
+from hospital_node.clock import Clock
 from hospital_node.entropy import Entropy, OsEntropy
+from hospital_node.ledger_store import LedgerStore
 from hospital_node.local_study import LocalStudy
 from hospital_node.node import Node, NodeEvent
 from privacy import exchange
@@ -100,11 +102,21 @@ class RememberingAdmission(Admission):
     __slots__ = ()
     read: ClassVar[dict[tuple[str, str, bytes], LocalStudy]] = {}
 
-    def _prepare(self, agreement: Agreement, sampler: Sampler, entropy: Entropy) -> LocalStudy:
+    def _prepare(
+        self,
+        agreement: Agreement,
+        ledger: LedgerStore,
+        clock: Clock,
+        sampler: Sampler,
+        entropy: Entropy,
+    ) -> LocalStudy:
+        if self.policy.consent_register or (agreement.plan is not None and agreement.plan.stage is not None):
+            # These write to this hospital's own ledger, or ask its own register.
+            return Admission._prepare(self, agreement, ledger, clock, sampler, entropy)
         key = (self.me, agreement.hash, self.data.read_bytes())
         if key not in self.read:
             # Slots make a class anew, so that the short form of super does not find it.
-            self.read[key] = Admission._prepare(self, agreement, sampler, entropy)
+            self.read[key] = Admission._prepare(self, agreement, ledger, clock, sampler, entropy)
         return self.read[key]
 
 
@@ -292,6 +304,11 @@ class Hand:
     session: protocol.Session | None = None
     key_list: bytes = b""
     last_receipt: bytes = b""
+
+    @staticmethod
+    def plain(own: Admission, policy: Policy) -> Admission:
+        """The admission of the product, which remembers nothing, under another policy."""
+        return Admission(own.me, own.roster, policy, own.study, own.data, own.reports)
 
     @property
     def params(self) -> SecAggParams:

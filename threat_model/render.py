@@ -16,6 +16,7 @@ ON_WHEN = {
     "dp": "in modes local and distributed; off in mode none",
     "stage": "when the study has a stage; off with stage none",
     "network": "between processes; a simulation in one process has no network",
+    "hospital": "where a hospital's own policy asks for it; a run's evidence does not tell",
     "not_built": "not built yet",
 }
 

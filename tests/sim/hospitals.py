@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from deploy.simulate import simulation_policy
 from hospital_node.admission import Admission
+from hospital_node.clock import Clock
 from hospital_node.entropy import DiscreteGaussian, Entropy
 from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
@@ -171,11 +172,13 @@ class PreparedAdmission(Admission):
     __slots__ = ()
     local: dict[str, LocalStudy] = {}
 
-    def _prepare(self, agreement: Agreement, sampler: Sampler, entropy: Entropy) -> LocalStudy:
+    def _prepare(
+        self, agreement: Agreement, ledger: LedgerStore, clock: Clock, sampler: Sampler, entropy: Entropy
+    ) -> LocalStudy:
         key = f"{self.me} {agreement.hash}"
         if key not in self.local:
             write_csv(table(40, 1), self.data.parent, self.data.name)
-            self.local[key] = Admission._prepare(self, agreement, sampler, entropy)
+            self.local[key] = Admission._prepare(self, agreement, ledger, clock, sampler, entropy)
         return self.local[key]
 
 

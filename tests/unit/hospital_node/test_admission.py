@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,16 @@ import pytest
 
 from deploy.simulate import consortium, simulation_policy
 from hospital_node import admission as admission_module
-from hospital_node.admission import Admission, StudyRefused, terms_of
+from hospital_node.admission import Admission, Admitted, StudyRefused, terms_of
 from hospital_node.entropy import DiscreteGaussian, OsEntropy
+from hospital_node.ledger_store import LedgerStore
 from privacy import agreement as agreement_module
 from privacy.agreement import expected_releases
 from privacy.canonical import canonical, parse_canonical
 from privacy.plan import DpPlan
 from privacy.policy import Policy, check
 from privacy.training import resolve_training
+from secagg.secret import SecretBytes
 from secagg.wire import codec
 from secagg.wire.records import Abort, StudyAnswer, StudyOffer
 from tests.consortium import (
@@ -33,8 +34,6 @@ from tests.consortium import (
     small_study,
 )
 from tests.study_files import table, write_csv
-
-NOW = datetime(2031, 1, 1, tzinfo=UTC)
 
 
 def admission(tmp_path: Path, **changes: Any) -> Admission:
@@ -60,8 +59,15 @@ def the_offer(agreement: bytes | None = None, roster: bytes | None = None) -> St
 
 def refused(own: Admission, offer: StudyOffer) -> StudyRefused:
     with pytest.raises(StudyRefused) as caught:
-        own.admit(own.agreement_of(offer), (), NOW, DiscreteGaussian(), OsEntropy())
+        admit(own, offer)
     return caught.value
+
+
+def admit(own: Admission, offer: StudyOffer) -> Admitted:
+    clock, identity = ManualClock(), SecretBytes(bytes(32))
+    own.reports.parent.mkdir(parents=True, exist_ok=True)
+    with LedgerStore(own.reports.parent / "ledger.db", identity, clock) as ledger:
+        return own.admit(own.agreement_of(offer), ledger, clock, DiscreteGaussian(), OsEntropy())
 
 
 def tampered(change: Callable[[Any], None]) -> bytes:
@@ -205,7 +211,7 @@ def test_the_policy_refuses_before_data_is_read(
 def test_without_the_policy_check_the_table_would_be_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    permit = check(_policy(), terms_of(small_agreement()), (), NOW)
+    permit = check(_policy(), terms_of(small_agreement()), (), ManualClock().now())
     monkeypatch.setattr(admission_module, "check", lambda *_: permit)
     refusal = refused(admission(tmp_path, policy=_policy(epsilon_total=0.1)), the_offer())
     assert "not-there-yet" in refusal.reason
@@ -245,7 +251,7 @@ def test_a_bad_table_is_the_hospitals_own_business(tmp_path: Path) -> None:
 
 def test_the_stages_report_stays_in_the_hospitals_folder(tmp_path: Path) -> None:
     own = admission(tmp_path, data=write_csv(table(), tmp_path, "good.csv"))
-    admitted = own.admit(own.agreement_of(the_offer()), (), NOW, DiscreteGaussian(), OsEntropy())
+    admitted = admit(own, the_offer())
     assert (tmp_path / "reports" / "small.stage.json").is_file()
     assert admitted.permit.after.number() <= 3.0
 

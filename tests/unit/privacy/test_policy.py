@@ -266,3 +266,36 @@ def test_a_policy_file_is_read_strictly(old: str, new: str, says: str) -> None:
         parse_policy(TEXT.replace(old, new, 1), "policy.toml")
     assert str(caught.value).startswith("policy.toml: ")
     assert caught.value.exit_code == 2
+
+
+FIELDS = (("age", "prognostic"), ("arm", "treatment"))
+
+
+@pytest.mark.parametrize(
+    ("table", "refused"),
+    [
+        ("", ""),
+        ('field_purposes = {age = ["prognostic"], arm = ["treatment"], weight = ["*"]}', ""),
+        ('field_purposes = {age = ["prognostic"], "*" = ["*"]}', ""),
+        ('field_purposes = {age = ["*"]}', "'arm' for 'treatment'"),
+        ('field_purposes = {age = ["marketing"], arm = ["*"]}', "'age' for 'prognostic'"),
+        ('field_purposes = {age = [], "*" = ["*"]}', "'age' for 'prognostic'"),
+    ],
+)
+def test_a_field_is_given_for_its_purposes_only(table: str, refused: str) -> None:
+    policy = parse_policy(TEXT + table, "policy.toml")
+    terms = replace(TERMS, fields=FIELDS)
+    if not refused:
+        check(policy, terms, (), NOW)
+        return
+    with pytest.raises(PolicyRefusal) as caught:
+        check(policy, terms, (), NOW)
+    assert (caught.value.rule, caught.value.exit_code) == ("field_purposes", 1)
+    assert refused in caught.value.asked
+
+
+def test_a_register_needs_a_purpose_that_it_can_be_asked_for() -> None:
+    policy = parse_policy(TEXT + "consent_register = true", "policy.toml")
+    with pytest.raises(PolicyRefusal, match="consent_register"):
+        check(policy, TERMS, (), NOW)
+    check(policy, replace(TERMS, duo="DUO:0000006"), (), NOW)

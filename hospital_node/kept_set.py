@@ -1,0 +1,124 @@
+"""The kept set of a noisy threshold: drawn once for everything that this hospital ever does with these cells.
+
+RESERVE, draw, write the file, SPENT: a crash between two of them draws again only where no set was ever stored. A set
+that the ledger says was drawn and that is not there is never drawn anew: the second drawing would be free.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from hospital_node.entropy import Entropy, uniform_below
+from hospital_node.ledger_store import LedgerStore
+from privacy.canonical import canonical, sha256_hex
+from privacy.ledger import Entry, drawn, fold
+from privacy.noisy_threshold import Cell, kept_cells
+from privacy.stage_release import StageRelease, ThresholdRelease
+
+# In place of a protocol session: no round belongs to it.
+STAGE_SESSION = "stage"
+
+Permitting = Callable[[Sequence[Entry]], object]
+
+
+class KeptSetLost(Exception):
+    """The ledger says that the set was drawn, and its file is missing or damaged."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, path: Path) -> None:
+        """Name the file and the remedy."""
+        super().__init__(
+            f"{path}: the kept set of a noisy threshold was drawn and is not readable; restore the file, "
+            "because drawing it again is not paid for"
+        )
+
+
+def kept_set(
+    release: ThresholdRelease,
+    counts: Mapping[Cell, int],
+    folder: Path,
+    ledger: LedgerStore,
+    study_hash: str,
+    study_id: str,
+    entropy: Entropy,
+    permit: Permitting,
+) -> frozenset[Cell]:
+    """The cells that this hospital keeps; drawn and charged at the first call, read at every other.
+
+    Args:
+        release: what the study's plan pays for; equal releases are one drawing.
+        counts: patients in each cell that has any, now; looked at only by the first call.
+        folder: made where it does not exist, readable by its owner alone.
+        ledger: charged before the draw.
+        study_hash, study_id: of the study that pays, if this is the first.
+        entropy: of the noise.
+        permit: sees all entries under the ledger's write lock before anything is charged; what it raises charges nothing.
+
+    Raises:
+        KeptSetLost: drawn already, and the file is gone.
+    """
+    path = folder / f"{sha256_hex(canonical(release.to_json()))}.json"
+    entries = ledger.entries()
+    if drawn(entries, release):
+        return _read(path)
+    mine = fold(entries).get((study_hash, STAGE_SESSION, 0))
+    if mine is not None and path.exists():
+        kept = _read(path)
+    else:
+        ledger.reserve(
+            study_hash=study_hash,
+            study_id=study_id,
+            session=STAGE_SESSION,
+            round_number=0,
+            release=release,
+            permit=permit,
+        )
+        kept = kept_cells(counts, release.k, release.noise, lambda bound: uniform_below(bound, entropy))
+        _write(path, kept)
+    ledger.spend(study_hash=study_hash, session=STAGE_SESSION, round_number=0)
+    return kept
+
+
+def charge_once(
+    release: StageRelease, ledger: LedgerStore, study_hash: str, study_id: str, permit: Permitting
+) -> None:
+    """Write a stage into the ledger, if it is not there: RESERVE and SPENT of this study."""
+    if drawn(ledger.entries(), release):
+        return
+    ledger.reserve(
+        study_hash=study_hash,
+        study_id=study_id,
+        session=STAGE_SESSION,
+        round_number=0,
+        release=release,
+        permit=permit,
+    )
+    ledger.spend(study_hash=study_hash, session=STAGE_SESSION, round_number=0)
+
+
+def _read(path: Path) -> frozenset[Cell]:
+    cells: object = None
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        cells = None
+    if not isinstance(cells, list) or not all(isinstance(cell, list) for cell in cells):
+        raise KeptSetLost(path)
+    return frozenset(tuple(int(code) for code in cell) for cell in cells)
+
+
+def _write(path: Path, kept: frozenset[Cell]) -> None:
+    """The whole file or none: written beside, synced, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    beside = path.with_suffix(".new")
+    beside.unlink(missing_ok=True)
+    with os.fdopen(
+        os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+    ) as file:
+        json.dump(sorted(kept), file)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)

@@ -1,0 +1,124 @@
+"""The noisy threshold at a hospital: drawn once, paid once, and true."""
+
+import json
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hospital_node import kept_set as module
+from hospital_node.entropy import OsEntropy, uniform_below
+from hospital_node.kept_set import KeptSetLost, kept_set
+from hospital_node.ledger_store import LedgerStore
+from hospital_node.stage import apply_stage, cell_counts
+from hospital_node.table import read_table
+from privacy.plan import Release
+from privacy.stage_release import ThresholdRelease, VoidRelease
+from secagg.secret import SecretBytes
+from tests.consortium import Hand, ManualClock, World
+from tests.study_files import study, table, write_csv
+
+STAGE = ThresholdRelease(1.0, 1e-3, 5, "ab" * 32)
+COUNTS = {(number,): 3 * number for number in range(1, 12)}
+THRESHOLD = ('kind = "generalize"', 'kind = "threshold"\nepsilon = 4\ndelta = 1e-4')
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> LedgerStore:
+    return LedgerStore(tmp_path / "ledger.db", SecretBytes(b"\x07" * 32), ManualClock())
+
+
+def draw(
+    folder: Path, ledger: LedgerStore, study_hash: str = "aa" * 32, stage: ThresholdRelease = STAGE
+) -> frozenset[tuple[int, ...]]:
+    return kept_set(stage, COUNTS, folder / "kept", ledger, study_hash, "s", OsEntropy(), lambda _: None)
+
+
+def kinds(ledger: LedgerStore) -> list[str]:
+    return [entry.kind for entry in ledger.entries()]
+
+
+@pytest.mark.threat("FL-27", control="C-BUDGETALL")
+def test_drawn_once_and_paid_once_for_all_studies(tmp_path: Path, ledger: LedgerStore) -> None:
+    first = draw(tmp_path, ledger)
+    assert all(COUNTS[cell] >= 5 for cell in first)
+    assert kinds(ledger) == ["RESERVE", "SPENT"]
+    assert all(draw(tmp_path, ledger, study) == first for study in ("aa" * 32, "bb" * 32) * 5)
+    assert kinds(ledger) == ["RESERVE", "SPENT"]
+    draw(tmp_path, ledger, "cc" * 32, replace(STAGE, k=6))
+    assert kinds(ledger) == ["RESERVE", "SPENT"] * 2
+    (path, _) = sorted((tmp_path / "kept").iterdir(), key=lambda p: p.stat().st_mtime_ns)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert {tuple(cell) for cell in json.loads(path.read_text())} == first
+
+
+def test_a_lost_set_is_never_drawn_again(tmp_path: Path, ledger: LedgerStore) -> None:
+    draw(tmp_path, ledger)
+    (path,) = (tmp_path / "kept").iterdir()
+    for content in (None, "[", "7", "[7]"):
+        path.unlink(missing_ok=True)
+        if content is not None:
+            path.write_text(content)
+        with pytest.raises(KeptSetLost):
+            draw(tmp_path, ledger)
+    assert kinds(ledger) == ["RESERVE", "SPENT"]
+
+
+def test_a_crash_before_the_set_is_stored_and_one_after(
+    tmp_path: Path, ledger: LedgerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_write", dies)
+        with pytest.raises(KeyboardInterrupt):
+            draw(tmp_path, ledger)
+    assert kinds(ledger) == ["RESERVE"]
+    with monkeypatch.context() as patched:
+        patched.setattr(LedgerStore, "spend", dies)
+        with pytest.raises(KeyboardInterrupt):
+            draw(tmp_path, ledger)
+    (path,) = (tmp_path / "kept").iterdir()
+    stored = path.read_bytes()
+    draw(tmp_path, ledger)
+    assert path.read_bytes() == stored
+    assert kinds(ledger) == ["RESERVE", "SPENT"]
+
+
+def test_training_sees_the_kept_cells_only(tmp_path: Path) -> None:
+    read = study(THRESHOLD)
+    frame = read_table(write_csv(table(90), tmp_path), read.dictionary)
+    counts = cell_counts(frame, read)
+    assert sum(counts.values()) == 90
+    rest, report = apply_stage(frame, read, frozenset([(1,)]))
+    assert len(rest) == report.rows_after == counts[(1,)]
+    assert set(rest["age"]) == {50.0}
+    assert apply_stage(frame, read)[1].rows_after == 90
+
+
+def test_uniform_integers() -> None:
+    drawn = [uniform_below(5, OsEntropy()) for _ in range(5000)]
+    assert np.abs(np.bincount(drawn) - 1000).max() < 200
+    assert uniform_below(1, OsEntropy()) == 0
+
+
+@pytest.mark.threat("FL-27", control="C-BUDGETALL")
+@pytest.mark.parametrize("change", [THRESHOLD, ('"generalize"', '"mondrian"')], ids=["threshold", "mondrian"])
+def test_a_whole_study_pays_for_its_stage(tmp_path: Path, change: tuple[str, str]) -> None:
+    world = World.of(tmp_path, change, rows=55)
+    for node in world.nodes.values():
+        # The remembering admission of other tests would skip the charge of a second world.
+        own = node.admission
+        node.admission = Hand.plain(own, own.policy)
+    hand = Hand(world).join()
+    hand.round(1)
+    for hospital in world.nodes:
+        entries = world.nodes[hospital].ledger.entries()
+        assert [e.kind for e in entries] == ["RESERVE", "SPENT"] * 2
+        assert isinstance(entries[0].record.release, ThresholdRelease | VoidRelease)
+        assert isinstance(entries[2].record.release, Release)
+    if change is THRESHOLD:
+        assert (tmp_path / "state" / "a" / "kept").is_dir()
