@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -44,6 +44,7 @@ class Outcome:
         receipt: the signed receipt as sent; None when aborted.
         reason, culprit: why it was aborted.
         seconds: wall time from order to receipt.
+        at_fault: of an aborted round, whose own messages the coordinator found wrong, with the reason. Whom only others accuse is not in it.
     """
 
     round: int
@@ -56,15 +57,17 @@ class Outcome:
     reason: str
     culprit: str
     seconds: float
+    at_fault: Mapping[str, str] = field(default_factory=dict)
 
 
 class RoundAborted(Exception):
-    """Inside the engine: the round ends here."""
+    """Inside the engine: the round ends here; `shown` says that the culprit is so by its own messages, not by others' word."""
 
-    def __init__(self, reason: str, culprit: str = "") -> None:
+    def __init__(self, reason: str, culprit: str = "", *, shown: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.culprit = culprit
+        self.shown = shown
 
 
 @dataclass(slots=True)
@@ -146,7 +149,7 @@ class RoundEngine:
         except RoundAborted as abort:
             return self._aborted(working, abort, started)
         except ProtocolError as error:
-            return self._aborted(working, RoundAborted(str(error), error.culprit or ""), started)
+            return self._aborted(working, RoundAborted(str(error), error.culprit or "", shown=True), started)
         finally:
             spool.clear()
         return Outcome(
@@ -197,7 +200,7 @@ class RoundEngine:
                     state, hospital, parts["upload_header"], parts["seals"], spool.sha256(hospital)
                 )
             except OrderMismatch as mismatch:
-                raise RoundAborted(str(mismatch), hospital) from None
+                raise RoundAborted(str(mismatch), hospital, shown=True) from None
             working.uploaded |= {hospital}
             self.report(
                 Progress("uploaded", f"{hospital} uploaded", hospital=hospital, round=state.frame.round)
@@ -274,6 +277,7 @@ class RoundEngine:
             abort.reason,
             abort.culprit,
             self.clock.monotonic_s() - started,
+            _at_fault(working.silent, abort),
         )
 
 
@@ -331,6 +335,14 @@ def _leave_the_set(
                 continue
         leaving.setdefault(accused, Silence(accused, "agree", "blamed", told, first.hospital))
     return leaving
+
+
+def _at_fault(silent: dict[str, Silence], abort: RoundAborted) -> dict[str, str]:
+    """Whose own messages were wrong in an aborted round: the next one goes on without them."""
+    found = {hospital: s.reason for hospital, s in silent.items() if s.kind == "refused"}
+    if abort.shown and abort.culprit:
+        found[abort.culprit] = abort.reason
+    return found
 
 
 def _as_receipted(opening: protocol.Opening, silent: dict[str, Silence]) -> tuple[Silence, ...]:

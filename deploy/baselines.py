@@ -171,7 +171,7 @@ def _fold_alone(study: LocalStudy, agreement: Agreement) -> FloatArray:
 
     table = released("life_table", np.zeros(layout.dim)).values
     fit = Fit.start(agreement.training, layout, layout.start(baseline(table[:intervals], table[intervals:])))
-    for task in agreement.tasks[1:]:
+    for task in (task for task in agreement.tasks[1:] if task.part == "fit"):
         for _ in range(task.rounds):
             fit = fit.after(task.name, released(task.name, fit.ordered(task.name)))
     return fit.result

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deploy.analysis_lines import analysis_lines
 from privacy import command_line
 from privacy.command_line import say, say_json
 
@@ -88,6 +89,7 @@ def price(file: FILE, as_json: JSON = False) -> None:
     """What the study's releases together reveal about one patient at most, before anything runs."""
     from privacy.accounting import price as price_plan
     from privacy.agreement import build
+    from privacy.analytics.expected import expected_noise
     from privacy.guarantee import NOTHING_NOISED
     from privacy.study import load_study
 
@@ -99,6 +101,7 @@ def price(file: FILE, as_json: JSON = False) -> None:
     else:
         body |= price_plan(agreement.plan, agreement.threshold)
         body["plan"] = agreement.plan.to_json()
+        body["analysis"] = expected_noise(agreement)
     body["warnings"] = warnings_of(agreement)
     if as_json:
         say_json(body)
@@ -118,7 +121,7 @@ def warnings_of(agreement: Agreement) -> list[str]:
     if agreement.study.row_assumption and agreement.plan is not None:
         found.append(f"the guarantee assumes that {agreement.study.row_assumption}")
     per_column = agreement.study.n_public_total / max(len(agreement.columns), 1)
-    if agreement.plan is not None and per_column < PATIENTS_PER_COLUMN:
+    if agreement.study.has_model and agreement.plan is not None and per_column < PATIENTS_PER_COLUMN:
         found.append(
             f"{per_column:.0f} declared patients a column: below about 80 events a column noise costs accuracy; name fewer columns beforehand"
         )
@@ -143,6 +146,8 @@ def _print_price(body: dict[str, Any]) -> None:
                 say(f"  {name}: none, {value['reason']}")
     for view in body.get("views", {}).values():
         say(f"  seen by {view['view']}: epsilon {view['epsilon']:.4g}")
+    for ask in body.get("analysis", ()):
+        say(f"  {ask['name']} ({ask['title']}): noise sd {ask['noise_sd']:.4g} {ask['unit']}")
     for warning in body["warnings"]:
         say(f"note: {warning}")
 
@@ -219,6 +224,8 @@ def print_result(body: Any) -> None:
         say(f"  {coefficient['name']:24} log hazard ratio {coefficient['log_hr']:+.4f}{told}")
     for reason in sorted({c["reason"] for c in body["coefficients"] if c.get("reason")}):
         say(f"  no intervals: {reason}")
+    for line in analysis_lines(body):
+        say(line)
     if "test" in body:
         say(f"held-out C-index {body['test']['c_index']:.4f} (n {body['test']['n']}; simulation only)")
         for name, baseline in body.get("baselines", {}).items():

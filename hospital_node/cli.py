@@ -318,7 +318,7 @@ def ledger(home: HOME, as_json: JSON = False) -> None:
 def charge_text(charge: Charge) -> str:
     """One charge in words."""
     from privacy.plan import Release
-    from privacy.stage_release import ThresholdRelease
+    from privacy.stage_release import LevelRelease, ThresholdRelease
 
     match charge:
         case Release():
@@ -327,6 +327,8 @@ def charge_text(charge: Charge) -> str:
             return (
                 f"{charge.name}, k {charge.k}, epsilon {charge.epsilon:g} and delta {charge.delta:g} on top"
             )
+        case LevelRelease():
+            return f"{charge.name}, k {charge.k}, epsilon {charge.epsilon:g} on top"
         case _:
             return f"{charge.name}, without guarantee"
 

@@ -13,6 +13,7 @@ from hospital_node.admission import Admitted
 from hospital_node.clock import Clock
 from hospital_node.flower_link import FlowerTraining
 from hospital_node.ledger_store import LedgerStore
+from hospital_node.sending_edge import TaggedVector
 from hospital_node.sums import Sums
 from privacy import exchange, participation
 from privacy.ledger import Entry, fold
@@ -56,13 +57,16 @@ class RoundWork:
             raise RoundRefused(f"round {told.round} is not for the task {told.task!r}")
         if told.settings != exchange.order_settings(agreement, told.round):
             raise RoundRefused(f"the settings of round {told.round} are not those of the agreement")
-        if told.task == "life_table":
+        task = exchange.task_at(agreement, told.round)
+        if not task.carries_model:
             if told.model:
-                raise RoundRefused("the life table's round carries a model")
+                raise RoundRefused(f"the round of {told.task} carries a model")
             return
         theta = exchange.parse_model(agreement, told.model)
         expected = self._expected(told)
-        if expected is not None and not exchange.is_expected(agreement, theta, expected):
+        if expected is not None and not exchange.is_expected(
+            agreement, theta, expected, evaluates=task.part == "analysis"
+        ):
             raise RoundRefused(
                 f"the model of round {told.round} does not follow from "
                 + (
@@ -145,19 +149,27 @@ class RoundWork:
 
         return remember
 
-    def vector(self, told: RoundOrder) -> Ring:
-        """The ring vector of a round, (dim,)."""
+    def vector(self, told: RoundOrder) -> TaggedVector:
+        """The ring vector of a round, (dim,), with the event that pays for it.
+
+        Raises:
+            UntaggedRelease: the training answered with a number that has no tag.
+        """
         agreement = self.admitted.agreement
         task = exchange.task_at(agreement, told.round)
         theta = exchange.parse_model(agreement, told.model) if told.model else np.zeros(agreement.parameters)
         if task.payload == "change":
             training_round = told.round - int(agreement.training.life_table)
-            trained = self.training.run(task.name, theta, training_round).astype(np.float64)
-            return exchange.update_vector(agreement, self.me, theta, trained)
+            trained = self.training.run(task.name, theta, training_round)
+            changed = trained.values.astype(np.float64)
+            return TaggedVector(exchange.update_vector(agreement, self.me, theta, changed), trained.event)
         answer = self.training.run(task.name, theta, 1)
         if task.payload == "counts":
-            return exchange.count_vector(agreement, self.me, np.rint(answer).astype(np.int64))
-        return exchange.statistic_vector(agreement, self.me, answer.astype(np.int64, casting="no"))
+            vector = exchange.count_vector(agreement, self.me, np.rint(answer.values).astype(np.int64))
+        else:
+            integers = answer.values.astype(np.int64, casting="no")
+            vector = exchange.statistic_vector(agreement, self.me, integers)
+        return TaggedVector(vector, answer.event)
 
     def record(self, told: RoundOrder, vector: Ring, reports: Path) -> None:
         """Keeps a copy of the integers at the hospital before they are masked, where its policy says so."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from privacy import exchange
 from privacy.agreement import Agreement
+from privacy.analytics.evaluated import Evaluated
 from privacy.canonical import canonical, parse_canonical
 from privacy.recipes.fit import Fit
 from secagg.fixed_point import from_ring
@@ -33,6 +34,7 @@ class Summed:
         total: the signed sum, (dim,).
         members: who is in it.
         fit: the recipe's fold over all sums up to this one; None where one was missed, or for recipes that average models.
+        evaluated: what the evaluation's rounds order; None where it cannot be told.
     """
 
     round: int
@@ -40,6 +42,7 @@ class Summed:
     total: NDArray[np.int64]
     members: tuple[str, ...]
     fit: Fit | None
+    evaluated: Evaluated | None = None
 
 
 class Sums:
@@ -84,6 +87,8 @@ class Sums:
         if told.previous_round != (0 if last is None else last.round):
             return None
         task = exchange.task_of(self._agreement, told.round)
+        if exchange.task_at(self._agreement, told.round).part == "analysis":
+            return None if last is None or last.evaluated is None else last.evaluated.ordered(task)
         if last is not None:
             return exchange.expected_model(
                 self._agreement, task, last.round, last.model, last.total, last.members, last.fit
@@ -96,12 +101,27 @@ class Sums:
         agreement, before = self._agreement, self._last
         ring = np.dtype("<u4") if agreement.modulus_bits == 32 else np.dtype("<u8")
         total = from_ring(np.frombuffer(data, dtype=ring), agreement.modulus_bits)
-        fit = before.fit if before is not None and before.round == previous else None
-        fit = exchange.followed(agreement, fit, number, total, members)
+        if before is not None and before.round != previous:
+            before = None
+        fit = exchange.followed(agreement, None if before is None else before.fit, number, total, members)
         path = self._folder / f"{number}.model"
         model = path.read_bytes() if path.is_file() else None
         self._last = Summed(number, model, total, members, fit)
+        self._last = replace(self._last, evaluated=self._evaluated(self._last, before))
         self._rounds.add(number)
+
+    def _evaluated(self, last: Summed, before: Summed | None) -> Evaluated | None:
+        agreement = self._agreement
+        task = exchange.task_at(agreement, last.round)
+        if task.part == "fit":
+            theta = exchange.result_after(
+                agreement, last.fit, last.round, last.model, last.total, last.members
+            )
+            return None if theta is None else Evaluated(theta, agreement.study.intervals)
+        if before is None or before.evaluated is None:
+            return None
+        released = exchange.statistic(agreement, task, last.total, last.members)
+        return before.evaluated.after(task.name, released.values)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -58,6 +58,8 @@ class StudyTerms:
         study_hash: SHA-256 of the agreement, hexadecimal.
         fields: (name, purpose) of each field that the study asks for.
         duo: code of the purpose, what a consent register is asked.
+        analyses: kinds of what is asked beside a model.
+        minimum_cell: smallest count that is printed where nothing is noised; None where noise covers counts, or none are asked.
     """
 
     mode: Mode
@@ -74,6 +76,8 @@ class StudyTerms:
     study_hash: str
     fields: tuple[tuple[str, str], ...] = ()
     duo: str = ""
+    analyses: tuple[str, ...] = ()
+    minimum_cell: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +246,9 @@ def _check_rules(policy: Policy, terms: StudyTerms, now: datetime) -> None:
     if not terms.purpose.strip() or not {ANY, terms.purpose} & set(policy.purposes):
         raise PolicyRefusal("purposes", repr(terms.purpose), _listed(policy.purposes))
     _check_fields(policy, terms)
+    for analysis in terms.analyses:
+        if not {ANY, analysis} & set(policy.analyses):
+            raise PolicyRefusal("analyses", repr(analysis), _listed(policy.analyses))
     if policy.consent_register and not terms.duo:
         raise PolicyRefusal(
             "consent_register", "a study without [study] duo", "a purpose that patients can permit"
@@ -250,6 +257,7 @@ def _check_rules(policy: Policy, terms: StudyTerms, now: datetime) -> None:
         ("minimum_threshold", terms.threshold, policy.minimum_threshold),
         ("minimum_cohort", terms.n, policy.minimum_cohort),
         ("colluding_minimum", terms.colluding, policy.colluding_minimum),
+        ("minimum_cell", terms.minimum_cell or policy.minimum_cell, policy.minimum_cell),
     )
     for rule, number, floor in floors:
         if number < floor:

@@ -41,6 +41,9 @@ class Policy(BaseModel):
             name its purpose as a code ([study] duo).
         field_purposes: per field the purposes for which it may be asked, as the study states them; "*" as a field
             stands for every other, as a purpose for any. Empty: fields are not limited.
+        analyses: kinds of [analysis] that a study may ask: "survival", "count", "mean", "histogram", "quantile", "evaluation", or
+            "*" for any; none where the file does not say.
+        minimum_cell: floor for [analysis] minimum_cell, which rules what is printed in mode none.
         record_releases: keep a copy of each release in the hospital's own journal.
     """
 
@@ -61,6 +64,8 @@ class Policy(BaseModel):
     expires: date
     consent_register: bool = False
     field_purposes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    analyses: tuple[str, ...] = ()
+    minimum_cell: int = Field(default=5, ge=1)
     record_releases: bool = False
 
 

@@ -19,9 +19,9 @@ class Training(BaseModel):
     """Every number that a hospital's or the coordinator's optimizer acts on; part of the agreement.
 
     Attributes:
-        family: "piecewise_exponential" or "mlp".
+        family: "piecewise_exponential" or "mlp"; "none" for a study that trains nothing.
         recipe: "dp_sgd" (Poisson samples, clipped, noised), "full_batch" (exact gradients, no guarantee), "newton" (weighted
-            noisy Newton) or "adam" (noisy sums of gradients); privacy/recipes/tasks.py says what each asks for.
+            noisy Newton) or "adam" (noisy sums of gradients); privacy/recipes/tasks.py says what each asks for; "none" trains nothing.
         strategy: Flower strategy of the coordinator; the last two recipes are strategies themselves.
         rounds: training rounds; life table, Hessian and recalibration come beside them.
         local_steps: optimizer steps of one hospital in one round.
@@ -43,9 +43,9 @@ class Training(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    family: Literal["piecewise_exponential", "mlp"]
-    recipe: Literal["dp_sgd", "full_batch", "newton", "adam"]
-    strategy: Literal["fedavg", "fedavgm", "fedadam", "fedyogi", "fedadagrad", "newton", "adam"]
+    family: Literal["piecewise_exponential", "mlp", "none"]
+    recipe: Literal["dp_sgd", "full_batch", "newton", "adam", "none"]
+    strategy: Literal["fedavg", "fedavgm", "fedadam", "fedyogi", "fedadagrad", "newton", "adam", "none"]
     rounds: Annotated[int, Setting(ge=1)]
     local_steps: Annotated[int, Setting(ge=1)]
     sample_rate: Annotated[float, Setting(gt=0, le=1)]
@@ -116,6 +116,14 @@ STATISTICS: dict[str, Any] = {
     "optimizer": "none",
     "learning_rate_final_share": 1.0,
     "server_learning_rate": 1.0,
+}
+# What a study without a model has in these places; nobody acts on it.
+NO_MODEL = STATISTICS | {
+    "recipe": "none",
+    "strategy": "none",
+    "rounds": 1,
+    "learning_rate": 1.0,
+    "life_table": False,
 }
 # Declared patients from which a slope is worth its noise.
 SLOPE_PATIENTS = 1500
@@ -197,6 +205,8 @@ def column_scale(study: Study) -> float:
 
 def resolve_training(study: Study) -> Training:
     """The settings of a study: the rule for its mode and strategy, overridden by what `[model]` states."""
+    if not study.has_model:
+        return Training.model_validate({"family": "none", **NO_MODEL})
     averaging = study.recipe in ("dp_sgd", "full_batch")
     settings = _averaging(study) if averaging else _statistics(study)
     for key in OVERRIDES:

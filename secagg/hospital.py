@@ -166,7 +166,8 @@ def agree(state: Uploaded | Agreed, data: bytes) -> tuple[Agreed, bytes]:
         BadShare: a dealer's share does not open; the coordinator should propose a set without the named dealer.
     """
     seat, frame = state.after.seat, state.frame
-    request = codec.unpack("agree_request", AgreeRequest, data)
+    n = seat.params.n
+    request = codec.unpack("agree_request", AgreeRequest, data, n * (40 * n + 2500) + 200)
     proposed = agreed_set.read_set(request.agreed_set, seat.params)
     members = agreed_set.member_headers(proposed)
     rules.round_is(frame, proposed.round)
@@ -220,7 +221,7 @@ def open_shares(state: Agreed | Settled, data: bytes) -> tuple[Opened, bytes]:
         StaleRound, WrongStep, TooFewSurvivors, BadSignature: the request does not prove the agreement.
     """
     seat, frame = state.after.seat, state.frame
-    request = codec.unpack("open_request", OpenRequest, data)
+    request = codec.unpack("open_request", OpenRequest, data, 200 * seat.params.n + 200)
     if isinstance(state, Agreed):
         rules.final_set_is_signed(seat.params)
     rules.round_is(frame, request.round)

@@ -77,7 +77,7 @@ def accept_key_list(state: Advertised, data: bytes) -> Ready:
         StaleRound: the session would start at a round that is over.
     """
     seat = state.seat
-    payload = codec.expect("key_list", data)
+    payload = codec.expect("key_list", data, 1000 * seat.params.n + 200)
     if seat.params.neighborhood is not None:
         raise KeyListError("the graph of this session is not drawn yet; the contribution comes first")
     participants = read_key_list(payload, seat.params, seat.roster, seat.context)
@@ -98,7 +98,7 @@ def reveal_contribution(state: Advertised, data: bytes) -> tuple[Revealed, bytes
         GraphNotDrawn: this hospital has helped to draw as many graphs as one study may have.
     """
     seat = state.seat
-    payload = codec.expect("key_list", data)
+    payload = codec.expect("key_list", data, 1000 * seat.params.n + 200)
     if state.contribution is None:
         raise KeyListError("a study with the complete graph draws none")
     listed = read_listed(payload, seat.params, seat.roster)

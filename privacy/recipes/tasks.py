@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from privacy.training import Training
+if TYPE_CHECKING:
+    # The settings follow from a study, and a study knows its tasks' vectors.
+    from privacy.training import Training
 
 # "counts": whole patients. "change": the weighted change of a model in fixed point. "statistic": a sum over patients in
 # units of 2^-40 of its clip, noised as integers and never rounded again.
 Payload = Literal["counts", "change", "statistic"]
+# "fit": the recipe's own rounds, which lead to a model. "analysis": what is asked beside or without one.
+Part = Literal["fit", "analysis"]
 
 # Shares of mu^2, the squared parameter of Gaussian differential privacy, which adds up over full-batch releases.
 LIFE_TABLE_SHARE = 0.10
@@ -46,6 +50,8 @@ class Task:
         clip_l2: L2 bound of what one row adds, in the statistic's unit.
         share: of the plan's mu^2 over all its rounds; 0 where the noise is not calibrated by shares.
         repeats: whether the study can go on when one of its rounds is aborted.
+        part: whether the recipe needs the sum, or the analysis.
+        carries_model: whether the order carries a model.
     """
 
     name: str
@@ -55,6 +61,8 @@ class Task:
     clip_l2: float
     share: float = 0.0
     repeats: bool = False
+    part: Part = "fit"
+    carries_model: bool = True
 
 
 def tasks(training: Training, intervals: int, columns: int, parameters: int) -> tuple[Task, ...]:
@@ -64,12 +72,15 @@ def tasks(training: Training, intervals: int, columns: int, parameters: int) -> 
         training: the study's settings.
         intervals: K. columns: d of the design matrix. parameters: length of the model's flat vector.
     """
+    if training.recipe == "none":
+        return ()
     if training.sends_models:
-        table = Task("life_table", "counts", 2 * intervals, 1, 1.0)
+        table = Task("life_table", "counts", 2 * intervals, 1, 1.0, carries_model=False)
         train = Task("train", "change", parameters, training.rounds, training.clip_l2, repeats=True)
         return (table, train) if training.life_table else (train,)
     rest = 1.0 if training.recalibration == "none" else 1.0 - RECALIBRATION_SHARE
-    table = Task("life_table", "statistic", 2 * intervals, 1, 1.0, rest * LIFE_TABLE_SHARE)
+    share = rest * LIFE_TABLE_SHARE
+    table = Task("life_table", "statistic", 2 * intervals, 1, 1.0, share, carries_model=False)
     return (table, *_fitting(training, columns, parameters, rest), *_recalibrating(training, intervals))
 
 

@@ -2,7 +2,8 @@
 
 `decode` accepts exactly the bytes that `encode` makes: unknown fields, leftover bytes, explicit defaults, repeated
 singular fields and any other second spelling of a message are refused, so that one message has one form (SPEC.md,
-section 4). It raises `WireError` and nothing else, on any bytes. The length is bounded before anything is parsed.
+section 4). It raises `WireError` and nothing else, on any bytes. The length and the number of entries are bounded before
+anything is parsed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from google.protobuf.message import DecodeError, Message
 
 from secagg.errors import WireError
 from secagg.roster import ID_PATTERN
-from secagg.wire import records, wardround_pb2
+from secagg.wire import records, shape, wardround_pb2
 from secagg.wire.records import Items, Length, Most, Name, Text
 
 R = TypeVar("R")
@@ -68,7 +69,7 @@ def unwrap(data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> tuple[str, bytes]
     Raises:
         WireError: no message of the schema.
     """
-    message = _parse(wardround_pb2.Message, data, max_bytes)
+    message = _parse(wardround_pb2.Message, wardround_pb2.Message, data, max_bytes)
     kind = message.WhichOneof("kind")
     if kind is None:
         raise WireError("Message", "it has no kind")
@@ -113,7 +114,7 @@ def decode(record: type[R], data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> 
     Raises:
         WireError: the bytes are longer than max_bytes, are not the one form of such a record, or break a bound.
     """
-    message = _parse(getattr(wardround_pb2, record.__name__), data, max_bytes)
+    message = _parse(record, getattr(wardround_pb2, record.__name__), data, max_bytes)
     result: R = _from_message(record, message, record.__name__)
     return result
 
@@ -130,10 +131,11 @@ def vector_chunks(
         )
 
 
-def _parse(message_type: Any, data: bytes, max_bytes: int) -> Any:
+def _parse(record: Any, message_type: Any, data: bytes, max_bytes: int) -> Any:
     where = message_type.DESCRIPTOR.name
     if len(data) > max_bytes:
         raise WireError(where, f"{len(data)} bytes exceed the bound of {max_bytes}")
+    shape.check_shape(record, data)
     message = message_type()
     try:
         message.ParseFromString(data)

@@ -352,7 +352,7 @@ def test_an_order_beside_the_agreement_is_refused(hand: Hand, monkeypatch: pytes
     _, order = hand.order(1, task="train", model=b"")
     assert refusal(hand.ask("a", order)).reason == "round 1 is not for the task 'train'"
     _, order = hand.order(1, model=b"12345678")
-    assert refusal(hand.ask("a", order)).reason == "the life table's round carries a model"
+    assert refusal(hand.ask("a", order)).reason == "the round of life_table carries a model"
     assert hand.world.ledger("a") == []
     monkeypatch.setattr(RoundWork, "check_order", lambda *_: None)
     _, order = hand.order(1, settings=_other_settings(hand))

@@ -565,3 +565,67 @@ def test_messages_of_the_sparse_graph_never_crash_a_machine() -> None:
         for arrow, state in ((ho.reveal_contribution, advertised), (ho.accept_graph_seed, revealed)):
             with pytest.raises(SecAggError):
                 arrow(state, message)  # type: ignore[operator]
+
+
+@pytest.mark.threat("FL-11", control="C-FRESH")
+def test_every_message_again_in_every_state_of_a_sparse_session() -> None:
+    """Replay and reflection: each state takes what its step waits for, and nothing else of a session goes through."""
+    c = Consortium(PARAMS)
+    me = ALL[0]
+    advertised, advert = c.advertise(me)
+    revealed, contribution = ho.reveal_contribution(advertised, c.key_list)
+    states: dict[str, ho.HospitalState] = {"Advertised": advertised, "Revealed": revealed}
+    messages = {"advert": advert, "key_list": c.key_list}
+    messages |= {"graph_contribution": contribution, "graph_seed": c.graph_seed}
+    uploading = c.order(1, c.hospitals)
+    messages["round_order"], states["Ordered"] = c.messages[0], c.hospitals[me]
+    uploading = c.upload_all(uploading, ALL)
+    messages["header"], states["Uploaded"] = c.uploads[me].header, c.hospitals[me]
+    agreeing, requests = co.propose(uploading)
+    messages["agree_request"] = requests[me]
+    agreeing = c.agree_all(agreeing, requests)
+    messages["agreement"], states["Agreed"] = c.agree(me, requests[me]), c.hospitals[me]
+    settling, asked = co.request_signatures(agreeing)
+    messages["sign_request"] = asked[me]
+    settling = c.settle_all(agreeing)
+    messages["set_signature"], states["Settled"] = c.messages[-1], c.hospitals[me]
+    opening, opens = co.request_open(settling)
+    messages["open_request"] = opens[me]
+    opening = c.open_all(opening, opens)
+    messages["shares"], states["Opened"] = c.messages[-1], c.hospitals[me]
+    messages["receipt"] = co.make_receipt(opening, co.unmask(opening, c.masked(ALL)))
+    arrows: dict[Callable[..., Any], tuple[type, ...]] = {
+        ho.accept_key_list: (ho.Advertised,),
+        ho.reveal_contribution: (ho.Advertised,),
+        ho.accept_graph_seed: (ho.Revealed,),
+        ho.accept_order: (ho.Ordered, ho.Uploaded, ho.Agreed, ho.Settled, ho.Opened),
+        ho.agree: (ho.Uploaded, ho.Agreed),
+        ho.settle: (ho.Agreed,),
+        ho.open_shares: (ho.Agreed, ho.Settled),
+        ho.accept_receipt: (ho.Ordered, ho.Uploaded, ho.Agreed, ho.Settled, ho.Opened),
+    }
+
+    def takes(arrow: Callable[..., Any], state: ho.HospitalState, data: bytes) -> bool:
+        try:
+            arrow(state, data)
+        except SecAggError:
+            return False
+        return True
+
+    taken = {
+        name: {
+            told
+            for told, data in messages.items()
+            if any(takes(arrow, state, data) for arrow, fit in arrows.items() if isinstance(state, fit))
+        }
+        for name, state in states.items()
+    }
+    assert taken == {
+        "Advertised": {"key_list"},
+        "Revealed": {"graph_seed"},
+        "Ordered": {"receipt"},
+        "Uploaded": {"agree_request", "receipt"},
+        "Agreed": {"agree_request", "sign_request", "receipt"},
+        "Settled": {"open_request", "receipt"},
+        "Opened": {"receipt"},
+    }
