@@ -26,9 +26,6 @@ from secagg.secret import SecretBytes
 from secagg.wire import codec
 from secagg.wire.records import Abort, SessionStart, VectorChunk
 
-# A whole number of ring elements.
-BLOCK_BYTES = 1 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -283,14 +280,13 @@ class RoundEngine:
 
 def sum_spooled(state: protocol.Opening, spool: Spool) -> Ring:
     """The checked sum; vectors are read from disk block by block."""
-    total = protocol.empty_sum(state.agreeing.uploading.session.desk.params)
-    for hospital in state.members:
-        offset = 0
-        for block in spool.blocks(hospital, BLOCK_BYTES):
-            protocol.add_chunk(total, offset, block)
-            offset += len(block)
-    protocol.remove_masks(state, total)
-    return protocol.check_constants(state, total)
+    ring = state.agreeing.uploading.session.desk.params.ring
+
+    def read(hospital: str, first: int, count: int) -> Ring:
+        block = spool.read(hospital, first * ring.itemsize, count * ring.itemsize)
+        return np.frombuffer(block, dtype=ring)
+
+    return protocol.unmask_blocks(state, read)
 
 
 def _spool(spool: Spool, hospital: str, message: bytes, round_number: int) -> None:

@@ -278,7 +278,7 @@ class Node:
             raise ProtocolError("a round order came before the session's key list")
         ordered, told = protocol.accept_order(self.state, message)
         self._work.check_order(told)
-        self._work.sums.ordered(told)
+        model_is_kept = self._work.sums.ordered(told)
         self._respect_consent(ordered.after.seat.context.session_id.hex(), told.round)
         release = self._work.reserve(ordered, told, self.ledger, self.clock)
         self.report(NodeEvent("training", f"round {told.round}: {told.task}", told.round))
@@ -292,6 +292,7 @@ class Node:
         uploaded, messages = protocol.upload(ordered, vector, self.entropy.random_bytes(ENTROPY_BYTES))
         self._work.spend(ordered, told, self.ledger)
         replies = (messages.header, messages.seals, *codec.vector_chunks(told.round, messages.vector))
+        model_is_kept()
         self._commit(uploaded, message, replies)
         self.report(NodeEvent("uploaded", f"round {told.round}: upload on its way", told.round))
         yield from replies

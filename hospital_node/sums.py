@@ -7,7 +7,8 @@ taken, so that whatever the journal knows of is here too.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,6 +55,7 @@ class Sums:
         self._agreement = agreement
         self._rounds: set[int] = set()
         self._last: Summed | None = None
+        self._writer = ThreadPoolExecutor(1, "sums")
         for number in sorted(int(path.stem) for path in folder.glob("*.sum")):
             header, _, total = (folder / f"{number}.sum").read_bytes().partition(b"\n")
             told = parse_canonical(header)
@@ -64,9 +66,13 @@ class Sums:
         """The rounds whose receipt this hospital accepted."""
         return self._rounds
 
-    def ordered(self, told: RoundOrder) -> None:
-        """Keeps what a round trains on."""
-        _write(self._folder / f"{told.round}.model", told.model)
+    def ordered(self, told: RoundOrder) -> Callable[[], None]:
+        """Keeps what a round trains on while the round is worked at.
+
+        Returns:
+            What waits until it is on the disk; nothing may leave before.
+        """
+        return self._writer.submit(_write, self._folder / f"{told.round}.model", told.model).result
 
     def receive(self, verified: VerifiedReceipt) -> None:
         """Keeps a signed sum; the same once more changes nothing."""

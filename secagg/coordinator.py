@@ -43,7 +43,7 @@ from secagg.tables import (
     Upload,
     Uploading,
 )
-from secagg.unmask import add_chunk, check_constants, empty_sum, remove_masks, unmask
+from secagg.unmask import empty_sum, unmask, unmask_blocks
 from secagg.wire import codec
 from secagg.wire.records import (
     AgreedSet,
@@ -69,13 +69,11 @@ __all__ = [
     "Uploading",
     "add_advert",
     "add_agreement",
-    "add_chunk",
     "add_contribution",
     "add_shares",
     "add_signature",
     "add_upload",
     "can_open",
-    "check_constants",
     "close_adverts",
     "close_contributions",
     "collect_adverts",
@@ -87,12 +85,12 @@ __all__ = [
     "missing_hospitals",
     "missing_signatures",
     "propose",
-    "remove_masks",
     "request_open",
     "request_signatures",
     "shrink",
     "start_round",
     "unmask",
+    "unmask_blocks",
 ]
 
 
@@ -120,8 +118,7 @@ def start_round(
             previous_receipt, desk.context.study_hash, desk.roster, desk.params
         ).ref
     told = RoundOrder(round_number, task, model, settings, previous.round, previous.hash)
-    message = order.sign_order(desk.identity, desk.context, session.participants, told)
-    _, digest = order.read_order(message, desk.roster, desk.context, session.participants, len(message))
+    message, digest = order.make_order(desk.identity, desk.context, session.participants, told)
     frame = pairs.RoundFrame(desk.context, session.participants, round_number, digest)
     return Uploading(session, frame, replace(told, model=b""), {}), message
 

@@ -86,7 +86,7 @@ class UploadMessages:
 
     header: bytes
     seals: bytes
-    vector: bytes
+    vector: memoryview
 
 
 def accept_order(

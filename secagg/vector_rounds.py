@@ -209,7 +209,7 @@ class Run:
         uploading = co.add_upload(uploading, who, sent.header, sent.seals, digest)
         masked = np.frombuffer(sent.vector, dtype=self.params.ring)
         log: Json = {"vector": vector.tolist(), **_hex({"entropy": draw("upload", who, number)})}
-        log |= _hex({"header": sent.header, "seals": sent.seals, "masked": sent.vector})
+        log |= _hex({"header": sent.header, "seals": sent.seals, "masked": bytes(sent.vector)})
         return uploading, masked, log
 
     def _agree(
