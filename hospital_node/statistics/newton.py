@@ -51,7 +51,8 @@ def stopped_residuals(spent: FloatArray, events: FloatArray) -> FloatArray:
         events: (n, K) 1 where the event happened.
     """
     until = np.cumsum(spent, axis=1)
-    before = until - spent
+    # Not until - spent: beside a hazard of e^11 that difference has lost what was spent before.
+    before = np.hstack([np.zeros((len(spent), 1)), until[:, :-1]])
     counted = np.clip(STOP_LEVEL - before, 0.0, spent)
     return np.where(until <= STOP_LEVEL, events, 0.0) - counted
 
