@@ -152,6 +152,39 @@ def _print_price(body: dict[str, Any]) -> None:
         say(f"note: {warning}")
 
 
+@app.command(epilog="Example: wardround-study curve study.toml --epsilon 1 --epsilon 3 --data tables/")
+def curve(
+    file: FILE,
+    epsilons: Annotated[
+        list[float] | None, typer.Option("--epsilon", min=1e-3, help="Promise to try; repeatable.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Folder as for simulate: runs the study at each epsilon and scores it."),
+    ] = None,
+    as_json: JSON = False,
+) -> None:
+    """Noise at several epsilons, with tables the C-index too, and epsilon over delta of the study as it is written."""
+    from deploy.curve import EPSILONS, utility_curve
+    from privacy.study import load_study
+
+    body = utility_curve(load_study(file), epsilons or EPSILONS, data, _reporter(as_json))
+    if as_json:
+        say_json(body)
+        return
+    say(f"{body['study']}: mode {body['mode']}, delta {body['delta']:.3g}")
+    for point in body["points"]:
+        noise = ", ".join(f"{n['release']} {n['noise_multiplier']:.3g}" for n in point["noise"])
+        test = point["test"]
+        scored = "" if test is None else f"  C-index {test['c_index']:.4f} (n {test['n']}; simulation only)"
+        scored = f"  failed: {point['failed']}" if "failed" in point else scored
+        say(f"  epsilon {point['epsilon']:g}: noise multiplier {noise}{scored}")
+    for point in body["delta_curve"]:
+        say(f"  as written: epsilon {point['epsilon']:.4g} at delta {point['delta']:.0e}")
+    if "utility" in body:
+        say(body["utility"])
+
+
 @app.command(epilog="Example: wardround-study simulate study.toml --data tables/ --out out/try")
 def simulate(
     file: FILE,

@@ -22,7 +22,7 @@ from privacy.ledger import Entry
 from privacy.level_choice import Level, costs, levels_of, small_classes
 from privacy.mechanisms import Sampler
 from privacy.noisy_threshold import Cell
-from privacy.policy import Permit, Policy, PolicyRefusal, StudyTerms, check
+from privacy.policy import Permit, Policy, PolicyRefusal, StudyTerms, check, check_rules
 from privacy.refusals import StudyError
 from privacy.stage_release import LevelRelease, ThresholdRelease, VoidRelease
 from privacy.study import Study
@@ -30,6 +30,8 @@ from secagg.roster import Roster
 from secagg.wire.records import StudyOffer
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import pandas as pd
 
 
@@ -202,25 +204,54 @@ class Admission:
 
 def terms_of(agreement: Agreement) -> StudyTerms:
     """The agreement as a policy sees it."""
-    study = agreement.study
-    return StudyTerms(
-        mode=study.mode,  # type: ignore[arg-type]  # the study's validator allows exactly these
+    return replace(
+        stated_terms(agreement.study),
         plan=agreement.plan,
         family=agreement.training.family,
-        stage=study.stage.kind,
-        purpose=study.purpose,
         threshold=agreement.threshold,
         colluding=agreement.colluding,
         n=agreement.n,
+        study_hash=agreement.hash,
+    )
+
+
+def stated_terms(study: Study) -> StudyTerms:
+    """What a study file says by itself, without the plan that is calibrated for it."""
+    return StudyTerms(
+        mode=study.mode,  # type: ignore[arg-type]  # the study's validator allows exactly these
+        plan=None,
+        family=study.model.family,
+        stage=study.stage.kind,
+        purpose=study.purpose,
+        threshold=study.threshold,
+        colluding=study.colluding,
+        n=len(study.hospitals),
         epsilon=study.epsilon,
         delta=study.delta,
         study_id=study.id,
-        study_hash=agreement.hash,
+        study_hash="",
         fields=tuple((field.name, field.purpose) for field in study.fields),
         duo=study.about.duo,
         analyses=study.analyses,
-        minimum_cell=study.analysis.minimum_cell if study.asks and agreement.plan is None else None,
+        minimum_cell=study.analysis.minimum_cell if study.asks and study.mode == "none" else None,
     )
+
+
+def check_before_dialing(
+    policy: Policy, study: Study, data: Path, now: datetime, *, drop_undeclared: bool
+) -> None:
+    """Whether the policy's rules permit the study and its table can be read, while nobody outside can see the answer.
+
+    A hospital that stops here is one that never came. The node checks both again: the table may change meanwhile.
+
+    Raises:
+        PolicyRefusal: exit code 1.
+        DataError: exit code 2.
+    """
+    check_rules(policy, stated_terms(study), now)
+    from hospital_node.table import read_table
+
+    read_table(data, study.dictionary, drop_undeclared=drop_undeclared)
 
 
 def _refused(reason: str, exit_code: int) -> StudyRefused:

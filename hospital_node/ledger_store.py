@@ -144,10 +144,21 @@ class LedgerStore:
             return self._append("ABORT", study_hash, study_id, session, round_number, None, reason)
 
     def note(
-        self, *, study_hash: str, study_id: str, session: str, round_number: int = 0, text: str
+        self,
+        *,
+        study_hash: str,
+        study_id: str,
+        session: str,
+        round_number: int = 0,
+        text: str,
+        permit: Callable[[Sequence[Entry]], None] = _anything,
     ) -> Entry:
-        """Keep a sentence that charges nothing and is about no patient."""
+        """Keep a sentence that charges nothing and is about no patient.
+
+        `permit` sees all entries under the file's write lock; what it raises writes nothing.
+        """
         with self._writing():
+            permit(self._ledger.entries)
             return self._append("NOTE", study_hash, study_id, session, round_number, None, text)
 
     def close_study(self, *, study_hash: str, study_id: str) -> None:

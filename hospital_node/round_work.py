@@ -94,13 +94,14 @@ class RoundWork:
             check_round(self.policy, self.admitted.terms, entries, release, clock.now(), finished)
 
         if release is None:
-            permit(ledger.entries())
+            # Under the ledger's lock like a charge: two processes must not both find the last round that is permitted.
             ledger.note(
                 study_hash=agreement.hash,
                 study_id=agreement.study.id,
                 session=session,
                 round_number=told.round,
                 text=f"{told.task} released without noise (mode none)",
+                permit=permit,
             )
             return "nothing: mode none"
         ledger.reserve(
@@ -132,12 +133,16 @@ class RoundWork:
         if agreement.plan is not None:
             return _nothing
         session, members = frame.context.session_id.hex(), agreed_members(agreed)
-        others = participation.agreed_sets(ledger.entries(), agreement.hash, (session, frame.round))
-        if participation.isolates((*others, members), agreement.colluding):
-            raise RoundRefused(
-                f"with the sums before it, a sum over the set of round {frame.round} gives away what one hospital sent, "
-                "and mode none has no noise to hide it; only the hospitals of the earlier rounds together, or new ones besides, can be summed"
-            )
+
+        def permit(entries: Sequence[Entry]) -> None:
+            others = participation.agreed_sets(entries, agreement.hash, (session, frame.round))
+            if participation.isolates((*others, members), agreement.colluding):
+                raise RoundRefused(
+                    f"with the sums before it, a sum over the set of round {frame.round} gives away what one hospital sent, "
+                    "and mode none has no noise to hide it; only the hospitals of the earlier rounds together, or new ones besides, can be summed"
+                )
+
+        permit(ledger.entries())
 
         def remember() -> None:
             ledger.note(
@@ -145,6 +150,7 @@ class RoundWork:
                 study_id=agreement.study.id,
                 session=session,
                 text=participation.note(frame.round, members),
+                permit=permit,
             )
 
         return remember

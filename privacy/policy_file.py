@@ -28,6 +28,8 @@ class Policy(BaseModel):
 
     Attributes:
         epsilon_total: budget of one data epoch over all studies, add/remove one patient.
+        epsilon_study: ceiling for what one study may promise; no ceiling but the budget where it is left out.
+        data_epoch: which table this policy is about; the ledger must be in the same epoch (privacy/data_epoch.py).
         delta_total: the one delta at which it is read, in (0, 1).
         minimum_noise_multiplier: floor for every release, per row's clip.
         minimum_threshold: floor for t, the hospitals that must survive a round.
@@ -55,6 +57,8 @@ class Policy(BaseModel):
     minimum_threshold: int = Field(ge=2)
     minimum_cohort: int = Field(ge=2)
     colluding_minimum: int = Field(ge=0)
+    epsilon_study: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    data_epoch: str = Field(default="", max_length=40)
     families: tuple[str, ...]
     stages: tuple[str, ...]
     purposes: tuple[str, ...]

@@ -8,6 +8,7 @@ import sys
 BENCHMARKS: tuple[tuple[str, ...], ...] = (
     ("tests.bench.secagg", "--json"),
     ("tests.bench.round_trip", "--json"),
+    ("tests.bench.dp_step", "--json"),
     ("tests.bench.kanon", "--json"),
     ("tests.bench.utility", "--json", "--mode", "none"),
     ("tests.bench.utility", "--json", "--mode", "local", "--epsilon", "3"),
