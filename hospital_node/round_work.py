@@ -62,7 +62,7 @@ class RoundWork:
             if told.model:
                 raise RoundRefused(f"the round of {told.task} carries a model")
             return
-        theta = exchange.parse_model(agreement, told.model)
+        theta = exchange.parse_model(agreement, told.model, exchange.task_at(agreement, told.round).carries)
         expected = self._expected(told)
         if expected is not None and not exchange.is_expected(
             agreement, theta, expected, evaluates=task.part == "analysis"
@@ -163,7 +163,11 @@ class RoundWork:
         """
         agreement = self.admitted.agreement
         task = exchange.task_at(agreement, told.round)
-        theta = exchange.parse_model(agreement, told.model) if told.model else np.zeros(agreement.parameters)
+        theta = (
+            exchange.parse_model(agreement, told.model, task.carries)
+            if told.model
+            else np.zeros(agreement.parameters)
+        )
         if task.payload == "change":
             training_round = told.round - int(agreement.training.life_table)
             trained = self.training.run(task.name, theta, training_round)
