@@ -22,7 +22,7 @@ from privacy.policy import Policy, check_round
 from secagg.agreed_set import member_headers, read_set
 from secagg.fixed_point import from_ring
 from secagg.masks import Ring
-from secagg.states import Advertised, Agreed, HospitalState, Ordered
+from secagg.states import Agreed, HospitalState, Joining, Ordered
 from secagg.wire.records import Abort, RoundOrder
 
 
@@ -193,7 +193,7 @@ class RoundWork:
 
     def note_abort(self, abort: Abort, state: HospitalState, ledger: LedgerStore) -> None:
         """Records that a reserved round came to nothing; it stays charged. A round with a receipt did not."""
-        if isinstance(state, Advertised) or abort.round in self.sums.receipted:
+        if isinstance(state, Joining) or abort.round in self.sums.receipted:
             return
         agreement = self.admitted.agreement
         session = (state.seat if not hasattr(state, "after") else state.after.seat).context.session_id.hex()
