@@ -5,7 +5,7 @@ count is taken from the cells: those are public decisions, and a bound read off 
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +21,7 @@ _ROLES = {
 _TRUTHS = TRUE_TEXTS | FALSE_TEXTS
 
 _HEAD = """# A draft. Every line that says "decide" needs a public answer, agreed before anybody looks at patients' values.
-# Names and types come from the first line and the form of the cells; no value of a patient is in this file.
+# Names and types come from {origin}; no value of a patient is in this file.
 
 [study]
 id = {identifier}
@@ -29,7 +29,7 @@ title = ""
 purpose = ""            # decide: one sentence; hospitals' policies compare it letter by letter
 # duo = "DUO:0000006"   # the purpose as a code, where hospitals ask their consent register
 available = {available}   # what hospitals could give: the assessment lists it against what is used
-horizon_days = 1825     # decide: follow-up is censored here for everybody
+horizon_days = {horizon_days}     # decide: follow-up is censored here for everybody
 intervals = 10
 n_public = {{a = 1000, b = 1000, c = 1000}}   # decide: declared before extraction, never a row count
 
@@ -56,12 +56,24 @@ def draft(path: Path) -> str:
     """
     kinds = _kinds(path)
     roles = _guessed_roles(kinds)
-    head = _HEAD.format(
-        identifier=_quoted(_identifier(path.stem)), available=f"[{', '.join(map(_quoted, kinds))}]"
-    )
-    return head + "".join(
+    return study_head(path.stem, kinds, "the first line and the form of the cells") + "".join(
         "\n" + "\n".join(_field(name, kind, roles.get(name, "feature"))) + "\n"
         for name, kind in kinds.items()
+    )
+
+
+def study_head(name: str, columns: Iterable[str], origin: str, horizon_days: int = 1825) -> str:
+    """Everything above the fields.
+
+    Args:
+        name: becomes the study's id, as far as an id may hold it.
+        columns: what hospitals could give.
+        origin: where names and types come from, in words.
+        horizon_days: a first guess.
+    """
+    available = f"[{', '.join(map(quoted, columns))}]"
+    return _HEAD.format(
+        identifier=quoted(_identifier(name)), available=available, origin=origin, horizon_days=horizon_days
     )
 
 
@@ -108,7 +120,7 @@ def _guessed_roles(kinds: dict[str, str]) -> dict[str, str]:
 
 def _field(name: str, kind: str, role: str) -> Iterator[str]:
     yield "[[field]]"
-    yield f"name = {_quoted(name)}"
+    yield f"name = {quoted(name)}"
     match role:
         case "id":
             yield 'type = "category"'
@@ -135,7 +147,7 @@ def _field(name: str, kind: str, role: str) -> Iterator[str]:
         yield 'categories = ["decide", "the closed list"]   # from the protocol or a code system'
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A TOML basic string."""
     escaped = "".join(
         f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else c

@@ -29,18 +29,32 @@ app = typer.Typer(
 )
 
 
-@app.command(epilog="Example: wardround-study new extract.csv --out study.toml")
+@app.command(
+    epilog="Examples: wardround-study new extract.csv --out study.toml; wardround-study new --cohort cohort.toml"
+)
 def new(
-    table: Annotated[Path, typer.Argument(help="A .csv or .parquet with the study's columns.")],
+    table: Annotated[
+        Path | None, typer.Argument(help="A .csv or .parquet with the study's columns.", show_default=False)
+    ] = None,
+    cohort: Annotated[
+        Path | None, typer.Option("--cohort", help="An OMOP or FHIR cohort definition instead of a table.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="File to write; standard output without it.")
     ] = None,
 ) -> None:
-    """Draft a commented study file from a table's columns: names and types only, no patient's value."""
+    """Draft a commented study file from a table's columns or a cohort definition: names and types, no patient's value."""
+    from deploy.draft_cohort import draft_cohort
     from deploy.draft_study import draft
+    from hospital_node.sources.definition_file import load_definition
     from privacy.refusals import StudyError
 
-    text = draft(table)
+    if table is not None and cohort is None:
+        text = draft(table)
+    elif cohort is not None and table is None:
+        text = draft_cohort(load_definition(cohort), cohort.stem)
+    else:
+        raise StudyError("new", "give either a table or --cohort with a definition")
     if out is None:
         sys.stdout.write(text)
         return
@@ -53,9 +67,11 @@ def new(
 @app.command(epilog="Example: wardround-study lint study.toml")
 def lint(file: FILE, as_json: JSON = False) -> None:
     """Check a study file; says in one sentence what is wrong, and what is legal but worth a second look."""
+    from privacy.built import check_events
     from privacy.study import load_study
 
     study = load_study(file)
+    check_events(study.dictionary)
     remarks = study.remarks()
     if as_json:
         say_json({"study": study.id, "ok": True, "remarks": remarks})

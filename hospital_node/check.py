@@ -69,6 +69,7 @@ def check_table(
         study.dictionary.fields,
         drop_undeclared=drop_undeclared,
         clip_share=clip_share,
+        hashed_ids=True,
     )
     errors = list(examined.findings)
     spoiled = {finding.column for finding in errors}
@@ -93,7 +94,7 @@ def _plausible(table: pd.DataFrame, study: Study, spoiled: set[str]) -> Iterator
     if not {time.name, event.name} & spoiled:
         yield from _codes(event, days(table, time), table[event.name].astype(np.float64).to_numpy())
     if dictionary.id is None:
-        repeated = int(table.duplicated().sum())
+        repeated = _equal_rows(table)
         if repeated:
             problem = f"rows are equal in every column {about(repeated)}; without an id column nobody can tell whether a patient is listed twice"
             yield Finding("note", "", problem)
@@ -101,7 +102,7 @@ def _plausible(table: pd.DataFrame, study: Study, spoiled: set[str]) -> Iterator
 
 def _column(field: Field, cells: pd.Series) -> Iterator[Finding]:
     name = field.name
-    if field.is_covariate and cells.nunique(dropna=True) < 2:
+    if field.is_covariate and _is_constant(cells):
         yield Finding(
             "note",
             name,
@@ -117,9 +118,23 @@ def _column(field: Field, cells: pd.Series) -> Iterator[Finding]:
             )
     if field.expected is not None and field.type != "category":
         low, high = field.expected
-        middle = float(cells.mean() if field.type == "bool" or "event" in field.role else cells.median())
+        middle = float(
+            cells.dropna().eq(1).mean() if field.type == "bool" or "event" in field.role else cells.median()
+        )
         if not low <= middle <= high:
             yield Finding("error", name, _unexpected(field))
+
+
+def _is_constant(cells: pd.Series) -> bool:
+    numbers = cells.cat.codes if cells.dtype == "category" else cells
+    present = numbers[cells.notna()]
+    return len(present) == 0 or bool(present.min() == present.max())
+
+
+def _equal_rows(table: pd.DataFrame) -> int:
+    """Rows that equal an earlier one, by 64-bit hashes: the rows themselves would not fit a set."""
+    hashes = np.sort(pd.util.hash_pandas_object(table, index=False).to_numpy())
+    return int((hashes[1:] == hashes[:-1]).sum())
 
 
 def _unexpected(field: Field) -> str:
@@ -155,14 +170,20 @@ def _follow_up(field: Field, time: np.ndarray, horizon_days: float) -> Iterator[
 
 
 def _codes(field: Field, time: np.ndarray, event: np.ndarray) -> Iterator[Finding]:
-    share = float(event.mean())
+    some = event > 0
+    share = float(some.mean())
     if share in (0.0, 1.0):
         which = "no event" if share == 0.0 else "an event for every patient"
         yield Finding("note", field.name, f"has {which}; check its codes: 0 is censored and 1 the event")
         return
+    absent = [code for code in range(1, field.highest_event + 1) if not (event == code).any()]
+    if absent:
+        yield Finding(
+            "note", field.name, f"has nobody with code {absent[0]}, which the study declares; check the codes"
+        )
     late = time >= np.quantile(time, 1 - _LATE_SHARE)
-    late_share = float(event[late].mean())
-    early_share = float(event[~late].mean()) if (~late).any() else late_share
+    late_share = float(some[late].mean())
+    early_share = float(some[~late].mean()) if (~late).any() else late_share
     if late_share > _SWAPPED_SHARE and late_share > early_share + _SWAPPED_EXCESS:
         yield Finding(
             "note",

@@ -156,6 +156,46 @@ def data_profile(
         say(f"{out}: open it in a browser; it holds exact counts and must not leave this hospital")
 
 
+@data_app.command(
+    "flatten",
+    epilog="Example: wardround-hospital data flatten --cohort cohort.toml --source omop/ --out extract.csv --study study.toml",
+)
+def data_flatten(
+    cohort: Annotated[Path, typer.Option("--cohort", help="The cohort definition (TOML).")],
+    source: Annotated[
+        Path, typer.Option("--source", help="Folder of OMOP CDM 5.4 tables or of a FHIR bulk export.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", help="Table to write, .csv or .parquet; readable by you alone.")
+    ],
+    study: Annotated[
+        Path | None, typer.Option("--study", help="Also check the table against this study.")
+    ] = None,
+    as_json: JSON = False,
+) -> None:
+    """Make one row for each patient of an OMOP or FHIR source. Nothing leaves; numbers of patients are shown as ranges."""
+    from hospital_node.sources.against_study import check_against
+    from hospital_node.sources.definition_file import load_definition
+    from hospital_node.sources.flatten import flatten, write_table
+    from privacy.study import load_study
+
+    definition = load_definition(cohort)
+    loaded = None if study is None else load_study(study)
+    if loaded is not None:
+        check_against(definition, loaded, cohort.name)
+    made = flatten(definition, source)
+    write_table(made.table, out, source)
+    summary = made.summary()
+    if as_json:
+        say_json({"table": str(out), **summary})
+    else:
+        for line in made.lines():
+            say(line)
+        say(f"{out}: one row for each patient; it must not leave this hospital")
+    if study is not None:
+        data_check(study, out, as_json=as_json)
+
+
 @study_app.command(
     "show", epilog="Example: wardround-hospital study show --study study.toml --home /srv/wardround"
 )

@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from hospital_node.cohort import build_cohort, cells
+from hospital_node.cohort import cells, exit_interval, outcome
 from hospital_node.stage import quasi_codes
 from privacy.anonymity import Codes, Measures, class_sizes, generalize, measure
 from privacy.field import Field
@@ -109,10 +109,10 @@ class _Bench:
         self.k = k
         self._codes = {f.name: quasi_codes(frame, f) for f in study.dictionary.quasi_identifiers}
         self._missing = {f.name: np.isnan(cells(frame, f)) for f in study.dictionary.quasi_identifiers}
-        cohort = build_cohort(frame, study.dictionary, study.horizon_days)
-        self._bins = cohort.exit_interval(time_grid(study.horizon_days, study.intervals))
-        self._event, self._intervals = cohort.event, study.intervals
-        self._sensitive = [2 * self._bins + cohort.event]
+        time, self._event = outcome(frame, study.dictionary, study.horizon_days)
+        self._bins = exit_interval(time, time_grid(study.horizon_days, study.intervals))
+        self._intervals = study.intervals
+        self._sensitive = [(study.dictionary.event.highest_event + 1) * self._bins + self._event]
         for field in study.dictionary.sensitive:
             _, codes = np.unique(cells(frame, field), return_inverse=True)
             self._sensitive.append(codes.astype(np.int64))

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from privacy.built import check_events
 from privacy.dictionary import Dictionary
 from privacy.field import Field
 
@@ -52,8 +53,7 @@ class Cohort:
 
     def exit_interval(self, times_days: Floats) -> NDArray[np.int64]:
         """Index k in [0, K) of the interval (t_k, t_k+1] in which follow-up ends, (n,)."""
-        inner = np.searchsorted(times_days, self.time, side="left") - 1
-        return np.clip(inner, 0, len(times_days) - 2).astype(np.int64)
+        return exit_interval(self.time, times_days)
 
     def events(self, times_days: Floats) -> Floats:
         """1 in the interval of the event, 0 elsewhere, (n, K)."""
@@ -62,21 +62,38 @@ class Cohort:
         return y
 
 
+def exit_interval(time: Floats, times_days: Floats) -> NDArray[np.int64]:
+    """Index k in [0, K) of the interval (t_k, t_k+1] that holds each time, (n,)."""
+    inner = np.searchsorted(times_days, time, side="left") - 1
+    return np.clip(inner, 0, len(times_days) - 2).astype(np.int64)
+
+
 def build_cohort(frame: pd.DataFrame, dictionary: Dictionary, horizon_days: float) -> Cohort:
     """Arrays of a table that `read_table` checked, after the stage.
 
     Follow-up beyond the horizon is censored there (administrative censoring); an event after it does not count.
+
+    Raises:
+        NotBuilt: the study declares competing risks.
     """
-    time = days(frame, dictionary.time)
-    event = frame[dictionary.event.name].astype(np.float64).to_numpy() == 1.0
+    check_events(dictionary)
+    time, event = outcome(frame, dictionary, horizon_days)
     entry = None if dictionary.entry is None else days(frame, dictionary.entry)
-    censored = np.minimum(time, horizon_days)
     return Cohort(
         x=design_matrix(frame, dictionary),
-        time=censored,
-        event=(event & (time <= horizon_days)).astype(np.int64),
-        entry=None if entry is None else np.minimum(entry, censored),
+        time=time,
+        event=event,
+        entry=None if entry is None else np.minimum(entry, time),
     )
+
+
+def outcome(
+    frame: pd.DataFrame, dictionary: Dictionary, horizon_days: float
+) -> tuple[Floats, NDArray[np.int64]]:
+    """Days of follow-up in (0, horizon] and event codes 0..R at its end, (n,) each; 0 where the horizon came first."""
+    time = days(frame, dictionary.time)
+    event = frame[dictionary.event.name].astype(np.float64).to_numpy()
+    return np.minimum(time, horizon_days), np.where(time <= horizon_days, event, 0.0).astype(np.int64)
 
 
 def days(frame: pd.DataFrame, field: Field) -> Floats:

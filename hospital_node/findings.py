@@ -53,7 +53,17 @@ def placed(column: str, problem: str) -> str:
 
 def about(rows: int) -> str:
     """A number of rows as a bucket, so that a message never counts single patients."""
-    for least in (100_000, 10_000, 1_000, 100, 10):
-        if rows >= least:
-            return f"in {least:,} rows or more"
-    return "in fewer than 10 rows"
+    counted = bucket(rows)
+    return (
+        f"in {counted.removesuffix(' or more')} rows or more"
+        if counted.endswith("or more")
+        else f"in {counted} rows"
+    )
+
+
+def bucket(number: int) -> str:
+    """ "100 or more", "fewer than 10"."""
+    for least in (1_000_000, 100_000, 10_000, 1_000, 100, 10):
+        if number >= least:
+            return f"{least:,} or more"
+    return "fewer than 10"

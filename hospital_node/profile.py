@@ -103,18 +103,24 @@ def _column(field: Field, raw: pd.DataFrame) -> ColumnProfile:
 
 def _values(field: Field, raw: pd.DataFrame) -> np.ndarray:
     if field.type == "category" and "event" in field.role:
-        return np.asarray(raw[field.name].astype("object").map({"0": 0.0, "1": 1.0}), dtype=np.float64)
+        return np.asarray(
+            raw[field.name]
+            .astype("object")
+            .map({str(code): float(code) for code in range(field.highest_event + 1)}),
+            dtype=np.float64,
+        )
     return cells(raw, field)
 
 
 def _bars(field: Field, present: np.ndarray, bounded: bool) -> tuple[Bar, ...]:
     if "id" in field.role or not len(present):
         return ()
-    if field.type == "category":
+    if field.type == "category" and "event" not in field.role:
         counts = np.bincount(present.astype(np.int64), minlength=len(field.categories))
         return tuple(Bar(label, int(n)) for label, n in zip(field.categories, counts, strict=True))
     if field.type == "bool" or "event" in field.role:
-        return tuple(Bar(str(code), int((present == code).sum())) for code in (0, 1))
+        highest = field.highest_event if "event" in field.role else 1
+        return tuple(Bar(str(code), int((present == code).sum())) for code in range(highest + 1))
     low, high = field.bounds if bounded else (0.0, float(np.quantile(present, 0.99)) or 1.0)
     edges = np.linspace(low, high, BARS + 1)
     counts, _ = np.histogram(np.clip(present, low, high), bins=edges)

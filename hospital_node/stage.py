@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hospital_node.cohort import build_cohort, cells
+from hospital_node.cohort import cells, exit_interval, outcome
 from privacy.anonymity import (
     Codes,
     Measures,
@@ -79,20 +79,26 @@ def apply_stage(
         keep = np.array([cell in kept for cell in zip(*codes, strict=True)], dtype=bool)
     if kind == "mondrian" and study.stage.k is not None:
         classes = mondrian(_matrix(frame, quasi), study.stage.k)
-        frame = frame.assign(**{field.name: _of_class(frame, field, classes) for field in quasi})
+        frame = _replaced(frame, {field.name: _of_class(frame, field, classes) for field in quasi})
     elif kind in ("generalize", "drop", "threshold"):
-        frame = frame.assign(**{field.name: _generalized(frame, field) for field in quasi})
-    rest = frame.loc[keep].reset_index(drop=True)
+        frame = _replaced(frame, {field.name: _generalized(frame, field) for field in quasi})
+    rest = frame if keep.all() else frame.loc[keep].reset_index(drop=True)
+    before = _measured(frame, classes, study)
     report = StageReport(
         kind=kind,
         quasi_identifiers=tuple(field.name for field in quasi),
         k_required=study.stage.k,
-        before=_measured(frame, classes, study),
-        after=_measured(rest, generalize([classes[keep]], [len(frame) + 1]), study),
+        before=before,
+        after=before if keep.all() else _measured(rest, generalize([classes[keep]], [len(frame) + 1]), study),
         rows_before=len(frame),
         rows_after=len(rest),
     )
     return rest, report
+
+
+def _replaced(frame: pd.DataFrame, columns: dict[str, pd.Series]) -> pd.DataFrame:
+    """The frame with these columns in place of its own; the others are shared, not copied."""
+    return pd.DataFrame({str(name): columns.get(str(name), frame[name]) for name in frame}, copy=False)
 
 
 def cell_counts(frame: pd.DataFrame, study: Study) -> dict[Cell, int]:
@@ -162,10 +168,10 @@ def _generalized(frame: pd.DataFrame, field: Field) -> pd.Series:
 
 def _measured(frame: pd.DataFrame, classes: Codes, study: Study) -> Measures:
     """k, l and t of the outcome and the sensitive fields, in the study's own time intervals."""
-    cohort = build_cohort(frame, study.dictionary, study.horizon_days)
-    bins = cohort.exit_interval(time_grid(study.horizon_days, study.intervals))
-    sensitive = [2 * bins + cohort.event]
+    time, event = outcome(frame, study.dictionary, study.horizon_days)
+    bins = exit_interval(time, time_grid(study.horizon_days, study.intervals))
+    sensitive = [(study.dictionary.event.highest_event + 1) * bins + event]
     for field in study.dictionary.sensitive:
         _, codes = np.unique(cells(frame, field), return_inverse=True)
         sensitive.append(codes.astype(np.int64))
-    return measure(classes, sensitive, bins, cohort.event, study.intervals)
+    return measure(classes, sensitive, bins, event, study.intervals)

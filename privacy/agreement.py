@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from pydantic import ValidationError
 
 from privacy.accounting import is_within_reach, spent
+from privacy.built import check_events
 from privacy.calibration import calibrate_local, calibrate_shares
 from privacy.canonical import NotCanonicalError, canonical, parse_canonical, sha256_hex
 from privacy.grid import time_grid
@@ -125,8 +126,9 @@ def build(study: Study) -> Agreement:
     """The agreement of a study; calibrates its noise, which takes seconds.
 
     Raises:
-        StudyError: no noise within reach keeps the study within its epsilon.
+        StudyError: no noise within reach keeps the study within its epsilon, or the study declares competing risks.
     """
+    check_events(study.dictionary)
     training = resolve_training(study)
     if study.epsilon is None or study.delta is None:
         return _derive(study, None)
@@ -153,6 +155,7 @@ def build(study: Study) -> Agreement:
 
 
 def _derive(study: Study, plan: DpPlan | None) -> Agreement:
+    check_events(study.dictionary)
     training = resolve_training(study)
     columns = study.dictionary.columns()
     parameters = Layout(study.intervals, columns, training.hidden).dim

@@ -1,5 +1,6 @@
 """What a study may ask for: which modes, stages, families, recipes and strategies exist, and which run today."""
 
+from privacy.dictionary import Dictionary
 from privacy.refusals import NotBuilt, RefusedModel, StudyError, nearest
 from privacy.study_sections import Analysis, Model, Privacy, Stage
 
@@ -83,6 +84,21 @@ def check_built(where: str, privacy: Privacy, stage: Stage, model: Model, analys
     if privacy.evaluation_share > 0:
         raise NotBuilt(where, "[privacy] evaluation_share is not built yet; leave it out or set it to 0")
     _check_analysis(where, analysis)
+
+
+def check_events(dictionary: Dictionary) -> None:
+    """Refuse to train where the study declares competing risks: no model here may count one as censored in silence.
+
+    Raises:
+        NotBuilt: the event has codes above 1.
+    """
+    highest = dictionary.event.highest_event
+    if highest > 1:
+        raise NotBuilt(
+            f"field '{dictionary.event.name}'",
+            f"declares event codes 0 to {highest}: competing risks are not built yet in any model, and none counts them as "
+            "censored in silence; `data check` and `data profile` take such a table, a training needs codes 0 and 1",
+        )
 
 
 def _check_analysis(where: str, analysis: Analysis) -> None:

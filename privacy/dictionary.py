@@ -69,7 +69,7 @@ class Dictionary(BaseModel):
 
     @property
     def event(self) -> Field:
-        """1 for the event, 0 for censored."""
+        """0 for censored, 1 for the event, further codes for competing risks where the field declares them."""
         return next(field for field in self.fields if "event" in field.role)
 
     @property

@@ -16,6 +16,8 @@ FieldType = Literal["float", "int", "bool", "category"]
 Number = Annotated[float, Setting(strict=True, allow_inf_nan=False)]
 
 COVARIATE_ROLES: frozenset[str] = frozenset({"feature", "quasi_identifier", "sensitive"})
+# Most event codes; more is no outcome but some other code.
+MOST_EVENTS = 100
 DAYS_PER_UNIT = {"": 1.0, "d": 1.0, "day": 1.0, "days": 1.0, "week": 7.0, "weeks": 7.0}
 DAYS_PER_UNIT |= {"month": 30.4375, "months": 30.4375, "year": 365.25, "years": 365.25}
 
@@ -147,6 +149,13 @@ class Field(BaseModel):
         return DAYS_PER_UNIT[self.unit.lower()]
 
     @property
+    def highest_event(self) -> int:
+        """R, for the event: its codes are 0 (censored), 1 (the event) and above 1 competing risks."""
+        if self.type == "category":
+            return len(self.categories) - 1
+        return 1 if self.maximum is None else int(self.maximum)
+
+    @property
     def group_of_category(self) -> tuple[int, ...]:
         """For each category the number of its group of cuts; its own number where there are no cuts."""
         if not self.cuts:
@@ -226,12 +235,18 @@ def _check_roles(field: Field) -> str:
             return f"the unit of a time is days, weeks, months or years, not '{field.unit}'"
     if "event" in roles and field.type == "float":
         return "the event is of type 'bool', 'int' or 'category' with 0 for censored and 1 for the event"
-    if "event" in roles and (len(field.categories) > 2 or (field.maximum or 0) > 1):
-        raise NotBuilt(
-            f"field '{field.name}'", "competing risks (event codes above 1) are not built yet; use 0 and 1"
-        )
-    if "event" in roles and field.type == "category" and field.categories != ("0", "1"):
-        return 'an event of type "category" has categories = ["0", "1"]: censored, event'
+    return _event_problem(field) if "event" in roles else ""
+
+
+def _event_problem(field: Field) -> str:
+    """The codes are 0 for censored, 1 for the event, and without a gap 2..R for competing risks."""
+    if field.type == "category":
+        listed = tuple(str(code) for code in range(len(field.categories)))
+        if len(listed) < 2 or field.categories != listed:
+            return 'an event of type "category" has categories = ["0", "1"]: censored, event; competing risks follow as "2", "3"'
+    low, high = field.minimum, field.maximum
+    if low not in (None, 0) or (high is not None and (high < 1 or high > MOST_EVENTS or high != int(high))):
+        return f"the codes of an event are minimum = 0 to maximum = R, a whole number from 1 to {MOST_EVENTS}"
     return ""
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from hospital_node import extract
+from hospital_node import extract, row_rules
 from hospital_node.check import Checked, check_table
 from hospital_node.cli import app
 from hospital_node.table import read_table
@@ -161,6 +161,20 @@ def test_pieces_read_the_same_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyP
     frame.loc[[3, 99], "age"] = "12 kg"
     (finding,) = check_table(write_csv(frame, tmp_path), study()).findings
     assert finding.column == "age"
+
+
+def test_rules_look_at_every_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_rules, "ROWS_AT_ONCE", 17)
+    frame = canary_table(130)
+    frame.loc[[3, 99], "days"] = "-4711"
+    frame.loc[:7, "age"] = "4711"
+    found = said(check_table(write_csv(frame, tmp_path), study()))
+    assert [s for s in found if "zero or negative in fewer than 10 rows" in s]
+    # Eight of 130 rows are more than the twentieth that may be clipped, though all of them lie in one piece.
+    assert [s for s in found if "column 'age' is outside the study's bounds in fewer than 10 rows" in s]
+    frame.loc[:3, "age"] = "50"
+    found = said(check_table(write_csv(frame, tmp_path), study()))
+    assert not [s for s in found if "column 'age'" in s and "have the study's bounds widened" in s]
 
 
 @pytest.mark.threat("FL-21", control="C-SCHEMA")

@@ -189,6 +189,7 @@ TEXTS: list[tuple[bytes, str]] = [
     (f"pid,days\nA,1\nB,1,{CANARY}\n".encode(), "more cells than the first line"),
     (f"pid,days,age,age\n{CANARY},1,1,1\n".encode(), "column 'age' is there twice"),
     (f"pid,days\n{CANARY}\xe9,1\n".encode("latin-1"), "is not UTF-8"),
+    (f"pid,days\n{CANARY},1\n".encode("utf-16"), "is UTF-16"),
 ]
 
 

@@ -110,8 +110,6 @@ def test_a_dictionary_is_complete(fields: list[dict[str, Any]], sentence: str) -
 @pytest.mark.parametrize(
     "field",
     [
-        EVENT | {"maximum": 2},
-        EVENT | {"type": "category", "categories": [0, 1, 2]},
         AGE | {"cuts": [[40, 60], [50]]},
     ],
 )

@@ -1,0 +1,93 @@
+"""`wardround-study new --cohort`: a study that lint takes after the decisions and that the flat table fits."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy.study_cli import main
+from hospital_node.check import check_table
+from hospital_node.cli import main as hospital
+from hospital_node.sources.against_study import check_against
+from hospital_node.sources.definition_file import DefinitionError, parse_definition
+from hospital_node.sources.flatten import flatten, write_table
+from privacy.study import parse_study
+from tests import fhir_fixture, omop_fixture
+from tests.command_lines import run
+
+COHORTS = pytest.mark.parametrize("text", [omop_fixture.COHORT, fhir_fixture.COHORT], ids=["omop", "fhir"])
+
+
+def drafted(folder: Path, text: str) -> str:
+    (folder / "cohort.toml").write_text(text)
+    ran = run(main, "new", "--cohort", folder / "cohort.toml")
+    assert (ran.code, ran.err) == (0, "")
+    return ran.out
+
+
+@COHORTS
+def test_a_draft_is_a_study_with_the_names_and_types(tmp_path: Path, text: str) -> None:
+    definition = parse_definition(text, "cohort.toml")
+    study = parse_study(drafted(tmp_path, text), "draft.toml")
+    check_against(definition, study, "cohort.toml")
+    assert study.dictionary.event.highest_event == 2
+    assert {f.name: f.type for f in study.fields} == {f.name: f.type for f in definition.field}
+    sbp = next(f for f in study.fields if f.name == "sbp")
+    assert (sbp.unit, sbp.minimum, sbp.maximum, sbp.source) == ("mm[Hg]", 0, 1, "")
+
+
+def decided(draft: str) -> str:
+    """Public bounds, as a person would write them."""
+    return draft.replace("maximum = 1     # decide", "maximum = 260").replace(
+        'unit = "years"', 'unit = "years"'
+    )
+
+
+def test_the_flat_table_fits_and_the_command_checks_it(tmp_path: Path) -> None:
+    study = decided(drafted(tmp_path, fhir_fixture.COHORT))
+    (tmp_path / "study.toml").write_text(study)
+    source = fhir_fixture.write(fhir_fixture.export(), tmp_path / "source")
+    made = flatten(parse_definition(fhir_fixture.COHORT, "c"), source)
+    write_table(made.table, tmp_path / "flat.parquet", source)
+    checked = check_table(tmp_path / "flat.parquet", parse_study(study, "study.toml"))
+    assert checked.fits, checked.findings
+    command = ("data", "flatten", "--cohort", tmp_path / "cohort.toml", "--source", source)
+    ran = run(hospital, *command, "--study", tmp_path / "study.toml", "--out", tmp_path / "flat.csv")
+    assert (ran.code, ran.err) == (0, "")
+    assert "patients fit the dictionary of cohort" in ran.out
+
+
+DISAGREE: list[tuple[str, str, str]] = [
+    ('"sbp"', '"sbpp"', "has no field 'sbpp', which the study declares; did you mean 'sbp'"),
+    ('unit = "mm[Hg]"', 'unit = "kPa"', "field 'sbp': has unit 'mm[Hg]'; the study declares 'kPa'"),
+    ('unit = "days"', 'unit = "months"', "field 'days': is in days; the study declares months"),
+    ("maximum = 2 ", "maximum = 1 ", "has event codes up to 2; the study declares codes 0 to 1"),
+    (
+        'categories = ["m", "f"',
+        'categories = ["m", "w"',
+        "field 'sex': maps to 'f', which the study does not list",
+    ),
+    (
+        'name = "diabetes"\ntype = "bool"',
+        'name = "diabetes"\ntype = "category"\ncategories = ["0", "1"]',
+        "is written as bool",
+    ),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "sentence"), DISAGREE, ids=[d[2][:30] for d in DISAGREE])
+def test_a_study_that_disagrees_is_named_before_a_record_is_read(
+    tmp_path: Path, old: str, new: str, sentence: str
+) -> None:
+    draft = drafted(tmp_path, fhir_fixture.COHORT)
+    assert old in draft
+    study = parse_study(draft.replace(old, new), "draft.toml")
+    with pytest.raises(DefinitionError) as caught:
+        check_against(parse_definition(fhir_fixture.COHORT, "cohort.toml"), study, "cohort.toml")
+    assert sentence in str(caught.value)
+
+
+def test_a_table_or_a_definition(tmp_path: Path) -> None:
+    (tmp_path / "cohort.toml").write_text(fhir_fixture.COHORT)
+    assert "either a table or --cohort" in run(main, "new").error()
+    both = run(main, "new", tmp_path / "a.csv", "--cohort", tmp_path / "cohort.toml")
+    assert (both.code, "either a table" in both.error()) == (2, True)
