@@ -14,7 +14,7 @@ from privacy.grid import FloatArray, IntArray
 from privacy.synthesis.attributes import Attribute, attributes, columns_of
 from privacy.synthesis.model import SynthesisModel
 
-_OFFSET_STEP, _OFFSET_ROUNDS = 0.7, 12
+_OFFSET_STEP, _OFFSET_ROUNDS = 0.7, 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +54,16 @@ def generate(
     """
     found = attributes(dictionary)
     intervals = len(model.outcome) // 2
-    cells = rng.choice(2 * intervals, size=patients, p=model.outcome)
+    cells = rng.choice(len(model.outcome), size=patients, p=model.outcome)
+    to_the_end = cells == 2 * intervals
     draws = rng.standard_normal((patients, model.mean.shape[1]))
     values = _attribute_values(model, found, model.mean[cells] + draws @ _root(model.covariance).T)
     return SyntheticPatients(
         values=values,
         x=_columns(found, values),
-        exit_interval=cells % intervals,
+        exit_interval=np.where(to_the_end, intervals - 1, cells % intervals),
         event=(cells < intervals).astype(np.int64),
-        within=1.0 - rng.random(patients),
+        within=np.where(to_the_end, 1.0, 1.0 - rng.random(patients)),
     )
 
 

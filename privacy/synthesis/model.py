@@ -21,8 +21,8 @@ class SynthesisModel:
     """Everything that synthetic patients are drawn from; public, since it follows from the noised sums.
 
     Attributes:
-        outcome: (2 K,) probabilities, events by interval, then censorings.
-        mean: (2 K, d) of the columns, for each outcome.
+        outcome: (2 K + 1,) probabilities of the cells of `outcome_cell`.
+        mean: (2 K + 1, d) of the columns, for each outcome.
         covariance: (d, d) within an outcome, positive definite.
         margins: probabilities of the cells of each attribute.
         patients: how many the sums say there are.

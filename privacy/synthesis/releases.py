@@ -15,6 +15,7 @@ from typing import Final
 from privacy.calibration import calibrate_shares
 from privacy.dictionary import Dictionary
 from privacy.plan import DpPlan, Release
+from privacy.refusals import NotBuilt
 from privacy.synthesis.attributes import attributes
 
 OUTCOME: Final = "synthesis_outcome"
@@ -30,19 +31,53 @@ _TYPICAL_SQUARE = 0.45
 
 
 def clip_of(columns: int) -> float:
-    """Clip of a patient's vector (1, x), |x_j| <= 1; public, from the number of columns alone."""
-    return sqrt(1 + _TYPICAL_SQUARE * min(columns, _COLUMNS_AT_BOUND))
+    """Clip of a patient's columns x, |x_j| <= 1; public, from their number alone."""
+    return sqrt(max(1.0, _TYPICAL_SQUARE * min(columns, _COLUMNS_AT_BOUND)))
+
+
+def moments_clip(clip: float) -> float:
+    """L2 norm of the upper triangle of (1, x)(1, x)' with off-diagonals times sqrt 2, without the corner, for |x| = clip."""
+    return sqrt((1 + clip**2) ** 2 - 1)
+
+
+def check_synthesizable(dictionary: Dictionary) -> None:
+    """Refuse what the outcome's histogram has no cell for.
+
+    Raises:
+        NotBuilt: left truncation, or competing risks, which would be censored in silence.
+    """
+    entry, event = dictionary.entry, dictionary.event
+    if entry is not None:
+        raise NotBuilt(
+            f"field '{entry.name}'",
+            "is an entry time: synthetic data is not built yet for left truncation; leave the field out where everybody is "
+            "observed from the start",
+        )
+    if event.highest_event > 1:
+        raise NotBuilt(
+            f"field '{event.name}'",
+            f"declares event codes 0 to {event.highest_event}: synthetic data is not built yet for competing risks; "
+            "declare one event",
+        )
 
 
 def synthesis_plan(epsilon: float, delta: float, dictionary: Dictionary) -> DpPlan:
     """The plan whose four full-batch Gaussian releases are (epsilon, delta)-DP together, add/remove.
 
     Sensitivities, one patient: outcome, one cell of a histogram: 1. Score, s x with |s| <= 1 and |x| <= clip: clip.
-    Moments, the upper triangle of (1, x)(1, x)' with off-diagonals times sqrt 2, without the corner: at most its Frobenius
-    norm clip^2. Margins, one cell in each of F histograms: sqrt F. `privacy.mechanisms.quantize` clips every row to
-    these, whatever it holds.
+    Moments: `moments_clip`, from the Frobenius norm of (1, x)(1, x)'. Margins, one cell in each of F histograms: sqrt F.
+    `privacy.mechanisms.quantize` clips every row to these, whatever it holds.
+
+    Raises:
+        NotBuilt: see `check_synthesizable`.
     """
+    check_synthesizable(dictionary)
     clip = clip_of(dictionary.n_columns)
-    clips = {OUTCOME: 1.0, SCORE: clip, MOMENTS: clip**2, MARGINS: sqrt(len(attributes(dictionary)))}
+    clips = {
+        OUTCOME: 1.0,
+        SCORE: clip,
+        MOMENTS: moments_clip(clip),
+        MARGINS: sqrt(len(attributes(dictionary))),
+    }
     releases = [Release(name, "gaussian", 1.0, clip_l2=clips[name]) for name in SHARES]
     return calibrate_shares(epsilon, delta, releases, list(SHARES.values()))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from privacy.dictionary import Dictionary
 from privacy.grid import FloatArray, IntArray
@@ -23,7 +24,7 @@ class Statistics:
     """Noised sums in patients; post-processing of them is free.
 
     Attributes:
-        outcome: (2 K,) exits with the event by interval, then those without; not negative, as `on_simplex` makes them.
+        outcome: (2 K + 1,) patients in each cell of `outcome_cell`; not negative, as `on_simplex` makes them.
         score: (d,) sum of s x.
         moments: (d + d (d + 1) / 2,) sums of x sqrt 2, then of the upper triangle of x x', off-diagonals times sqrt 2.
         margins: one histogram after the other.
@@ -40,10 +41,25 @@ class Statistics:
         return float(self.outcome.sum())
 
 
+def outcome_cell(
+    exit_interval: IntArray, event: IntArray, is_at_end: NDArray[np.bool_], intervals: int
+) -> IntArray:
+    """One of 2 K + 1 cells for each patient: an event by interval, an exit without one by interval, or no event up to the horizon.
+
+    Args:
+        exit_interval: (n,) in [0, intervals).
+        event: (n,) 0 or 1.
+        is_at_end: (n,) follow-up lasted to the horizon. Spread over the last interval, these patients would leave a
+            handful at risk behind them, and the curve would fall to zero.
+        intervals: K.
+    """
+    left = np.where(is_at_end, 2 * intervals, intervals + exit_interval)
+    return np.asarray(np.where(event == 1, exit_interval, left), dtype=np.int64)
+
+
 def measure(
     x: FloatArray,
-    exit_interval: IntArray,
-    event: IntArray,
+    cell: IntArray,
     intervals: int,
     dictionary: Dictionary,
     plan: DpPlan,
@@ -54,8 +70,7 @@ def measure(
 
     Args:
         x: (n, d) design matrix, values in [-1, 1].
-        exit_interval: (n,) in [0, intervals).
-        event: (n,) 0 or 1.
+        cell: (n,) of `outcome_cell`.
         intervals: K.
         dictionary: of the columns.
         plan: of `synthesis_plan`.
@@ -68,28 +83,54 @@ def measure(
         pay(release)
         return decode_release(release_rows(rows, release, sampler), release)
 
-    cell = np.where(event == 1, exit_interval, intervals + exit_interval)
-    outcome = on_simplex(released(OUTCOME, np.eye(2 * intervals)[cell]))
-    short = _shortened(x, plan.release(SCORE).clip_l2)
+    outcome = on_simplex(released(OUTCOME, outcome_rows(cell, intervals)))
+    clip = plan.release(SCORE).clip_l2
     return Statistics(
         outcome=outcome,
-        score=released(SCORE, scores(outcome)[cell][:, None] * short),
-        moments=released(MOMENTS, _moment_rows(short)),
-        margins=released(MARGINS, _margin_rows(x, dictionary)),
+        score=released(SCORE, score_rows(x, cell, outcome, clip)),
+        moments=released(MOMENTS, moment_rows(x, clip)),
+        margins=released(MARGINS, margin_rows(x, dictionary)),
     )
 
 
+def outcome_rows(cell: IntArray, intervals: int) -> FloatArray:
+    """(n, 2 K + 1), one 1 in each row."""
+    return np.eye(2 * intervals + 1)[cell]
+
+
+def score_rows(x: FloatArray, cell: IntArray, outcome: FloatArray, clip: float) -> FloatArray:
+    """s x of each patient, (n, d); L2 norm at most the clip."""
+    return np.asarray(scores(outcome)[cell][:, None] * _shortened(x, clip), dtype=np.float64)
+
+
+def moment_rows(x: FloatArray, clip: float) -> FloatArray:
+    """sqrt 2 x and the upper triangle of x x', off-diagonals times sqrt 2, (n, d + d (d + 1) / 2); L2 norm at most `moments_clip`."""
+    short = _shortened(x, clip)
+    first, second = np.triu_indices(x.shape[1])
+    weight = np.where(first == second, 1.0, np.sqrt(2.0))
+    return np.column_stack([np.sqrt(2.0) * short, weight * short[:, first] * short[:, second]])
+
+
+def margin_rows(x: FloatArray, dictionary: Dictionary) -> FloatArray:
+    """The cell of each attribute, one histogram after the other; L2 norm sqrt F."""
+    return np.concatenate([np.eye(a.cells)[cell_of(a, x)] for a in attributes(dictionary)], axis=1)
+
+
 def scores(outcome: FloatArray) -> FloatArray:
-    """Score of each cell of the outcome, (2 K,), in [-1, 1]: event minus cumulative hazard, of the noised life table.
+    """Score of each cell of the outcome, (2 K + 1,), in [-1, 1]: event minus cumulative hazard, of the noised life table.
 
     Source: the martingale residual of Therneau, Grambsch & Fleming 1990; a patient who leaves within an interval has
     half of its hazard behind.
     """
-    events, censored = np.split(outcome, 2)
-    at_risk = np.cumsum((events + censored)[::-1])[::-1]
-    hazard = events / np.maximum(at_risk - 0.5 * (events + censored), 1.0)
-    cumulative = np.cumsum(hazard) - 0.5 * hazard
-    return np.asarray(np.clip(np.concatenate([1 - cumulative, -cumulative]), -1.0, 1.0), dtype=np.float64)
+    events, left = np.split(outcome[:-1], 2)
+    leaving = events + left
+    at_risk = outcome[-1] + np.cumsum(leaving[::-1])[::-1]
+    hazard = events / np.maximum(at_risk - 0.5 * leaving, 1.0)
+    whole = np.cumsum(hazard)
+    behind = whole - 0.5 * hazard
+    return np.asarray(
+        np.clip(np.concatenate([1 - behind, -behind, -whole[-1:]]), -1.0, 1.0), dtype=np.float64
+    )
 
 
 def on_simplex(noised: FloatArray) -> FloatArray:
@@ -105,17 +146,6 @@ def on_simplex(noised: FloatArray) -> FloatArray:
 
 
 def _shortened(x: FloatArray, clip: float) -> FloatArray:
-    """x of each patient, so that |(1, x)| <= clip where the patient's exceeds it: score and moments see one patient alike."""
-    norm = np.sqrt(1 + np.square(x).sum(axis=1, keepdims=True))
-    return np.asarray(x * np.minimum(1.0, clip / norm), dtype=np.float64)
-
-
-def _moment_rows(x: FloatArray) -> FloatArray:
-    first, second = np.triu_indices(x.shape[1])
-    weight = np.where(first == second, 1.0, np.sqrt(2.0))
-    return np.column_stack([np.sqrt(2.0) * x, weight * x[:, first] * x[:, second]])
-
-
-def _margin_rows(x: FloatArray, dictionary: Dictionary) -> FloatArray:
-    found = attributes(dictionary)
-    return np.concatenate([np.eye(a.cells)[cell_of(a, x)] for a in found], axis=1)
+    """x of each patient, so that |x| <= clip where the patient's exceeds it: score and moments see one patient alike."""
+    norm = np.sqrt(np.square(x).sum(axis=1, keepdims=True))
+    return np.asarray(x * np.minimum(1.0, clip / np.maximum(norm, clip)), dtype=np.float64)

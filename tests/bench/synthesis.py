@@ -17,7 +17,7 @@ from privacy.study import Study
 from privacy.synthesis.generate import generate
 from privacy.synthesis.model import fit
 from privacy.synthesis.releases import synthesis_plan
-from privacy.synthesis.statistics import measure
+from privacy.synthesis.statistics import measure, outcome_cell
 from tests.bench.real_sets import splits
 
 DELTA = 1e-5
@@ -59,8 +59,9 @@ def synthesized(patients: Cohort, study: Study, epsilon: float) -> Cohort:
     grid = time_grid(study.horizon_days, study.intervals)
     statistics = measure(
         patients.x,
-        patients.exit_interval(grid),
-        patients.event,
+        outcome_cell(
+            patients.exit_interval(grid), patients.event, patients.time >= grid[-1], study.intervals
+        ),
         study.intervals,
         study.dictionary,
         plan,
