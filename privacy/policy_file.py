@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from privacy.refusals import nearest
 
 Mode = Literal["local", "distributed", "none"]
+SyntheticGate = Literal["measure", "stop"]
 
 
 class PolicyFileError(Exception):
@@ -41,6 +42,8 @@ class Policy(BaseModel):
             name its purpose as a code ([study] duo).
         field_purposes: per field the purposes for which it may be asked, as the study states them; "*" as a field
             stands for every other, as a purpose for any. Empty: fields are not limited.
+        synthetic_gate: what a synthetic table that does not pass its quality gate means: "measure" reports it, "stop" holds the
+            table back, which others can see and no number covers; decided before anybody looks.
         record_releases: keep a copy of each release in the hospital's own journal.
     """
 
@@ -61,6 +64,7 @@ class Policy(BaseModel):
     expires: date
     consent_register: bool = False
     field_purposes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    synthetic_gate: SyntheticGate = "measure"
     record_releases: bool = False
 
 

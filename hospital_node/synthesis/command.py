@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
 from privacy.command_line import say, say_json
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from hospital_node.ledger_store import LedgerStore
     from hospital_node.synthesis.synthesize import Source, Synthesized
     from privacy.study import Study
@@ -22,6 +24,19 @@ EPILOG = (
     "Engine 'sdv' is the optional extra 'sdv': Business Source License 1.1 (BUSL-1.1), whose grant excludes a commercial service that "
     "gives third parties its functions; it gives no guarantee, and from then on this hospital's ledger adds up to no number."
 )
+
+
+class GateClosed(Exception):
+    """The hospital's policy holds back a table that does not pass; what was charged stays charged."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, report: Path | None) -> None:
+        """Name the report."""
+        super().__init__(
+            f"{report}: the table does not pass the quality gate, and policy.toml says synthetic_gate = \"stop\"; it was not "
+            "written, and what was charged stays charged"
+        )
 
 
 class EngineName(str, Enum):
@@ -74,11 +89,15 @@ def data_synthesize(
     place.prepare()
     policy = parse_policy(place.policy.read_text(encoding="utf-8"), str(place.policy))
     source, loaded = Source(place, policy, data, drop_undeclared), load_study(study)
-    request = _request(engine, epsilon, delta, patients, source.use(loaded), loaded)
+    request = _request(engine, epsilon, delta, patients, source, loaded)
+    if request.gated and report is None:
+        raise typer.BadParameter("policy.toml says synthetic_gate = \"stop\": name a file by --report")
     with LedgerStore(place.ledger, keys.load(place.keys).identity_private, SystemClock()) as ledger:
         made = _made(request, source, patients, ledger)
-    beside = write(made, request, out)
     passed = None if report is None else _report(request, source, made, report)
+    if request.gated and not passed:
+        raise GateClosed(report)
+    beside = write(made, request, out)
     guarantee = request.guarantee
     if as_json:
         say_json(
@@ -108,22 +127,23 @@ def _request(
     epsilon: float | None,
     delta: float | None,
     patients: int | None,
-    use: tuple[str, ...],
+    source: Source,
     study: Study,
 ) -> SynthesisRequest:
     from privacy.synthesis.request import SynthesisRequest
 
+    use, gated = source.use(study), source.policy.synthetic_gate == "stop"
     if engine is EngineName.dp:
         if epsilon is None:
             raise typer.BadParameter("--epsilon is missing: what may the table cost one patient?")
         if not 0 < epsilon <= 50 or not 0 < (delta or 1e-5) <= 1e-3:
             raise typer.BadParameter("--epsilon is above 0 and at most 50, --delta above 0 and at most 1e-3")
-        return SynthesisRequest.dp(study, epsilon, delta or 1e-5, use)
+        return SynthesisRequest.dp(study, epsilon, delta or 1e-5, use, gated)
     if epsilon is not None or delta is not None:
         raise typer.BadParameter("--engine sdv has no budget and no guarantee; leave out --epsilon and --delta")
     if patients is None:
         raise typer.BadParameter("--engine sdv needs --patients: the number of rows would tell that of the patients")
-    return SynthesisRequest.sdv(study, use)
+    return SynthesisRequest.sdv(study, use, gated)
 
 
 def _made(
@@ -143,9 +163,19 @@ def _made(
 
 def _report(request: SynthesisRequest, source: Source, made: Synthesized, path: Path) -> bool:
     from hospital_node.clock import SystemClock
+    from hospital_node.entropy import DiscreteGaussian, OsEntropy
     from hospital_node.synthesis.quality import quality
     from hospital_node.synthesis.quality_page import write as write_page
+    from hospital_node.synthesis.sdv_engine import sdv_table
+    from hospital_node.synthesis.synthesize import synthesized_unpaid
 
-    found = quality(source.patients(request.study, SystemClock()), made.table, request)
-    write_page(found, path)
+    study = request.study
+
+    def again(frame: pd.DataFrame) -> pd.DataFrame:
+        if request.engine == "sdv":
+            return sdv_table(frame, study, len(frame))
+        return synthesized_unpaid(frame, request, DiscreteGaussian(), OsEntropy())
+
+    found = quality(source.patients(study, SystemClock()), made.table, study, again)
+    write_page(found, source.policy.synthetic_gate, path)
     return found.passed

@@ -88,3 +88,17 @@ def _decimals(width: float) -> int:
 def _ids(field: Field, n: int) -> pd.Series:
     numbers = pd.Series(np.arange(1, n + 1))
     return numbers if field.type == "int" else "S" + numbers.astype("string").str.zfill(len(str(n)))
+
+
+def typed(table: pd.DataFrame, dictionary: Dictionary) -> pd.DataFrame:
+    """A table of `table_of` with the types of `read_table`: numbers and bools as float64, categories as categoricals."""
+    columns: dict[str, pd.Series] = {}
+    for field in dictionary.fields:
+        cells = table[field.name]
+        if "id" in field.role:
+            columns[field.name] = cells
+        elif field.type == "category" and "event" not in field.role:
+            columns[field.name] = pd.Series(pd.Categorical(cells, categories=list(field.categories)))
+        else:
+            columns[field.name] = cells.astype("float64")
+    return pd.DataFrame(columns)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+_TABLE = "patients"
+
 
 def main() -> None:
     """One request: {"strata": [{"columns": {name: [...]}, "rows": n}], "kinds": {name: "number" | "category"}, "bounds": {name: [low, high]}}."""
@@ -49,7 +51,7 @@ def sampled(
     metadata = Metadata.load_from_dict(
         {
             "tables": {
-                "patients": {"columns": {name: {"sdtype": types[kinds[name]]} for name in varying}}
+                _TABLE: {"columns": {name: {"sdtype": types[kinds[name]]} for name in varying}}
             },
             "relationships": [],
         }
@@ -62,10 +64,10 @@ def sampled(
         numerical_distributions=dict.fromkeys(numbers, "truncnorm"),
         default_distribution="truncnorm",
     )
-    synthesizer.fit(patients[varying])
+    synthesizer.fit({_TABLE: patients[varying]})
     # SDV starts every sampling from the same state unless it is told otherwise.
-    synthesizer._set_random_state(np.random.SeedSequence().generate_state(1)[0])
-    table = synthesizer.sample(rows)
+    synthesizer._set_random_state(np.random.SeedSequence().generate_state(1)[0].item())
+    table: pd.DataFrame = synthesizer.sample(rows)[_TABLE]
     for name, (low, high) in bounds.items():
         if name in varying:
             table[name] = table[name].clip(low, high)

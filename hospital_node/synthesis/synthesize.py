@@ -20,11 +20,12 @@ from hospital_node.kept_set import charge_once
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.synthesis.drawn_once import is_drawn, sums_once
 from hospital_node.synthesis.rows import table_of
+from hospital_node.synthesis.sdv_engine import check_installed
 from hospital_node.table import read_table
 from privacy.canonical import sha256_hex
 from privacy.consent import DataUse
 from privacy.grid import time_grid
-from privacy.ledger import Entry
+from privacy.ledger import Entry, drawn
 from privacy.mechanisms import Sampler
 from privacy.plan import Release
 from privacy.policy import Policy, check
@@ -129,14 +130,14 @@ def synthesize_dp(
         return measured_sums(source.patients(study, clock), request, sampler, pay)
 
     entries = ledger.entries()
-    drawn = is_drawn(entries, request)
-    if not drawn:
+    again = is_drawn(entries, request)
+    if not again:
         permit(entries)
     sums = sums_once(request, plan, measured, source.home.root / "kept", ledger, permit)
     model = fit(sums, study.dictionary, plan)
     return Synthesized(
         table_of(generate(model, study.dictionary, patients or model.patients, _rng(entropy)), study),
-        charged=not drawn,
+        charged=not again,
     )
 
 
@@ -152,6 +153,16 @@ def measured_sums(
         cohort.exit_interval(grid), cohort.event, cohort.time >= study.horizon_days, study.intervals
     )
     return measure(cohort.x, cell, study.intervals, study.dictionary, plan, sampler, pay)
+
+
+def synthesized_unpaid(
+    frame: pd.DataFrame, request: SynthesisRequest, sampler: Sampler, entropy: Entropy
+) -> pd.DataFrame:
+    """As many synthetic patients as rows, from fresh sums that nobody pays for: for the hospital's own report alone."""
+    plan, study = request.plan, request.study
+    assert plan is not None
+    model = fit(measured_sums(frame, request, sampler, lambda _: None), study.dictionary, plan)
+    return table_of(generate(model, study.dictionary, len(frame), _rng(entropy)), study)
 
 
 def synthesize_sdv(
@@ -173,12 +184,12 @@ def synthesize_sdv(
     def permit(entries: Sequence[Entry]) -> None:
         check(source.policy, request.terms, entries, clock.now())
 
-    permit(ledger.entries())
-    before = len(ledger.entries())
+    entries = ledger.entries()
+    permit(entries)
+    check_installed()
     frame = source.patients(request.study, clock)
     charge_once(SDV_STAGE, ledger, request.hash, request.id, permit)
-    charged = len(ledger.entries()) > before
-    return Synthesized(sdv(frame, request.study, patients), charged)
+    return Synthesized(sdv(frame, request.study, patients), charged=not drawn(entries, SDV_STAGE))
 
 
 def write(made: Synthesized, request: SynthesisRequest, out: Path) -> Path:

@@ -20,6 +20,7 @@ Engine = Literal["dp", "sdv"]
 VERSION = 1
 VIEW = "whoever gets the synthetic table"
 NOT_ALONE = "what else this hospital releases about the same patients is not in this number; its ledger adds all of it up"
+GATED = "the table exists because a check of the real patients let it pass; that it exists is outside the number"
 SDV_LICENSE = (
     "SDV: Business Source License 1.1 (BUSL-1.1); its grant excludes a commercial service that gives third parties its functions"
 )
@@ -35,32 +36,36 @@ class SynthesisRequest:
         engine: "dp", or "sdv", which promises nothing.
         plan: of the DP engine; None for "sdv".
         use: what a consent register was asked, so that other permitted patients are another release; () without one.
+        gated: whether a table that fails the quality gate is held back; the same sums either way.
     """
 
     study: Study
     engine: Engine
     plan: DpPlan | None
     use: tuple[str, ...] = ()
+    gated: bool = False
 
     @classmethod
-    def dp(cls, study: Study, epsilon: float, delta: float, use: tuple[str, ...] = ()) -> Self:
+    def dp(
+        cls, study: Study, epsilon: float, delta: float, use: tuple[str, ...] = (), gated: bool = False
+    ) -> Self:
         """A table whose patients' contribution is (epsilon, delta)-DP.
 
         Raises:
             NotBuilt: left truncation or competing risks.
             PlanError: epsilon or delta out of range.
         """
-        return cls(study, "dp", synthesis_plan(epsilon, delta, study.dictionary), use)
+        return cls(study, "dp", synthesis_plan(epsilon, delta, study.dictionary), use, gated)
 
     @classmethod
-    def sdv(cls, study: Study, use: tuple[str, ...] = ()) -> Self:
+    def sdv(cls, study: Study, use: tuple[str, ...] = (), gated: bool = False) -> Self:
         """A table without a guarantee.
 
         Raises:
             NotBuilt: left truncation or competing risks.
         """
         check_synthesizable(study.dictionary)
-        return cls(study, "sdv", None, use)
+        return cls(study, "sdv", None, use, gated)
 
     @property
     def hash(self) -> str:
@@ -93,7 +98,7 @@ class SynthesisRequest:
         if self.plan is None:
             return Guarantee.none(SDV, view=VIEW)
         found = spent(self.plan.charges, self.plan.delta, view=VIEW)
-        more = (self.study.row_assumption,) if self.study.row_assumption else ()
+        more = tuple(said for said in (self.study.row_assumption, GATED if self.gated else "") if said)
         return Guarantee.dp(
             found.number(), self.plan.delta, view=VIEW, assumptions=(*found.assumptions, *more, NOT_ALONE)
         )
