@@ -34,7 +34,7 @@ class GateClosed(Exception):
     def __init__(self, report: Path | None) -> None:
         """Name the report."""
         super().__init__(
-            f"{report}: the table does not pass the quality gate, and policy.toml says synthetic_gate = \"stop\"; it was not "
+            f'{report}: the table does not pass the quality gate, and policy.toml says synthetic_gate = "stop"; it was not '
             "written, and what was charged stays charged"
         )
 
@@ -51,7 +51,8 @@ def data_synthesize(
     data: Annotated[Path, typer.Option("--data", help="Your table, .csv or .parquet.")],
     home: Annotated[Path, typer.Option("--home", help="Folder of this hospital's keys, policy and state.")],
     out: Annotated[
-        Path, typer.Option("--out", help="Table to write, .csv or .parquet; its guarantee lies in <out>.json.")
+        Path,
+        typer.Option("--out", help="Table to write, .csv or .parquet; its guarantee lies in <out>.json."),
     ],
     epsilon: Annotated[
         float | None, typer.Option("--epsilon", help="What the table may cost one patient; engine dp only.")
@@ -59,7 +60,9 @@ def data_synthesize(
     delta: Annotated[float | None, typer.Option("--delta", help="With epsilon; 1e-5 unless given.")] = None,
     patients: Annotated[
         int | None,
-        typer.Option("--patients", min=1, help="Rows; without it the noised number of patients. Costs nothing."),
+        typer.Option(
+            "--patients", min=1, help="Rows; without it the noised number of patients. Costs nothing."
+        ),
     ] = None,
     engine: Annotated[
         EngineName, typer.Option("--engine", help="dp: with a budget. sdv: without any guarantee (BUSL-1.1).")
@@ -91,7 +94,7 @@ def data_synthesize(
     source, loaded = Source(place, policy, data, drop_undeclared), load_study(study)
     request = _request(engine, epsilon, delta, patients, source, loaded)
     if request.gated and report is None:
-        raise typer.BadParameter("policy.toml says synthetic_gate = \"stop\": name a file by --report")
+        raise typer.BadParameter('policy.toml says synthetic_gate = "stop": name a file by --report')
     with LedgerStore(place.ledger, keys.load(place.keys).identity_private, SystemClock()) as ledger:
         made = _made(request, source, patients, ledger)
     passed = None if report is None else _report(request, source, made, report)
@@ -119,7 +122,9 @@ def data_synthesize(
         say(f"epsilon {guarantee.number():.4g} at delta {guarantee.delta:g} per patient (add/remove)")
     say("charged to the ledger" if made.charged else "charged before; nothing is charged again")
     if report is not None:
-        say(f"{report}: the gate is {'passed' if passed else 'not passed'}; for this hospital alone, it must not leave")
+        say(
+            f"{report}: the gate is {'passed' if passed else 'not passed'}; for this hospital alone, it must not leave"
+        )
 
 
 def _request(
@@ -140,9 +145,13 @@ def _request(
             raise typer.BadParameter("--epsilon is above 0 and at most 50, --delta above 0 and at most 1e-3")
         return SynthesisRequest.dp(study, epsilon, delta or 1e-5, use, gated)
     if epsilon is not None or delta is not None:
-        raise typer.BadParameter("--engine sdv has no budget and no guarantee; leave out --epsilon and --delta")
+        raise typer.BadParameter(
+            "--engine sdv has no budget and no guarantee; leave out --epsilon and --delta"
+        )
     if patients is None:
-        raise typer.BadParameter("--engine sdv needs --patients: the number of rows would tell that of the patients")
+        raise typer.BadParameter(
+            "--engine sdv needs --patients: the number of rows would tell that of the patients"
+        )
     return SynthesisRequest.sdv(study, use, gated)
 
 
@@ -154,7 +163,9 @@ def _made(
     from hospital_node.synthesis.synthesize import synthesize_dp, synthesize_sdv
 
     if request.engine == "dp":
-        return synthesize_dp(request, source, patients, ledger, SystemClock(), DiscreteGaussian(), OsEntropy())
+        return synthesize_dp(
+            request, source, patients, ledger, SystemClock(), DiscreteGaussian(), OsEntropy()
+        )
     from hospital_node.synthesis.sdv_engine import sdv_table
 
     assert patients is not None

@@ -16,10 +16,12 @@ from hospital_node.synthesis.rows import typed
 from privacy.dictionary import Dictionary
 from privacy.study import Study
 from privacy.synthesis.attributes import attributes
+from threat_model.synthetic_attacks import Attack, Secret, all_attacks
 
 # Limits of the design's data page.
 CURVE_LIMIT, SHARE_LIMIT, RANKING_LIMIT = 0.02, 0.02, 0.02
 HELD_OUT = 0.2
+FEWEST_ATTACKED = 50
 _TIMES, _BINS = 200, 20
 
 Again = Callable[[pd.DataFrame], pd.DataFrame]
@@ -51,6 +53,7 @@ class Quality:
         marginals: (column, distance): half the L1 distance of the shares of its cells, 0 to 1.
         correlation: mean and largest difference of correlations between columns of the model.
         curve: (days, real, synthetic) Kaplan-Meier estimates.
+        attacks: on patients synthesized from four fifths of the real ones, with the other fifth as control; () with too few.
     """
 
     study: str
@@ -60,6 +63,7 @@ class Quality:
     marginals: tuple[tuple[str, float], ...]
     correlation: tuple[float, float]
     curve: tuple[tuple[float, float, float], ...]
+    attacks: tuple[Attack, ...]
 
     @property
     def passed(self) -> bool:
@@ -70,7 +74,10 @@ class Quality:
         """Plain JSON value for the hospital's own report."""
         body = asdict(self)
         body["limits"] = [asdict(limit) | {"passed": limit.passed} for limit in self.limits]
-        return body | {"passed": self.passed, "warning": "exact figures about patients; must not leave the hospital"}
+        return body | {
+            "passed": self.passed,
+            "warning": "exact figures about patients; must not leave the hospital",
+        }
 
 
 def quality(real: pd.DataFrame, synthetic: pd.DataFrame, study: Study, again: Again) -> Quality:
@@ -90,7 +97,7 @@ def quality(real: pd.DataFrame, synthetic: pd.DataFrame, study: Study, again: Ag
     curves = [kaplan_meier(cohort.time, cohort.event, times) for cohort in (ours, theirs)]
     gap = float(np.trapezoid(np.abs(curves[0] - curves[1]), times) / study.horizon_days)
     shares = (float(ours.event.mean()), float(theirs.event.mean()))
-    ranking = _held_out(real, study, again)
+    ranking, attacks = _held_out(real, study, again)
     lost = None if ranking[0] is None or ranking[1] is None else ranking[0] - ranking[1]
     return Quality(
         study=study.id,
@@ -106,25 +113,38 @@ def quality(real: pd.DataFrame, synthetic: pd.DataFrame, study: Study, again: Ag
         curve=tuple(
             (float(t), float(r), float(s)) for t, r, s in zip(times, curves[0], curves[1], strict=True)
         ),
+        attacks=attacks,
     )
 
 
-def _held_out(real: pd.DataFrame, study: Study, again: Again) -> tuple[float | None, float | None]:
-    """C-index on a fifth of the real patients: trained on the rest, and on patients synthesized from the rest."""
+def _held_out(
+    real: pd.DataFrame, study: Study, again: Again
+) -> tuple[tuple[float | None, float | None], tuple[Attack, ...]]:
+    """C-index on a fifth of the real patients, trained on the rest and on patients synthesized from the rest; attacks on the latter."""
     place = np.random.default_rng().permutation(len(real))
     cut = round(HELD_OUT * len(real))
-    test, train = real.iloc[place[:cut][:MOST_PATIENTS]], real.iloc[place[cut:]].reset_index(drop=True)
-    held = build_cohort(test, study.dictionary, study.horizon_days)
-    made = typed(again(train), study.dictionary)
-    found: list[float | None] = []
-    for table in (train, made):
-        cohort = build_cohort(table, study.dictionary, study.horizon_days)
-        if not cohort.event.any():
-            found.append(None)
-            continue
-        risk = held.x @ cox(cohort.x, cohort.time, cohort.event)
-        found.append(concordance(held.time, held.event, risk))
-    return found[0], found[1]
+    parts = (
+        real.iloc[place[:cut][:MOST_PATIENTS]],
+        train := real.iloc[place[cut:]].reset_index(drop=True),
+        typed(again(train), study.dictionary),
+    )
+    held, ours, made = (build_cohort(part, study.dictionary, study.horizon_days) for part in parts)
+    found = [
+        concordance(held.time, held.event, held.x @ cox(c.x, c.time, c.event)) if c.event.any() else None
+        for c in (ours, made)
+    ]
+    return (found[0], found[1]), _attacks(ours, held, made, study.dictionary)
+
+
+def _attacks(ours: Cohort, held: Cohort, made: Cohort, dictionary: Dictionary) -> tuple[Attack, ...]:
+    """With the sensitive fields as secrets, or all that have few values where the study names none."""
+    members = ours.x[: len(held)]
+    few = [a for a in attributes(dictionary) if a.kind in ("bool", "category")]
+    named = [a for a in few if "sensitive" in a.field.role] or few
+    secrets = [Secret(a.field.name, tuple(range(a.first, a.first + len(a.columns)))) for a in named]
+    if min(len(members), len(held), len(made)) < FEWEST_ATTACKED:
+        return ()
+    return all_attacks(members, held.x, made.x, secrets)
 
 
 def _marginals(ours: Cohort, theirs: Cohort, dictionary: Dictionary) -> tuple[tuple[str, float], ...]:

@@ -35,7 +35,9 @@ def cox(x: FloatArray, time: FloatArray, event: IntArray) -> FloatArray:
         shares = np.zeros(len(time) + 1)
         np.add.at(shares, at_risk, 1 / zero)
         behind = np.cumsum(shares[::-1])[::-1][: len(time)]
-        hessian = (x * (weight * behind)[:, None]).T @ x - mean.T @ mean + _RIDGE * np.eye(len(beta)) * len(died)
+        hessian = (
+            (x * (weight * behind)[:, None]).T @ x - mean.T @ mean + _RIDGE * np.eye(len(beta)) * len(died)
+        )
         gradient = x[died].sum(axis=0) - mean.sum(axis=0) - _RIDGE * len(died) * beta
         step = np.linalg.solve(hessian, gradient)
         beta = beta + step * min(1.0, _LONGEST_STEP / max(float(np.abs(step).max()), 1e-12))

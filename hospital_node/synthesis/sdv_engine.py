@@ -78,7 +78,10 @@ def sdv_table(
     asked = [(code, int(count)) for code, count in zip(present, rows, strict=True) if count > 0]
     request = {
         "strata": [
-            {"columns": {name: values[stratum == code].tolist() for name, values in columns.items()}, "rows": count}
+            {
+                "columns": {name: values[stratum == code].tolist() for name, values in columns.items()},
+                "rows": count,
+            }
             for code, count in asked
         ],
         "kinds": {name: "number" if name in _bounds(study) else "category" for name in columns},
@@ -150,6 +153,8 @@ def _run(request: dict[str, object], python: Sequence[str]) -> list[object]:
             done = None
     if done is None or done.returncode != 0:
         ended = "did not end in an hour" if done is None else f"ended with code {done.returncode}"
-        raise SdvProblem(f"SDV's process {ended} and left no table; its output is not shown, it may hold patients' values")
+        raise SdvProblem(
+            f"SDV's process {ended} and left no table; its output is not shown, it may hold patients' values"
+        )
     answer = json.loads(done.stdout)
     return answer if isinstance(answer, list) else []

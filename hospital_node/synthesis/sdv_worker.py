@@ -50,9 +50,7 @@ def sampled(
     types = {"number": "numerical", "category": "categorical"}
     metadata = Metadata.load_from_dict(
         {
-            "tables": {
-                _TABLE: {"columns": {name: {"sdtype": types[kinds[name]]} for name in varying}}
-            },
+            "tables": {_TABLE: {"columns": {name: {"sdtype": types[kinds[name]]} for name in varying}}},
             "relationships": [],
         }
     )

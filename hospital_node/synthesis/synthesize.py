@@ -77,9 +77,7 @@ class Source:
             raise DataError(
                 self.data.name, "", "cannot be asked for consent: the study declares no field with role 'id'"
             )
-        gate = ConsentGate(
-            self.home.consents, DataUse(study.about.duo, study.about.disease, study.id), clock
-        )
+        gate = ConsentGate(self.home.consents, DataUse(study.about.duo, study.about.disease, study.id), clock)
         ids = [str(patient) for patient in frame[study.dictionary.id.name]]
         permitted, _ = gate.permitted(gate.pseudonyms(ids))
         return frame.loc[permitted].reset_index(drop=True)

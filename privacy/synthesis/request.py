@@ -20,10 +20,10 @@ Engine = Literal["dp", "sdv"]
 VERSION = 1
 VIEW = "whoever gets the synthetic table"
 NOT_ALONE = "what else this hospital releases about the same patients is not in this number; its ledger adds all of it up"
-GATED = "the table exists because a check of the real patients let it pass; that it exists is outside the number"
-SDV_LICENSE = (
-    "SDV: Business Source License 1.1 (BUSL-1.1); its grant excludes a commercial service that gives third parties its functions"
+GATED = (
+    "the table exists because a check of the real patients let it pass; that it exists is outside the number"
 )
+SDV_LICENSE = "SDV: Business Source License 1.1 (BUSL-1.1); its grant excludes a commercial service that gives third parties its functions"
 SDV_STAGE = VoidRelease("synthetic_sdv", SDV)
 
 

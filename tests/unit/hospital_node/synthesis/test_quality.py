@@ -44,6 +44,17 @@ def test_other_patients_of_the_same_kind_pass() -> None:
     assert found.correlation[1] < 0.1
 
 
+@pytest.mark.threat("FL-26", control="C-HOLDOUT")
+def test_the_report_finds_out_a_synthesizer_that_copies() -> None:
+    real = patients(1500)
+    copying = quality(real, patients(1500, seed=2), STUDY, lambda train: train)
+    honest = quality(real, patients(1500, seed=2), STUDY, lambda train: patients(len(train), seed=3))
+    caught, clear = ({a.name: a for a in found.attacks} for found in (copying, honest))
+    assert list(caught) == ["closest record", "calibrated density ratio", "attribute arm"]
+    assert all(attack.low > attack.chance + 0.1 for attack in caught.values())
+    assert all(attack.low < attack.chance + 0.05 for attack in clear.values())
+
+
 @pytest.mark.parametrize("fault", ["times", "events", "ranking", "column"])
 def test_each_fault_is_seen_where_it_is(fault: str) -> None:
     made = patients(4000, seed=2)

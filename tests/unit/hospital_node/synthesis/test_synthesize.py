@@ -68,7 +68,11 @@ def test_a_table_that_data_check_takes_with_its_guarantee_beside_it(home: Home, 
     assert any("its ledger adds all of it up" in said for said in guarantee["assumptions"])
     assert said["guarantee"] == guarantee
     assert len(body["dictionary_sha256"]) == 64
-    assert stat.S_IMODE(out.stat().st_mode) == stat.S_IMODE(out.with_name(name + ".json").stat().st_mode) == 0o600
+    assert (
+        stat.S_IMODE(out.stat().st_mode)
+        == stat.S_IMODE(out.with_name(name + ".json").stat().st_mode)
+        == 0o600
+    )
     checked = run(main, "data", "check", "--study", home.root.parent / "study.toml", "--data", out, "--json")
     assert checked.code == 0, checked.err
     assert checked.json()["rows"] == body["synthetic_patients"]
@@ -76,7 +80,7 @@ def test_a_table_that_data_check_takes_with_its_guarantee_beside_it(home: Home, 
     assert list(made) == [field.name for field in study().fields]
     assert not set(made["pid"]) & set(table(400)["pid"])
     assert made["age"].between(0, 100).all()
-    assert 0 < made["days"].min()
+    assert made["days"].min() > 0
     assert made["days"].max() <= 1000
     assert made["marker"].isna().mean() < 0.5
     total = run(main, "ledger", "--home", home.root, "--json").out.splitlines()[-1]
@@ -115,7 +119,11 @@ def test_beyond_the_budget_it_exits_4_with_asked_spent_and_limit(home: Home) -> 
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [(PERMITS[::-1], "stages"), (('modes = ["local"]', 'modes = ["distributed"]'), "modes"), (("2999", "1999"), "expires")],
+    [
+        (PERMITS[::-1], "stages"),
+        (('modes = ["local"]', 'modes = ["distributed"]'), "modes"),
+        (("2999", "1999"), "expires"),
+    ],
 )
 def test_a_policy_is_asked_before_any_data_is_read(home: Home, change: tuple[str, str], named: str) -> None:
     home.policy.write_text(home.policy.read_text().replace(*change), encoding="utf-8")
