@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -39,7 +39,7 @@ class GateClosed(Exception):
         )
 
 
-class EngineName(str, Enum):
+class EngineName(StrEnum):
     """--engine."""
 
     dp = "dp"

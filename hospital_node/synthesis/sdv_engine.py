@@ -76,7 +76,7 @@ def sdv_table(
     share = np.array([(stratum == code).mean() for code in present])
     rows = np.diff(np.round(np.cumsum(np.concatenate([[0.0], share])) * patients)).astype(int)
     asked = [(code, int(count)) for code, count in zip(present, rows, strict=True) if count > 0]
-    request = {
+    request: dict[str, object] = {
         "strata": [
             {
                 "columns": {name: values[stratum == code].tolist() for name, values in columns.items()},
