@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.study_files import table, text, write_csv
 from tests.unit.hospital_node.test_cli import POLICY
 
@@ -25,9 +27,10 @@ sys.meta_path.insert(0, Blocked())
 import importlib.util
 real = importlib.util.find_spec
 importlib.util.find_spec = lambda name, package=None: None if name.split(".")[0] in extras else real(name, package)
-import hospital_node
-for found in pkgutil.walk_packages(hospital_node.__path__, "hospital_node."):
-    importlib.import_module(found.name)
+from hospital_node import sources, synthesis
+for package in (sources, synthesis):
+    for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(found.name)
 from hospital_node.cli import main as hospital
 from deploy.study_cli import main as study
 for arguments in json.load(sys.stdin):
@@ -42,14 +45,24 @@ for arguments in json.load(sys.stdin):
 """
 
 
-def test_the_rest_works_without_sdv_and_duckdb(tmp_path: Path) -> None:
+@pytest.mark.parametrize("whole_study", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_rest_works_without_sdv_and_duckdb(tmp_path: Path, whole_study: bool) -> None:
     home, tables = tmp_path / "home", tmp_path / "tables"
     tables.mkdir()
     (tmp_path / "study.toml").write_text(text(("epsilon = 3", "epsilon = 8")), encoding="utf-8")
     for seed, hospital in enumerate("abc"):
         write_csv(table(150, seed), tables, f"{hospital}.csv")
     given = ["--study", str(tmp_path / "study.toml"), "--data", str(tables / "a.csv")]
-    synthesize = ["hospital", "data", "synthesize", *given, "--home", str(home), "--out", str(tmp_path / "s.csv")]
+    synthesize = [
+        "hospital",
+        "data",
+        "synthesize",
+        *given,
+        "--home",
+        str(home),
+        "--out",
+        str(tmp_path / "s.csv"),
+    ]
     commands = [
         ["hospital", "init", "a", "--home", str(home)],
         ["hospital", "data", "check", *given],
@@ -57,7 +70,17 @@ def test_the_rest_works_without_sdv_and_duckdb(tmp_path: Path) -> None:
         [*synthesize, "--engine", "sdv", "--patients", "20"],
         ["hospital", "data", "flatten", "--cohort", str(ROOT / "deploy" / "cohort_omop.toml")]
         + ["--source", str(tables), "--out", str(tmp_path / "flat.csv")],
-        ["study", "simulate", str(tmp_path / "study.toml"), "--data", str(tables), "--out", str(tmp_path / "out")]
+    ]
+    simulate = [
+        [
+            "study",
+            "simulate",
+            str(tmp_path / "study.toml"),
+            "--data",
+            str(tables),
+            "--out",
+            str(tmp_path / "out"),
+        ]
         + ["--no-baselines", "--json"],
     ]
     home.mkdir(mode=0o700)
@@ -66,7 +89,7 @@ def test_the_rest_works_without_sdv_and_duckdb(tmp_path: Path) -> None:
     (home / "policy.toml").write_text(policy, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-c", BLOCKED],
-        input=json.dumps(commands),
+        input=json.dumps(commands + (simulate if whole_study else [])),
         capture_output=True,
         text=True,
         check=False,
@@ -74,12 +97,12 @@ def test_the_rest_works_without_sdv_and_duckdb(tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr
-    init, check, dp, sdv, omop, simulated = (json.loads(line) for line in done.stdout.splitlines())
-    for ran in (init, check, dp, simulated):
+    init, check, dp, sdv, omop, *simulated = (json.loads(line) for line in done.stdout.splitlines())
+    for ran in (init, check, dp, *simulated):
         assert ran["code"] == 0, ran["err"]
     assert (tmp_path / "s.csv").exists()
-    assert (tmp_path / "out" / "model.json").exists()
+    assert (tmp_path / "out" / "model.json").exists() == whole_study
     assert sdv["code"] == 2
     assert "extra 'sdv'" in sdv["err"]
     assert omop["code"] == 2
-    assert "error: " in omop["err"]
+    assert "wardround[sources]" in omop["err"]

@@ -122,7 +122,11 @@ def test_a_policy_has_to_permit_a_table_without_a_number(home: Home, lacks: str)
 
 def test_the_worker_needs_nothing_of_this_project() -> None:
     source = Path(__file__).parents[4] / "hospital_node" / "synthesis" / "sdv_worker.py"
-    imports = [line.strip() for line in source.read_text().splitlines() if line.strip().startswith(("import", "from"))]
+    imports = [
+        line.strip()
+        for line in source.read_text().splitlines()
+        if line.strip().startswith(("import", "from"))
+    ]
     assert {line.split()[1].split(".")[0] for line in imports} == {
         "json", "sys", "warnings", "typing", "numpy", "pandas", "copulas", "sdv",
     }  # fmt: skip
