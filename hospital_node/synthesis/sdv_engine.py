@@ -25,7 +25,8 @@ from privacy.synthesis.attributes import attributes, columns_of
 from privacy.synthesis.generate import SyntheticPatients
 
 WORKER = Path(__file__).with_name("sdv_worker.py")
-_TIME = "days"
+# Square root of the share of the horizon, the scale of the study's grid: exits crowd early, where a normal has no room.
+_TIME = "root"
 # A copula of fewer has no correlations to learn; they are drawn with replacement from nothing at all.
 SMALLEST_STRATUM = 20
 PATIENCE_S = 3600.0
@@ -95,8 +96,8 @@ def sdv_table(
 
 
 def _columns(x: FloatArray, time: FloatArray, study: Study) -> dict[str, FloatArray]:
-    """Attributes as the model's scaled numbers or codes, and days; nothing is missing in them."""
-    columns = {_TIME: time}
+    """Attributes as the model's scaled numbers or codes, and the root of time; nothing is missing in them."""
+    columns = {_TIME: np.sqrt(time / study.horizon_days)}
     for position, attribute in enumerate(attributes(study.dictionary)):
         own = x[:, attribute.span]
         if attribute.kind == "category":
@@ -109,7 +110,7 @@ def _columns(x: FloatArray, time: FloatArray, study: Study) -> dict[str, FloatAr
 
 def _bounds(study: Study) -> dict[str, list[float]]:
     numbers = [i for i, a in enumerate(attributes(study.dictionary)) if a.kind == "number"]
-    return {_TIME: [0.0, study.horizon_days]} | {f"a{i}": [-1.0, 1.0] for i in numbers}
+    return {_TIME: [0.0, 1.0]} | {f"a{i}": [-1.0, 1.0] for i in numbers}
 
 
 def _answered(part: object) -> dict[str, FloatArray]:
@@ -121,7 +122,7 @@ def _answered(part: object) -> dict[str, FloatArray]:
 def _patients(found: dict[str, FloatArray], code: np.ndarray, study: Study) -> SyntheticPatients:
     grid = time_grid(study.horizon_days, study.intervals)
     values = tuple(found[f"a{position}"] for position in range(len(attributes(study.dictionary))))
-    time = np.where(code == 2, study.horizon_days, found[_TIME])
+    time = study.horizon_days * np.where(code == 2, 1.0, np.square(found[_TIME]))
     interval = np.clip(np.searchsorted(grid, time, side="left") - 1, 0, study.intervals - 1)
     start, end = grid[interval], grid[interval + 1]
     return SyntheticPatients(

@@ -21,7 +21,7 @@ from privacy.synthesis.statistics import measure, outcome_cell
 from tests.bench.real_sets import splits
 
 DELTA = 1e-5
-SETS = ("rott2", "flchain", "support2", "GBSG2")
+SETS = ("rott2", "flchain", "support2", "GBSG2", "TRACE")
 
 
 @dataclass(frozen=True)
