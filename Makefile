@@ -1,4 +1,4 @@
-# Two commands for users, four for developers. Every one creates .venv and installs what it needs.
+# Two commands for users, five for developers. Every one creates .venv and installs what it needs.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3
@@ -11,7 +11,7 @@ CONSTRAINTS := deploy/constraints.txt
 # Tests open thousands of small databases with full syncs; in memory, where there is such a file system, that costs nothing.
 export TMPDIR := $(shell [ -w /dev/shm ] && echo /dev/shm || echo $${TMPDIR:-/tmp})
 
-.PHONY: demo test check check-all bench proto clean
+.PHONY: demo test check check-all bench fuzz proto clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.runtime
@@ -32,6 +32,10 @@ check-all: check
 bench: $(VENV)/.bench
 	$(VENV)/bin/python -m tests.bench
 
+# Ten minutes of coverage-guided fuzzing of everything that reads bytes; MINUTES=1 for less.
+fuzz: $(VENV)/.fuzz
+	$(VENV)/bin/python -m tests.fuzz --minutes $(or $(MINUTES),10)
+
 proto: $(VENV)/.dev
 	$(VENV)/bin/python -m grpc_tools.protoc -I secagg/wire --python_out=secagg/wire --pyi_out=secagg/wire secagg/wire/wardround.proto
 
@@ -48,6 +52,10 @@ $(VENV)/.dev: $(VENV)/.runtime
 
 $(VENV)/.bench: $(VENV)/.dev
 	@$(VENV)/bin/python deploy/install.py extras bench --torch-index "$(TORCH_INDEX)"
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.dev
+	@$(VENV)/bin/python deploy/install.py extras fuzz --torch-index "$(TORCH_INDEX)"
 	@touch $@
 
 clean:

@@ -24,7 +24,7 @@ Take = Callable[[str, str, bytes], bool]
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Why a hospital did not finish a step; `culprit` is whom it blamed, or who blamed it; `kind` is abort, lost, deadline, refused, blamed or blaming."""
+    """Why a hospital did not finish a step; `culprit` is whom it blamed, or who blamed it; `kind` is abort, lost, deadline, refused, blamed, blaming or left_out."""
 
     hospital: str
     step: str

@@ -31,7 +31,7 @@ from coordinator.sessions import (
 )
 from coordinator.tls_probe import speaks_tls_1_2
 from privacy.certificates import check_valid_at, read_certificate
-from privacy.framing import PROCESS_BYTES, FrameError, Hello, Limits, MessageTooLarge
+from privacy.framing import ACK_DELAY_S, PROCESS_BYTES, FrameError, Hello, Limits, MessageTooLarge
 from privacy.member_keys import MemberKeys
 from privacy.roster_file import TrustedRoster
 from privacy.transport_rules import (
@@ -88,8 +88,11 @@ class _Stream:
         self.ended: asyncio.Future[str] = self._loop.create_future()
 
     def poke(self) -> None:
-        self._loop.call_soon_threadsafe(self.wake.set)
-        self._loop.call_soon_threadsafe(self.room.set)
+        self._loop.call_soon_threadsafe(self._look_again)
+
+    def _look_again(self) -> None:
+        self.wake.set()
+        self.room.set()
 
     def end(self, reason: str) -> None:
         if not self.ended.done():
@@ -309,13 +312,18 @@ class LinkServer:
     async def _write(self, context: Any, session: Session, stream: _Stream, answer: Hello) -> str:
         frame: bytes | None = answer.encode()
         while not stream.ended.done():
+            patient = True
             if frame is None:
-                await stream.wake.wait()
+                try:
+                    async with asyncio.timeout(ACK_DELAY_S if self._sessions.owes(session) else None):
+                        await stream.wake.wait()
+                except TimeoutError:
+                    patient = False
             else:
                 try:
                     await context.write(frame)
                 except grpc.aio.BaseError:
                     return LOST
             stream.wake.clear()
-            frame = self._sessions.next_frame(session, stream)
+            frame = self._sessions.next_frame(session, stream, acknowledge=not patient)
         return stream.ended.result()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from coordinator.rounds import Outcome
 from coordinator.state import StoredRound
 from privacy.accounting import HEADLINE_VIEW, spent
 from privacy.agreement import Agreement
+from privacy.analytics.report import analysis_json
 from privacy.canonical import canonical
 from privacy.coefficients import coefficient_rows
 from privacy.evidence import AGREEMENT, LEDGERS, MODEL, RECEIPTS, RESULT, ROSTER, ROUNDS
 from privacy.guarantee import NOTHING_NOISED, Guarantee
 from privacy.plan import stages
+from privacy.recipes.fit import Statistic
 from privacy.recipes.intervals import Estimate
 from privacy.recompute import LedgerFacts, guaranteed_epsilon, read_ledger
 from privacy.stage_release import void_reason
@@ -29,6 +31,7 @@ from secagg.roster import SignedRoster
 
 RESULT_FILE = "result.json"
 NO_RATIOS = "a network has no hazard ratios"
+NO_MODEL = "the study trains no model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class StudyRecord:
     """What is known at the end of a study, finished or failed.
 
     Attributes:
-        theta: final parameters; None for a study that failed.
+        theta: final parameters; None for a study that failed or trains nothing.
         outcomes: all rounds in order.
         accepted, refused: hospitals that took part, and the others with the reason.
         ledgers: signed exports by hospital.
@@ -44,6 +47,7 @@ class StudyRecord:
         seconds: wall time per phase.
         transport: "mutual_tls_1_3", or "in_process" where a simulation hands messages over.
         estimate: coefficients with their errors, where the recipe knows them.
+        analysis: released sums of the analysis, by task.
     """
 
     theta: NDArray[np.float64] | None
@@ -55,6 +59,7 @@ class StudyRecord:
     seconds: Mapping[str, float]
     transport: str
     estimate: Estimate | None = None
+    analysis: Mapping[str, Statistic] = field(default_factory=dict)
 
 
 def planned_guarantee(agreement: Agreement) -> Guarantee:
@@ -97,7 +102,7 @@ def result_json(agreement: Agreement, roster: SignedRoster, record: StudyRecord)
     return {
         "study": agreement.study.id,
         "study_hash": agreement.hash,
-        "status": "failed" if record.theta is None else "done",
+        "status": "failed" if record.reason else "done",
         "reason": record.reason,
         "mode": agreement.study.mode,
         "family": agreement.training.family,
@@ -112,10 +117,23 @@ def result_json(agreement: Agreement, roster: SignedRoster, record: StudyRecord)
         "coefficients": []
         if record.theta is None
         else coefficient_rows(agreement, record.theta, record.estimate),
-        "coefficients_reason": NO_RATIOS if agreement.training.hidden else "",
+        "coefficients_reason": _no_ratios(agreement),
+        **_analysis(agreement, record),
         "seconds": {phase: round(seconds, 3) for phase, seconds in record.seconds.items()},
         "pia": "pia.html",
     }
+
+
+def _no_ratios(agreement: Agreement) -> str:
+    if not agreement.study.has_model:
+        return NO_MODEL
+    return NO_RATIOS if agreement.training.hidden else ""
+
+
+def _analysis(agreement: Agreement, record: StudyRecord) -> dict[str, Any]:
+    """The section `analysis` of a study that asked for it and did not fail."""
+    section = None if record.reason else analysis_json(agreement, record.analysis, record.theta)
+    return {} if section is None else {"analysis": section}
 
 
 def _missing(agreement: Agreement, record: StudyRecord) -> list[dict[str, Any]]:

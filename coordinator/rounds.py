@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -26,9 +26,6 @@ from secagg.secret import SecretBytes
 from secagg.wire import codec
 from secagg.wire.records import Abort, SessionStart, VectorChunk
 
-# A whole number of ring elements.
-BLOCK_BYTES = 1 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -44,6 +41,7 @@ class Outcome:
         receipt: the signed receipt as sent; None when aborted.
         reason, culprit: why it was aborted.
         seconds: wall time from order to receipt.
+        at_fault: of an aborted round, whose own messages the coordinator found wrong, with the reason. Whom only others accuse is not in it.
     """
 
     round: int
@@ -56,15 +54,17 @@ class Outcome:
     reason: str
     culprit: str
     seconds: float
+    at_fault: Mapping[str, str] = field(default_factory=dict)
 
 
 class RoundAborted(Exception):
-    """Inside the engine: the round ends here."""
+    """Inside the engine: the round ends here; `shown` says that the culprit is so by its own messages, not by others' word."""
 
-    def __init__(self, reason: str, culprit: str = "") -> None:
+    def __init__(self, reason: str, culprit: str = "", *, shown: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.culprit = culprit
+        self.shown = shown
 
 
 @dataclass(slots=True)
@@ -141,12 +141,12 @@ class RoundEngine:
             uploading = self._uploads(uploading, order, present, spool, working)
             agreeing = self._agreements(uploading, working)
             opening = self._openings(agreeing, working)
-            total = self._sum(opening, spool)
+            total = sum_spooled(opening, spool)
             receipt = protocol.make_receipt(opening, total)
         except RoundAborted as abort:
             return self._aborted(working, abort, started)
         except ProtocolError as error:
-            return self._aborted(working, RoundAborted(str(error), error.culprit or ""), started)
+            return self._aborted(working, RoundAborted(str(error), error.culprit or "", shown=True), started)
         finally:
             spool.clear()
         return Outcome(
@@ -197,7 +197,7 @@ class RoundEngine:
                     state, hospital, parts["upload_header"], parts["seals"], spool.sha256(hospital)
                 )
             except OrderMismatch as mismatch:
-                raise RoundAborted(str(mismatch), hospital) from None
+                raise RoundAborted(str(mismatch), hospital, shown=True) from None
             working.uploaded |= {hospital}
             self.report(
                 Progress("uploaded", f"{hospital} uploaded", hospital=hospital, round=state.frame.round)
@@ -262,17 +262,6 @@ class RoundEngine:
         too_few = TooFewSurvivors(self.params.threshold, present, step)
         raise RoundAborted("; ".join([str(too_few), *told]), culprits[0] if len(culprits) == 1 else "")
 
-    def _sum(self, state: protocol.Opening, spool: Spool) -> Ring:
-        """The checked sum; vectors are read from disk block by block."""
-        total = protocol.empty_sum(self.params)
-        for hospital in state.members:
-            offset = 0
-            for block in spool.blocks(hospital, BLOCK_BYTES):
-                protocol.add_chunk(total, offset, block)
-                offset += len(block)
-        protocol.remove_masks(state, total)
-        return protocol.check_constants(state, total)
-
     def _aborted(self, working: _Working, abort: RoundAborted, started: float) -> Outcome:
         return Outcome(
             working.frame.round,
@@ -285,7 +274,19 @@ class RoundEngine:
             abort.reason,
             abort.culprit,
             self.clock.monotonic_s() - started,
+            _at_fault(working.silent, abort),
         )
+
+
+def sum_spooled(state: protocol.Opening, spool: Spool) -> Ring:
+    """The checked sum; vectors are read from disk block by block."""
+    ring = state.agreeing.uploading.session.desk.params.ring
+
+    def read(hospital: str, first: int, count: int) -> Ring:
+        block = spool.read(hospital, first * ring.itemsize, count * ring.itemsize)
+        return np.frombuffer(block, dtype=ring)
+
+    return protocol.unmask_blocks(state, read)
 
 
 def _spool(spool: Spool, hospital: str, message: bytes, round_number: int) -> None:
@@ -330,6 +331,14 @@ def _leave_the_set(
                 continue
         leaving.setdefault(accused, Silence(accused, "agree", "blamed", told, first.hospital))
     return leaving
+
+
+def _at_fault(silent: dict[str, Silence], abort: RoundAborted) -> dict[str, str]:
+    """Whose own messages were wrong in an aborted round: the next one goes on without them."""
+    found = {hospital: s.reason for hospital, s in silent.items() if s.kind == "refused"}
+    if abort.shown and abort.culprit:
+        found[abort.culprit] = abort.reason
+    return found
 
 
 def _as_receipted(opening: protocol.Opening, silent: dict[str, Silence]) -> tuple[Silence, ...]:

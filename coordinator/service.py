@@ -88,6 +88,7 @@ def execute(run: StudyRun, seconds: Mapping[str, float], transport: str) -> Exec
             took,
             transport,
             finished.estimate,
+            finished.analysis,
         ),
         None,
     )

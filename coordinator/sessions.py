@@ -134,12 +134,17 @@ class Sessions:
         with self._lock:
             return session.unread < self._limits.inbox_bytes
 
-    def next_frame(self, session: Session, stream: Stream) -> bytes | None:
+    def next_frame(self, session: Session, stream: Stream, acknowledge: bool) -> bytes | None:
         """What to write next on the stream, None for nothing. Raises StreamReplaced."""
         with self._lock:
             if session.stream is not stream:
                 raise StreamReplaced
-            return session.endpoint.next_frame()
+            return session.endpoint.next_frame(acknowledge)
+
+    def owes(self, session: Session) -> bool:
+        """Whether an acknowledgment is due."""
+        with self._lock:
+            return session.endpoint.owes
 
     def send(self, hospital: str, message: bytes) -> None:
         """See `LinkServer.send`."""
@@ -164,8 +169,9 @@ class Sessions:
                 case Connected():
                     session.opened = True
                 case Received():
+                    was_full = session.unread >= self._limits.inbox_bytes
                     session.unread -= len(event.message)
-                    if session.stream is not None:
+                    if was_full and session.stream is not None:
                         session.stream.poke()
                 case Disconnected():
                     pass

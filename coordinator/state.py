@@ -6,6 +6,7 @@ Every row is committed (WAL, synchronous FULL) before what it says is announced,
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,9 @@ CREATE TABLE IF NOT EXISTS rounds (
     receipt BLOB, total BLOB, PRIMARY KEY (study_hash, round));
 CREATE TABLE IF NOT EXISTS begun (
     study_hash BLOB NOT NULL REFERENCES studies, round INTEGER NOT NULL, PRIMARY KEY (study_hash, round));
+CREATE TABLE IF NOT EXISTS culprits (
+    study_hash BLOB NOT NULL REFERENCES studies, round INTEGER NOT NULL, hospital TEXT NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (study_hash, round, hospital));
 CREATE TRIGGER IF NOT EXISTS rounds_stay BEFORE UPDATE ON rounds BEGIN SELECT RAISE(ABORT, 'rounds are append-only'); END;
 CREATE TRIGGER IF NOT EXISTS rounds_remain BEFORE DELETE ON rounds BEGIN SELECT RAISE(ABORT, 'rounds are append-only'); END;
 """
@@ -93,6 +97,21 @@ class CoordinatorState:
             "INSERT INTO rounds VALUES (?, ?, ?, ?, ?)",
             (study_hash, stored.round, stored.record, stored.receipt, stored.total),
         )
+
+    def add_culprits(self, study_hash: bytes, round_number: int, reasons: Mapping[str, str]) -> None:
+        """Who is shown to have made a round fail, with the reason; also a restarted coordinator leaves it out of the next."""
+        self._db.executemany(
+            "INSERT OR IGNORE INTO culprits VALUES (?, ?, ?, ?)",
+            [(study_hash, round_number, hospital, reason) for hospital, reason in reasons.items()],
+        )
+
+    def culprits(self, study_hash: bytes, round_number: int) -> dict[str, str]:
+        """Hospital to reason, of one round."""
+        rows = self._db.execute(
+            "SELECT hospital, reason FROM culprits WHERE study_hash = ? AND round = ? ORDER BY hospital",
+            (study_hash, round_number),
+        )
+        return {str(hospital): str(reason) for hospital, reason in rows}
 
     def rounds(self, study_hash: bytes) -> list[StoredRound]:
         """All rounds of a study in order."""

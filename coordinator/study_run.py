@@ -11,6 +11,7 @@ from flwr.app import Array, ArrayRecord
 from flwr.serverapp import ServerApp
 from numpy.typing import NDArray
 
+from coordinator.analysis_rounds import analyze
 from coordinator.clock import Clock
 from coordinator.entropy import Entropy
 from coordinator.flower_link import Context as FlowerContext
@@ -28,6 +29,7 @@ from privacy.agreement import Agreement
 from privacy.exchange import (
     ExchangeError,
     begin_fit,
+    fit_rounds,
     mean_update,
     model_bytes,
     order_settings,
@@ -37,6 +39,7 @@ from privacy.exchange import (
     task_of,
     total_rounds,
 )
+from privacy.recipes.fit import Fit, Statistic
 from privacy.recipes.intervals import Estimate
 from secagg.context import SESSION_ID_BYTES, Context
 from secagg.errors import ProtocolError
@@ -52,20 +55,22 @@ class Finished:
     """A study that reached its last round.
 
     Attributes:
-        theta: final parameters.
+        theta: final parameters; None where nothing is trained.
         estimate: coefficients with their errors, where the recipe knows them.
         outcomes: every round in order, aborted ones included.
         accepted: hospitals that accepted the study.
         refused: hospitals that did not, or never connected, with the reason.
         ledgers: signed ledger exports as received, by hospital.
+        analysis: released sums of the analysis, by task.
     """
 
-    theta: NDArray[np.float64]
+    theta: NDArray[np.float64] | None
     outcomes: tuple[Outcome, ...]
     accepted: tuple[str, ...]
     refused: tuple[Silence, ...]
     ledgers: dict[str, bytes]
     estimate: Estimate | None = None
+    analysis: dict[str, Statistic] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -111,7 +116,8 @@ class StudyRun:
         self._restore()
         try:
             self._join()
-            theta = self._train(self._start())
+            theta = self._train(*self._start()) if study.has_model else None
+            analysis = analyze(self.agreement, theta, self._round)
             self._check_answers()
         except StudyFailed as failed:
             self.state.close_study(self.study_hash, "failed", str(failed))
@@ -125,7 +131,13 @@ class StudyRun:
         self.state.close_study(self.study_hash, "done", "")
         self._end("done", "")
         return Finished(
-            theta, tuple(self.outcomes), tuple(sorted(self.accepted)), self.refused, ledgers, self.estimate
+            theta,
+            tuple(self.outcomes),
+            tuple(sorted(self.accepted)),
+            self.refused,
+            ledgers,
+            self.estimate,
+            analysis,
         )
 
     def phase_seconds(self) -> dict[str, float]:
@@ -189,11 +201,12 @@ class StudyRun:
             self.outcomes.append(self.replay[number])
             return self.replay[number]
         task = task_of(self.agreement, number)
-        self._needs_quorum(number)
+        left_out = self._left_out(number)
+        self._needs_quorum(number, self.members - left_out.keys())
         last = total_rounds(self.agreement)
         self.report(Progress("round_started", f"round {number} of {last}: {task}", round=number, rounds=last))
-        present = self.members & self.gatherer.link.connected()
-        absent = self._absent(present)
+        present = (self.members & self.gatherer.link.connected()) - left_out.keys()
+        absent = self._absent(present) | left_out
         previous = next((o.receipt for o in reversed(self.outcomes) if o.receipt is not None), b"")
         settings = order_settings(self.agreement, number)
         self.state.begin_round(self.study_hash, number)
@@ -203,6 +216,17 @@ class StudyRun:
         self.outcomes.append(outcome)
         self._say(outcome, task, last)
         return outcome
+
+    def _left_out(self, number: int) -> dict[str, Silence]:
+        """Who is shown to have made the round before fail, and is not asked in this one; across restarts too."""
+        shown = self.state.culprits(self.study_hash, number - 1)
+        return {
+            h: Silence(
+                h, "upload", "left_out", f"it is left out, since round {number - 1} failed by it: {why}", h
+            )
+            for h, why in shown.items()
+            if h in self.members
+        }
 
     def _absent(self, present: frozenset[str]) -> dict[str, Silence]:
         """Who is not asked in a round, by the steps of receipts: outside the session, or not connected."""
@@ -215,6 +239,7 @@ class StudyRun:
 
     def _store(self, outcome: Outcome) -> None:
         task = task_of(self.agreement, outcome.round)
+        self.state.add_culprits(self.study_hash, outcome.round, outcome.at_fault)
         self.state.add_round(
             self.study_hash,
             StoredRound(
@@ -225,11 +250,11 @@ class StudyRun:
             ),
         )
 
-    def _needs_quorum(self, number: int) -> None:
+    def _needs_quorum(self, number: int, members: frozenset[str]) -> None:
         """A round that cannot reach its threshold is not begun: it would cost budget and give nothing."""
         quorum = max(self.agreement.threshold, self.agreement.study.minimum_answers)
-        if not self.gatherer.await_quorum(self.members, quorum):
-            present = sorted(self.members & self.gatherer.link.connected())
+        if not self.gatherer.await_quorum(members, quorum):
+            present = sorted(members & self.gatherer.link.connected())
             gone = sorted(set(self.agreement.study.hospitals) - set(present))
             raise StudyFailed(
                 f"round {number} was not begun: {len(present)} hospitals are connected, {quorum} must answer; "
@@ -249,15 +274,17 @@ class StudyRun:
             )
         )
 
-    def _start(self) -> NDArray[np.float64]:
-        """The common start: the life table's baseline where the study has one, otherwise a flat one."""
+    def _start(self) -> tuple[NDArray[np.float64], Fit | None]:
+        """The common start: the life table's baseline where the study has one, otherwise a flat one; and the fold, if the recipe has one."""
         if not self.agreement.training.life_table:
-            return start_model(self.agreement, None, ())
+            return start_model(self.agreement, None, ()), None
         outcome = self._round(1, b"")
         if outcome.total is None:
             raise StudyFailed(f"the life table's round was aborted: {outcome.reason}")
         try:
-            return start_model(self.agreement, outcome.total, outcome.answered)
+            table = (self.agreement, outcome.total, outcome.answered)
+            fit = begin_fit(*table)
+            return (start_model(*table) if fit is None else fit.ordered(task_of(self.agreement, 2))), fit
         except ExchangeError as error:
             raise StudyFailed(str(error)) from error
 
@@ -284,12 +311,12 @@ class StudyRun:
             raise StudyFailed(str(error)) from error
         return Answer(theta + mean, weight, 0.0, task.name)
 
-    def _train(self, start: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _train(self, start: NDArray[np.float64], fit: Fit | None) -> NDArray[np.float64]:
         """Flower's strategy over the secure grid: the fold's result, or the mean of the last models."""
         adopt_identity()
-        agreement, fit = self.agreement, begin_fit(self.agreement, start)
+        agreement = self.agreement
         first = 1 + int(agreement.training.life_table)
-        rounds = total_rounds(agreement) - first + 1
+        rounds = fit_rounds(agreement) - first + 1
         strategy = (
             make_strategy(agreement.training, agreement.n)
             if fit is None
@@ -316,7 +343,7 @@ class StudyRun:
     def _task_after(self, server_round: int) -> str | None:
         """What the round after a server round is for, None after the last."""
         number = server_round + int(self.agreement.training.life_table) + 1
-        return task_of(self.agreement, number) if number <= total_rounds(self.agreement) else None
+        return task_of(self.agreement, number) if number <= fit_rounds(self.agreement) else None
 
     def _check_rounds(self) -> None:
         """Half of the rounds that may be aborted must have ended with a sum.
@@ -324,7 +351,8 @@ class StudyRun:
         Raises:
             StudyFailed: they did not.
         """
-        repeated = [o for o in self.outcomes if task_at(self.agreement, o.round).repeats]
+        tasks = [(o, task_at(self.agreement, o.round)) for o in self.outcomes]
+        repeated = [o for o, task in tasks if task.repeats and task.part == "fit"]
         done = [o for o in repeated if o.status == "done"]
         if 2 * len(done) < len(repeated):
             reasons = "; ".join(sorted({o.reason for o in self.outcomes if o.reason}))

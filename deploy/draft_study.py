@@ -12,6 +12,7 @@ import pandas as pd
 
 from hospital_node.cells import ALWAYS_MISSING, FALSE_TEXTS, TRUE_TEXTS
 from hospital_node.extract import pieces
+from hospital_node.findings import DataError
 
 _ROLES = {
     "id": ("id", "pid", "patient", "patient_id", "subject", "subject_id", "mrn"),
@@ -41,7 +42,7 @@ mode = "local"
 epsilon = 3
 
 [stage]
-kind = "none"           # "generalize", "drop" and "threshold" need a field with role "quasi_identifier" and its public cuts
+kind = "none"           # "generalize", "drop", "threshold" and "level" need a field with role "quasi_identifier" and its public cuts
 
 [model]
 family = "piecewise_exponential"
@@ -52,9 +53,15 @@ def draft(path: Path) -> str:
     """The text of a study file for the table at `path`.
 
     Raises:
-        DataError: the file is no table.
+        DataError: the file is no table, or has no header.
     """
     kinds = _kinds(path)
+    if any(_is_value(name) for name in kinds):
+        # Without a header the first patient's values would become names.
+        problem = (
+            "the first line holds numbers or dates where names of columns belong; export it with a header"
+        )
+        raise DataError(path.name, "", problem)
     roles = _guessed_roles(kinds)
     return study_head(path.stem, kinds, "the first line and the form of the cells") + "".join(
         "\n" + "\n".join(_field(name, kind, roles.get(name, "feature"))) + "\n"
@@ -92,6 +99,12 @@ def _kinds(path: Path) -> dict[str, str]:
         name: next((kind for kind in order if kind in kinds), "category") if filled[name] else "category"
         for name, kinds in able.items()
     }
+
+
+def _is_value(name: str) -> bool:
+    """Whether the name of a column looks like a cell: a number or a date."""
+    digits = name.strip().replace("-", "").replace("/", "").replace(".", "").replace(",", "").replace(":", "")
+    return digits.isdigit() or not digits
 
 
 def _reads_as(texts: pd.Series) -> set[str]:

@@ -25,6 +25,7 @@ from coordinator.results import write_study
 from coordinator.service import execute
 from coordinator.state import CoordinatorState
 from coordinator.study_run import StudyRun
+from deploy.analysis_truth import add_analysis_truth
 from deploy.local_link import LocalLink
 from deploy.scoring import add_scores
 from hospital_node.admission import Admission
@@ -140,6 +141,7 @@ def simulate(
         result = write_study(out, agreement, signed, executed.record, state.rounds(run.study_hash))
     if executed.record.theta is not None:
         result = add_scores(out, result, agreement, executed.record.theta, tables, data, baselines, report)
+    result = add_analysis_truth(out, result, agreement, tables)
     pia = build(out, identity=keys["coordinator"].identity_private, tests=tests)
     return Simulated(result, pia, executed.failed)
 
@@ -211,4 +213,6 @@ def simulation_policy(study: Study) -> Policy:
         allow_mode_none=study.mode == "none" or isinstance(study.effect, Voids),
         aborted_rounds_maximum=0,
         expires=date.max,
+        analyses=(ANY,),
+        minimum_cell=1,
     )

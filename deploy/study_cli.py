@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deploy.analysis_lines import analysis_lines
 from privacy import command_line
 from privacy.command_line import say, say_json
 
@@ -88,6 +89,7 @@ def price(file: FILE, as_json: JSON = False) -> None:
     """What the study's releases together reveal about one patient at most, before anything runs."""
     from privacy.accounting import price as price_plan
     from privacy.agreement import build
+    from privacy.analytics.expected import expected_noise
     from privacy.guarantee import NOTHING_NOISED
     from privacy.study import load_study
 
@@ -99,6 +101,7 @@ def price(file: FILE, as_json: JSON = False) -> None:
     else:
         body |= price_plan(agreement.plan, agreement.threshold)
         body["plan"] = agreement.plan.to_json()
+        body["analysis"] = expected_noise(agreement)
     body["warnings"] = warnings_of(agreement)
     if as_json:
         say_json(body)
@@ -118,7 +121,7 @@ def warnings_of(agreement: Agreement) -> list[str]:
     if agreement.study.row_assumption and agreement.plan is not None:
         found.append(f"the guarantee assumes that {agreement.study.row_assumption}")
     per_column = agreement.study.n_public_total / max(len(agreement.columns), 1)
-    if agreement.plan is not None and per_column < PATIENTS_PER_COLUMN:
+    if agreement.study.has_model and agreement.plan is not None and per_column < PATIENTS_PER_COLUMN:
         found.append(
             f"{per_column:.0f} declared patients a column: below about 80 events a column noise costs accuracy; name fewer columns beforehand"
         )
@@ -143,8 +146,43 @@ def _print_price(body: dict[str, Any]) -> None:
                 say(f"  {name}: none, {value['reason']}")
     for view in body.get("views", {}).values():
         say(f"  seen by {view['view']}: epsilon {view['epsilon']:.4g}")
+    for ask in body.get("analysis", ()):
+        say(f"  {ask['name']} ({ask['title']}): noise sd {ask['noise_sd']:.4g} {ask['unit']}")
     for warning in body["warnings"]:
         say(f"note: {warning}")
+
+
+@app.command(epilog="Example: wardround-study curve study.toml --epsilon 1 --epsilon 3 --data tables/")
+def curve(
+    file: FILE,
+    epsilons: Annotated[
+        list[float] | None, typer.Option("--epsilon", min=1e-3, help="Promise to try; repeatable.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Folder as for simulate: runs the study at each epsilon and scores it."),
+    ] = None,
+    as_json: JSON = False,
+) -> None:
+    """Noise at several epsilons, with tables the C-index too, and epsilon over delta of the study as it is written."""
+    from deploy.curve import EPSILONS, utility_curve
+    from privacy.study import load_study
+
+    body = utility_curve(load_study(file), epsilons or EPSILONS, data, _reporter(as_json))
+    if as_json:
+        say_json(body)
+        return
+    say(f"{body['study']}: mode {body['mode']}, delta {body['delta']:.3g}")
+    for point in body["points"]:
+        noise = ", ".join(f"{n['release']} {n['noise_multiplier']:.3g}" for n in point["noise"])
+        test = point["test"]
+        scored = "" if test is None else f"  C-index {test['c_index']:.4f} (n {test['n']}; simulation only)"
+        scored = f"  failed: {point['failed']}" if "failed" in point else scored
+        say(f"  epsilon {point['epsilon']:g}: noise multiplier {noise}{scored}")
+    for point in body["delta_curve"]:
+        say(f"  as written: epsilon {point['epsilon']:.4g} at delta {point['delta']:.0e}")
+    if "utility" in body:
+        say(body["utility"])
 
 
 @app.command(epilog="Example: wardround-study simulate study.toml --data tables/ --out out/try")
@@ -219,6 +257,8 @@ def print_result(body: Any) -> None:
         say(f"  {coefficient['name']:24} log hazard ratio {coefficient['log_hr']:+.4f}{told}")
     for reason in sorted({c["reason"] for c in body["coefficients"] if c.get("reason")}):
         say(f"  no intervals: {reason}")
+    for line in analysis_lines(body):
+        say(line)
     if "test" in body:
         say(f"held-out C-index {body['test']['c_index']:.4f} (n {body['test']['n']}; simulation only)")
         for name, baseline in body.get("baselines", {}).items():

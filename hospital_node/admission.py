@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,22 +13,25 @@ from hospital_node.clock import Clock
 from hospital_node.consent_gate import ConsentGate
 from hospital_node.entropy import Entropy
 from hospital_node.home import RegisterPlace
-from hospital_node.kept_set import KeptSetLost, charge_once, kept_set
+from hospital_node.kept_set import KeptSetLost, charge_once, chosen_level, kept_set
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.local_study import LocalStudy
 from privacy.agreement import Agreement, AgreementError, from_bytes
 from privacy.consent import DataUse
 from privacy.ledger import Entry
+from privacy.level_choice import Level, costs, levels_of, small_classes
 from privacy.mechanisms import Sampler
 from privacy.noisy_threshold import Cell
-from privacy.policy import Permit, Policy, PolicyRefusal, StudyTerms, check
+from privacy.policy import Permit, Policy, PolicyRefusal, StudyTerms, check, check_rules
 from privacy.refusals import StudyError
-from privacy.stage_release import ThresholdRelease, VoidRelease
+from privacy.stage_release import LevelRelease, ThresholdRelease, VoidRelease
 from privacy.study import Study
 from secagg.roster import Roster
 from secagg.wire.records import StudyOffer
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import pandas as pd
 
 
@@ -128,6 +132,7 @@ class Admission:
         self, agreement: Agreement, ledger: LedgerStore, clock: Clock, sampler: Sampler, entropy: Entropy
     ) -> LocalStudy:
         # pandas takes a second to import; a refused study never needs it.
+        from hospital_node.analytics.rows import asked_cells
         from hospital_node.cohort import build_cohort
         from hospital_node.stage import apply_stage
         from hospital_node.table import DataError, read_table
@@ -141,8 +146,8 @@ class Admission:
             frame = read_table(self.data, study.dictionary, drop_undeclared=self.drop_undeclared)
             if gate is not None:
                 frame = _consented(frame, study, gate)
-            kept = self._pay_stage(agreement, frame, ledger, clock, entropy)
-            staged, report = apply_stage(frame, study, kept)
+            kept, level = self._pay_stage(agreement, frame, ledger, clock, entropy)
+            staged, report = apply_stage(frame, study, kept, level)
         except PolicyRefusal as refusal:
             raise StudyRefused(str(refusal), self.TOLD, refusal.exit_code) from None
         except KeptSetLost as error:
@@ -154,7 +159,7 @@ class Admission:
             json.dumps(report.to_json(), indent=1), encoding="utf-8"
         )
         cohort = build_cohort(staged, study.dictionary, study.horizon_days)
-        local = LocalStudy.of(agreement, self.me, cohort, sampler, entropy)
+        local = LocalStudy.of(agreement, self.me, cohort, sampler, entropy, asked_cells(staged, study.asks))
         return local if gate is None else replace(local, pseudonyms=_pseudonyms(staged, study, gate))
 
     def gate(self, study: Study, clock: Clock) -> ConsentGate | None:
@@ -165,8 +170,8 @@ class Admission:
 
     def _pay_stage(
         self, agreement: Agreement, frame: pd.DataFrame, ledger: LedgerStore, clock: Clock, entropy: Entropy
-    ) -> frozenset[Cell] | None:
-        """Charges what the stage costs by itself; returns the cells that a noisy threshold kept."""
+    ) -> tuple[frozenset[Cell] | None, Level | None]:
+        """Charges what the stage costs by itself; returns the cells that a noisy threshold kept, or the level that was drawn."""
         from hospital_node.stage import cell_counts
 
         def permit(entries: Sequence[Entry]) -> None:
@@ -174,36 +179,79 @@ class Admission:
             check(self.policy, terms_of(agreement), entries, clock.now())
 
         study, stage = agreement.study, None if agreement.plan is None else agreement.plan.stage
+        folder, quasi = self.reports.parent / "kept", study.dictionary.quasi_identifiers
         match stage:
             case None:
-                return None
+                return None, None
             case ThresholdRelease():
-                counts, folder = cell_counts(frame, study), self.reports.parent / "kept"
-                return kept_set(stage, counts, folder, ledger, agreement.hash, study.id, entropy, permit)
+                counts = cell_counts(frame, study)
+                return kept_set(
+                    stage, counts, folder, ledger, agreement.hash, study.id, entropy, permit
+                ), None
+            case LevelRelease():
+
+                def cost() -> Sequence[Fraction]:
+                    small = small_classes(cell_counts(frame, study), quasi, stage.k)
+                    return costs(small, quasi, stage.k, study.n_public[self.me])
+
+                return None, chosen_level(
+                    stage, levels_of(quasi), cost, folder, ledger, agreement.hash, study.id, entropy, permit
+                )
             case VoidRelease():
                 charge_once(stage, ledger, agreement.hash, study.id, permit)
-                return None
+                return None, None
 
 
 def terms_of(agreement: Agreement) -> StudyTerms:
     """The agreement as a policy sees it."""
-    study = agreement.study
-    return StudyTerms(
-        mode=study.mode,  # type: ignore[arg-type]  # the study's validator allows exactly these
+    return replace(
+        stated_terms(agreement.study),
         plan=agreement.plan,
         family=agreement.training.family,
-        stage=study.stage.kind,
-        purpose=study.purpose,
         threshold=agreement.threshold,
         colluding=agreement.colluding,
         n=agreement.n,
+        study_hash=agreement.hash,
+    )
+
+
+def stated_terms(study: Study) -> StudyTerms:
+    """What a study file says by itself, without the plan that is calibrated for it."""
+    return StudyTerms(
+        mode=study.mode,  # type: ignore[arg-type]  # the study's validator allows exactly these
+        plan=None,
+        family=study.model.family,
+        stage=study.stage.kind,
+        purpose=study.purpose,
+        threshold=study.threshold,
+        colluding=study.colluding,
+        n=len(study.hospitals),
         epsilon=study.epsilon,
         delta=study.delta,
         study_id=study.id,
-        study_hash=agreement.hash,
+        study_hash="",
         fields=tuple((field.name, field.purpose) for field in study.fields),
         duo=study.about.duo,
+        analyses=study.analyses,
+        minimum_cell=study.analysis.minimum_cell if study.asks and study.mode == "none" else None,
     )
+
+
+def check_before_dialing(
+    policy: Policy, study: Study, data: Path, now: datetime, *, drop_undeclared: bool
+) -> None:
+    """Whether the policy's rules permit the study and its table can be read, while nobody outside can see the answer.
+
+    A hospital that stops here is one that never came. The node checks both again: the table may change meanwhile.
+
+    Raises:
+        PolicyRefusal: exit code 1.
+        DataError: exit code 2.
+    """
+    check_rules(policy, stated_terms(study), now)
+    from hospital_node.table import read_table
+
+    read_table(data, study.dictionary, drop_undeclared=drop_undeclared)
 
 
 def _refused(reason: str, exit_code: int) -> StudyRefused:

@@ -1,20 +1,21 @@
 """Where the journal's last hash is kept, apart from it: how a hospital notices that its journal is an older copy.
 
-Write the hash that comes next, commit the journal, confirm the hash, and only then send. A journal whose hash is neither
-the confirmed nor the announced one was restored from a copy; one that stands at the confirmed one while another is
-announced lost a step of which nothing was sent. The file belongs on a volume that is never backed up.
+Commit the journal, keep its new hash here, and only then send. So whatever was sent of is in a journal that ends in the hash
+kept here, or in the one after it: a process that died between the two leaves a journal one step ahead, of which nothing was sent.
+Any other journal was restored from a copy. The file belongs on a volume that is never backed up.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS head (one INTEGER PRIMARY KEY CHECK (one = 1), confirmed BLOB NOT NULL, announced BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS last (one INTEGER PRIMARY KEY CHECK (one = 1), hash BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS rounds (study_hash BLOB PRIMARY KEY, round INTEGER NOT NULL);
-INSERT OR IGNORE INTO head VALUES (1, x'', x'');
+INSERT OR IGNORE INTO last VALUES (1, x'');
 """
 
 
@@ -29,27 +30,28 @@ class Anchor:
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.executescript(_SCHEMA)
 
-    def knows(self, head: bytes) -> bool:
-        """Whether a journal that ends in this hash is the one that was last written."""
-        return head in self._db.execute("SELECT confirmed, announced FROM head").fetchone()
+    @property
+    def last(self) -> bytes:
+        """The hash that was kept last; empty before the first."""
+        return bytes(self._db.execute("SELECT hash FROM last").fetchone()[0])
 
-    def announce(self, head: bytes, study_hash: bytes, round_number: int) -> None:
-        """The journal is about to end in this hash, with a study at this round."""
+    def knows(self, head: bytes, previous: bytes) -> bool:
+        """Whether a journal that ends in these two hashes is the one that was last written."""
+        return self.last in (head, previous)
+
+    def keep(self, head: bytes, rounds: Iterable[tuple[bytes, int]]) -> None:
+        """The journal ends in this hash, with these studies at these rounds."""
         self._db.execute("BEGIN IMMEDIATE")
-        self._db.execute("UPDATE head SET announced = ?", (head,))
-        self._db.execute(
+        self._db.execute("UPDATE last SET hash = ?", (head,))
+        self._db.executemany(
             "INSERT INTO rounds VALUES (?, ?) ON CONFLICT (study_hash) DO UPDATE "
             "SET round = max(round, excluded.round)",
-            (study_hash, round_number),
+            rounds,
         )
         self._db.execute("COMMIT")
 
-    def confirm(self, head: bytes) -> None:
-        """The journal ends in this hash, and in no other."""
-        self._db.execute("UPDATE head SET confirmed = ?, announced = ?", (head, head))
-
     def floor(self, study_hash: bytes) -> int:
-        """The highest round of a study that was ever about to be stored; 0 before the first."""
+        """The highest round of a study of which anything may have been sent; 0 before the first."""
         row = self._db.execute("SELECT round FROM rounds WHERE study_hash = ?", (study_hash,)).fetchone()
         return 0 if row is None else int(row[0])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,9 +14,6 @@ from hospital_node.home import Home
 from hospital_node.synthesis import command as synthesis
 from privacy import command_line
 from privacy.command_line import say, say_json
-
-if TYPE_CHECKING:
-    from privacy.plan import Charge
 
 HOME = Annotated[Path, typer.Option("--home", help="Folder of this hospital's keys, policy and state.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
@@ -289,50 +286,56 @@ def run(
 
 @app.command(epilog="Example: wardround-hospital ledger --home /srv/wardround")
 def ledger(home: HOME, as_json: JSON = False) -> None:
-    """Every release that was ever charged, and what all of them together may reveal about one patient."""
+    """Every release that was ever charged, what all of them together may reveal about one patient, and what one more study would."""
     from hospital_node import keys
     from hospital_node.clock import SystemClock
+    from hospital_node.ledger_page import page
     from hospital_node.ledger_store import LedgerStore
-    from privacy.ledger import cumulative
+    from privacy.ledger_overview import overview
     from privacy.policy_file import parse_policy
 
     place = Home(home)
     policy = parse_policy(place.policy.read_text(encoding="utf-8"), str(place.policy))
     with LedgerStore(place.ledger, keys.load(place.keys).identity_private, SystemClock()) as store:
         entries = store.entries()
-    total = cumulative(entries, policy.delta_total)
+    shown = overview(entries, policy)
     if as_json:
         for entry in entries:
             say_json({"seq": entry.seq, **entry.record.to_json()})
-        say_json({"cumulative": total.to_json(), "epsilon_total": policy.epsilon_total})
+        say_json(shown.to_json())
         return
-    for entry in entries:
-        record = entry.record
-        what = record.note if record.release is None else charge_text(record.release)
-        say(f"{entry.seq:5} {record.time_iso} {record.kind:7} {record.study_id} round {record.round}: {what}")
-    if total.epsilon is None:
-        say(f"all studies together: no formal guarantee. {total.reason}")
-        return
-    say(
-        f"all studies together: epsilon {total.number():.3g} at delta {policy.delta_total:g} per patient (add/remove); "
-        f"limit {policy.epsilon_total:g}"
-    )
+    for line in page(entries, shown, policy.delta_total):
+        say(line)
 
 
-def charge_text(charge: Charge) -> str:
-    """One charge in words."""
-    from privacy.plan import Release
-    from privacy.stage_release import ThresholdRelease
+@app.command(epilog="Example: wardround-hospital epoch '2026 extract' --home /srv/wardround")
+def epoch(
+    name: Annotated[str, typer.Argument(help="Name of the data epoch, as it stands in policy.toml.")],
+    home: HOME,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="No patient of the new table is in an earlier one.")
+    ] = False,
+) -> None:
+    """Begin a data epoch: its studies have a budget of their own, because its patients are others."""
+    from hospital_node import keys
+    from hospital_node.clock import SystemClock
+    from hospital_node.ledger_store import LedgerStore
+    from privacy.data_epoch import epoch_note
+    from privacy.ledger import GENESIS
 
-    match charge:
-        case Release():
-            return f"{charge.name}, {charge.steps} steps"
-        case ThresholdRelease():
-            return (
-                f"{charge.name}, k {charge.k}, epsilon {charge.epsilon:g} and delta {charge.delta:g} on top"
-            )
-        case _:
-            return f"{charge.name}, without guarantee"
+    place = Home(home)
+    place.prepare()
+    try:
+        text = epoch_note(name)
+    except ValueError as error:
+        command_line.say_error(str(error))
+        raise typer.Exit(command_line.BAD_INPUT) from None
+    say("patients who are in this table and in an earlier one would be protected less than any figure says")
+    if not yes and not typer.confirm("Is no patient of the new table in the table of an earlier epoch?"):
+        raise typer.Exit(command_line.REFUSED)
+    with LedgerStore(place.ledger, keys.load(place.keys).identity_private, SystemClock()) as store:
+        store.note(study_hash=GENESIS, study_id="", session="", text=text)
+    say(f'{text}; write data_epoch = "{name}" into policy.toml')
 
 
 def main() -> None:

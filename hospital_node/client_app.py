@@ -2,7 +2,7 @@
 
 A message carries one flat float64 array (the model; ignored by the life table) and a config with "task" and "round". The
 reply carries one flat array under the same name, float64 for models and counts, int64 for noised statistics (a float would round the
-sum of noise shares), and "num-examples": the declared size, never a row count, for training; 1 for sums over patients, whose mean
+sum of noise shares), a config "tags" that names the event which pays for each array or says "public" (`privacy.release_tags`), and "num-examples": the declared size, never a row count, for training; 1 for sums over patients, whose mean
 times the number of hospitals is the sum.
 """
 
@@ -13,11 +13,15 @@ import numpy as np
 
 from hospital_node.local_study import Answer, LocalStudy
 from privacy.grid import FloatArray
+from privacy.release_tags import PUBLIC
 from privacy.transport_rules import grpc_environment
 
 if TYPE_CHECKING:
     from flwr.app import ArrayRecord
     from flwr.clientapp import ClientApp
+
+
+TAGS = "tags"
 
 
 class TaskError(ValueError):
@@ -39,7 +43,7 @@ def make_client_app(study: LocalStudy) -> "ClientApp":
         LayoutError, TrainingMismatchError, PlanError: see `LocalStudy.train`.
     """
     silence_flower()
-    from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
+    from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
     from flwr.clientapp import ClientApp
 
     app = ClientApp()
@@ -59,7 +63,13 @@ def make_client_app(study: LocalStudy) -> "ClientApp":
             case _:
                 raise TaskError("the order asks for a task that this study's recipe does not have; refuse it")
         content = RecordDict(
-            {"arrays": ArrayRecord({name: Array(answer)}), "metrics": MetricRecord({"num-examples": weight})}
+            {
+                "arrays": ArrayRecord({name: Array(answer)}),
+                "metrics": MetricRecord({"num-examples": weight}),
+                TAGS: ConfigRecord(
+                    {f"arrays.{name}": study.paid_by(str(config["task"])), "metrics.num-examples": PUBLIC}
+                ),
+            }
         )
         return Message(content, reply_to=message)
 

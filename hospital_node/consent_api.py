@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
+from hospital_node.consent_openapi import openapi
 from hospital_node.consent_store import ConsentStore, RegisterUnreadable
 from privacy.consent import EVERYTHING, ConsentError, Entry, Terms
 
@@ -19,16 +20,6 @@ LOOPBACK = "127.0.0.1"
 MAXIMUM_BODY_BYTES = 64 << 10
 MINIMUM_TOKEN_CHARACTERS = 16
 _PATIENT = re.compile(r"^/consents/([0-9a-f]{64})(/revoke)?$")
-_TERMS = {
-    "purpose": {"type": "string", "description": "DUO code; '*' in a denial of everything"},
-    "decision": {"type": "string", "enum": ["permit", "deny"]},
-    "disease": {"type": "string", "pattern": "^(MONDO:[0-9]{7})?$"},
-    "studies": {"type": "array", "items": {"type": "string"}},
-    "studies_denied": {"type": "array", "items": {"type": "string"}},
-    "valid_from": {"type": "string"},
-    "valid_until": {"type": "string"},
-    "reason": {"type": "string"},
-}
 
 
 class TokenFileError(Exception):
@@ -90,6 +81,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the library refuses by itself (another method, a line that is no request), in the same shape."""
+        self.close_connection = True
+        self.command = self.command or ""
+        self._send(405 if code == 501 else code, {"error": message or "refused"})
+
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: a line of the log would hold pseudonyms."""
 
@@ -104,6 +101,9 @@ class _Handler(BaseHTTPRequestHandler):
             status, answer = 422, {"error": error.problem}
         except RegisterUnreadable:
             status, answer = 503, {"error": "the register cannot be read; until it can, nobody takes part"}
+        self._send(status, answer)
+
+    def _send(self, status: int, answer: Any) -> None:
         data = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -111,10 +111,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", "no-store")
         if status == 401:
             self.send_header("WWW-Authenticate", "Bearer")
+        if status == 405:
+            self.send_header("Allow", _allowed(getattr(self, "path", "")))
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "0")
@@ -150,6 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
         patient = body.get("patient")
         if not isinstance(patient, str) or not patient.strip():
             raise ConsentError("", "patient is missing")
+        if not _is_text(patient):
+            raise ConsentError("", "patient is no text in UTF-8")
         terms = Terms.from_json({key: value for key, value in body.items() if key != "patient"})
         pseudonym = self.server.store.key.pseudonym(patient)
         self.server.store.append([(pseudonym, terms)], json.dumps(body, sort_keys=True).encode())
@@ -180,6 +185,23 @@ def entry_json(entry: Entry) -> dict[str, object]:
     }
 
 
+def _allowed(path: str) -> str:
+    """The method of an address, for whoever used another."""
+    one = _PATIENT.match(path)
+    if one is None:
+        return "POST" if path == "/consents" else "GET"
+    return "POST" if one.group(2) else "GET"
+
+
+def _is_text(value: str) -> bool:
+    """False for half a surrogate pair, which JSON can spell and nothing can store."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _object(body: bytes) -> Mapping[str, Any]:
     try:
         found = json.loads(body)
@@ -188,77 +210,3 @@ def _object(body: bytes) -> Mapping[str, Any]:
     if not isinstance(found, dict):
         raise ConsentError("", "the body is one JSON object")
     return found
-
-
-def openapi() -> dict[str, Any]:
-    """The API, described as OpenAPI 3.1."""
-    error = {
-        "description": "refused",
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-    }
-
-    def answers(status: str, schema: str, *refusals: str) -> dict[str, Any]:
-        good = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-        return {status: {"description": "done", "content": good}} | dict.fromkeys(
-            ("401", "411", "413", "421", "503", *refusals), error
-        )
-
-    def takes(schema: str, *, required: bool) -> dict[str, Any]:
-        inside = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-        return {"required": required, "content": inside}
-
-    place = {
-        "name": "pseudonym",
-        "in": "path",
-        "required": True,
-        "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
-    }
-    revocation = {key: value for key, value in _TERMS.items() if key != "decision"}
-    named = {"type": "object", "properties": {"pseudonym": {"type": "string"}}, "required": ["pseudonym"]}
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "wardround consent register", "version": "1"},
-        "security": [{"token": []}],
-        "paths": {
-            "/consents": {
-                "post": {
-                    "requestBody": takes("Statement", required=True),
-                    "responses": answers("201", "Named", "422"),
-                }
-            },
-            "/consents/{pseudonym}": {
-                "parameters": [place],
-                "get": {"responses": answers("200", "Shown", "404")},
-            },
-            "/consents/{pseudonym}/revoke": {
-                "parameters": [place],
-                "post": {
-                    "requestBody": takes("Revocation", required=False),
-                    "responses": answers("201", "Named", "404", "422"),
-                },
-            },
-        },
-        "components": {
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": {
-                "Statement": {
-                    "type": "object",
-                    "additionalProperties": False,
-                    "required": ["patient", "purpose", "decision"],
-                    "properties": {"patient": {"type": "string", "minLength": 1}, **_TERMS},
-                },
-                "Revocation": {"type": "object", "additionalProperties": False, "properties": revocation},
-                "Named": named,
-                "Shown": {
-                    "type": "object",
-                    "properties": {"entries": {"type": "array"}},
-                    "required": ["entries"],
-                },
-                "Error": {
-                    "type": "object",
-                    "properties": {"error": {"type": "string"}},
-                    "required": ["error"],
-                },
-            },
-        },
-    }

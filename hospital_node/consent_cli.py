@@ -87,9 +87,16 @@ def revoke(
     from privacy.consent import Terms
 
     terms = Terms(purpose, "deny", disease=disease, reason=reason)
-    say(
-        f"recorded for pseudonym {_record(home, _named(patient), terms)}; it takes effect before the next round"
-    )
+    from hospital_node.consent_log import affected_studies
+    from hospital_node.home import Home
+
+    pseudonym = _record(home, _named(patient), terms)
+    say(f"recorded for pseudonym {pseudonym}; it takes effect before the next round")
+    studies = affected_studies(Home(home).reports / "consent", pseudonym)
+    if studies:
+        say(
+            f"took part in {', '.join(studies)}: what those released cannot be taken back; decide whether to retrain or retire their models"
+        )
 
 
 @app.command(

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from hospital_node.clock import Clock
 from hospital_node.consent_store import ConsentStore, RegisterPlace, RegisterUnreadable, load_key
 from privacy.consent import DataUse, decide
-from privacy.ledger import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +53,6 @@ class ConsentGate:
         today = self.clock.now().date()
         answers = [bool(p) and decide(held[p], self.use, today).permitted for p in pseudonyms]
         return np.array(answers, dtype=np.bool_), ""
-
-
-def withdrawal_note(entries: Sequence[Entry], study_hash: str, round_number: int) -> str:
-    """What the ledger keeps of a withdrawal: affected runs and the action, and no number of patients.
-
-    Args:
-        entries: the whole ledger.
-        study_hash: of the running study.
-        round_number: the first round without the patients.
-    """
-    spent = [entry.record for entry in entries if entry.kind == "SPENT" and entry.record.round > 0]
-    own = sorted({record.round for record in spent if record.study_hash == study_hash})
-    others = sorted({record.study_id for record in spent if record.study_hash != study_hash})
-    told = [f"from round {round_number} on without patients who no longer permit it"]
-    told.append(f"affected rounds {', '.join(map(str, own))}" if own else "no earlier round of this study")
-    if others:
-        told.append(f"earlier studies perhaps affected: {', '.join(others)}")
-    told.append("action: continue without them; sums already formed stay, budget is not refunded")
-    return "consent: " + "; ".join(told)
 
 
 def forget(reports: Path, study_id: str) -> None:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hospital_node.client_app import make_client_app, silence_flower
+from hospital_node.client_app import TAGS, make_client_app, silence_flower
 from hospital_node.local_study import Answer, LocalStudy
+from privacy.release_tags import check_reply
 
 if TYPE_CHECKING:
     from flwr.clientapp import ClientApp
 
 RUN_ID = 1
 ARRAY = "theta"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Tagged:
+    """An answer with the name of the event that pays for it."""
+
+    values: Answer
+    event: str
 
 
 class FlowerTraining:
@@ -32,13 +42,18 @@ class FlowerTraining:
         self._node = node
         self._app: ClientApp = make_client_app(study)
 
-    def run(self, task: str, theta: NDArray[np.float64], training_round: int) -> Answer:
+    def run(self, task: str, theta: NDArray[np.float64], training_round: int) -> Tagged:
         """The task's answer as one flat vector: float64 for a model or counts, int64 for a noised statistic.
+
+        Nothing else of the reply goes on, and a reply with any number that has no tag is refused as a whole.
 
         Args:
             task: of the study's recipe.
             theta: (parameters,) the round's common model; anything for the life table.
             training_round: 1 to `training.rounds`.
+
+        Raises:
+            UntaggedRelease: the reply holds a number that no event pays for and that is not declared public.
         """
         from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 
@@ -53,5 +68,13 @@ class FlowerTraining:
             run_id=RUN_ID, node_id=self._node, node_config={}, state=RecordDict(), run_config={}
         )
         reply = self._app(message, context)
-        answer: Answer = reply.content.array_records["arrays"][ARRAY].numpy()
-        return answer
+        content = reply.content
+        leaves = {
+            f"{record}.{name}": value for record, part in content.items() for name, value in part.items()
+        }
+        tags = {str(path): tag for path, tag in content.config_records.get(TAGS, {}).items()}
+        check_reply(
+            {path: value for path, value in leaves.items() if not path.startswith(f"{TAGS}.")}, tags, task
+        )
+        answer: Answer = content.array_records["arrays"][ARRAY].numpy()
+        return Tagged(answer, str(tags[f"arrays.{ARRAY}"]))

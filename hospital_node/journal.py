@@ -2,7 +2,7 @@
 
 One transaction holds the new state and the exact bytes of every reply. After a crash the same request gets the same bytes or nothing; a
 reply is never computed twice. The file holds session secrets: it lives on a volume that is never backed up, with mode 0600. Should it be
-restored from a copy all the same, its hash is not the one in the anchor: the copy's sessions are dropped, since it forgot what was agreed.
+restored from a copy all the same, it does not end where the anchor says: the copy's sessions are dropped, since it forgot what was agreed.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ CREATE TABLE IF NOT EXISTS protocol (study_hash BLOB PRIMARY KEY, round INTEGER 
 CREATE TABLE IF NOT EXISTS replies (
     study_hash BLOB NOT NULL, request BLOB NOT NULL, position INTEGER NOT NULL, round INTEGER NOT NULL, reply BLOB NOT NULL,
     PRIMARY KEY (study_hash, request, position));
-CREATE TABLE IF NOT EXISTS head (one INTEGER PRIMARY KEY CHECK (one = 1), hash BLOB NOT NULL);
-INSERT OR IGNORE INTO head VALUES (1, x'');
+CREATE TABLE IF NOT EXISTS ends (one INTEGER PRIMARY KEY CHECK (one = 1), hash BLOB NOT NULL, previous BLOB NOT NULL);
+INSERT OR IGNORE INTO ends VALUES (1, x'', x'');
 """
 ANCHOR_SUFFIX = ".anchor"
 
@@ -52,20 +52,29 @@ class Journal:
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA secure_delete = ON")
         self._db.executescript(SCHEMA)
+        self._request, self._request_digest = b"", request_digest(b"")
         self._anchor = Anchor(anchor or path.with_suffix(ANCHOR_SUFFIX))
-        self.restored = not self._anchor.knows(self._head())
+        self.restored = not self._anchor.knows(*self._ends())
         if self.restored:
             self._forget()
-        self._anchor.confirm(self._head())
+        rounds = self._db.execute("SELECT study_hash, round FROM protocol").fetchall()
+        self._anchor.keep(self._ends()[0], rounds)
 
-    def _head(self) -> bytes:
-        return bytes(self._db.execute("SELECT hash FROM head").fetchone()[0])
+    def _ends(self) -> tuple[bytes, bytes]:
+        """The hash over everything that was ever committed, and the one before the last commit."""
+        head, previous = self._db.execute("SELECT hash, previous FROM ends").fetchone()
+        return bytes(head), bytes(previous)
 
     def _forget(self) -> None:
-        """Drop every session of a journal that does not know what it agreed to."""
+        """Drop every session of a journal that does not know what it agreed to.
+
+        It ends in a new hash, so that the same copy is noticed when it comes back a second time.
+        """
+        head = hashlib.sha256(b"restored" + self._ends()[0] + self._anchor.last).digest()
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute("DELETE FROM protocol")
         self._db.execute("DELETE FROM replies")
+        self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, head))
         self._db.execute("COMMIT")
 
     def floor(self, study_hash: bytes) -> int:
@@ -81,7 +90,7 @@ class Journal:
         """The replies already given to this request; None if it was never answered."""
         rows = self._db.execute(
             "SELECT reply FROM replies WHERE study_hash = ? AND request = ? ORDER BY position",
-            (study_hash, request_digest(request)),
+            (study_hash, self._digest(request)),
         ).fetchall()
         return tuple(bytes(row[0]) for row in rows) or None
 
@@ -92,9 +101,9 @@ class Journal:
 
         When it returns, the replies may be sent.
         """
-        digest = request_digest(request)
-        head = hashlib.sha256(self._head() + hashlib.sha256(state).digest() + digest).digest()
-        self._anchor.announce(head, study_hash, round_number)
+        digest = self._digest(request)
+        previous, _ = self._ends()
+        head = hashlib.sha256(previous + hashlib.sha256(state).digest() + digest).digest()
         rows = [(study_hash, digest, position, round_number, reply) for position, reply in enumerate(replies)]
         self._db.execute("BEGIN IMMEDIATE")
         try:
@@ -107,12 +116,18 @@ class Journal:
                 "DELETE FROM replies WHERE study_hash = ? AND round < ?", (study_hash, round_number)
             )
             self._db.executemany("INSERT INTO replies VALUES (?, ?, ?, ?, ?)", rows)
-            self._db.execute("UPDATE head SET hash = ?", (head,))
+            self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, previous))
         except sqlite3.Error:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
-        self._anchor.confirm(head)
+        self._anchor.keep(head, [(study_hash, round_number)])
+
+    def _digest(self, request: bytes) -> bytes:
+        """Of the request under way once: it may be as long as a model."""
+        if request is not self._request:
+            self._request, self._request_digest = request, request_digest(request)
+        return self._request_digest
 
     def close(self) -> None:
         self._db.close()

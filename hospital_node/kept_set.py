@@ -1,4 +1,4 @@
-"""The kept set of a noisy threshold: drawn once for everything that this hospital ever does with these cells.
+"""What a stage draws (the kept set of a noisy threshold, a level): once for everything that this hospital ever does with these cells.
 
 RESERVE, draw, write the file, SPENT: a crash between two of them draws again only where no set was ever stored. A set
 that the ledger says was drawn and that is not there is never drawn anew: the second drawing would be free.
@@ -7,6 +7,7 @@ that the ledger says was drawn and that is not there is never drawn anew: the se
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,8 +15,9 @@ from hospital_node.entropy import Entropy, uniform_below
 from hospital_node.ledger_store import LedgerStore
 from privacy.canonical import canonical, sha256_hex
 from privacy.ledger import Entry, drawn, fold
+from privacy.level_choice import Level, choose
 from privacy.noisy_threshold import Cell, kept_cells
-from privacy.stage_release import StageRelease, ThresholdRelease
+from privacy.stage_release import DrawnRelease, LevelRelease, StageRelease, ThresholdRelease
 
 # In place of a protocol session: no round belongs to it.
 STAGE_SESSION = "stage"
@@ -31,8 +33,7 @@ class KeptSetLost(Exception):
     def __init__(self, path: Path) -> None:
         """Name the file and the remedy."""
         super().__init__(
-            f"{path}: the kept set of a noisy threshold was drawn and is not readable; restore the file, "
-            "because drawing it again is not paid for"
+            f"{path}: what a stage of this study drew is not readable; restore the file, because drawing it again is not paid for"
         )
 
 
@@ -60,7 +61,60 @@ def kept_set(
     Raises:
         KeptSetLost: drawn already, and the file is gone.
     """
-    path = folder / f"{sha256_hex(canonical(release.to_json()))}.json"
+
+    def draw() -> frozenset[Cell]:
+        return kept_cells(counts, release.k, release.noise, lambda bound: uniform_below(bound, entropy))
+
+    return _once(release, draw, folder, ledger, study_hash, study_id, permit)
+
+
+def chosen_level(
+    release: LevelRelease,
+    candidates: Sequence[Level],
+    cost: Callable[[], Sequence[Fraction]],
+    folder: Path,
+    ledger: LedgerStore,
+    study_hash: str,
+    study_id: str,
+    entropy: Entropy,
+    permit: Permitting,
+) -> Level:
+    """The level that this hospital uses; drawn and charged at the first call, read at every other.
+
+    Args:
+        release: what the study's plan pays for; equal releases are one drawing.
+        candidates: all levels.
+        cost: of each candidate, sensitivity 1; asked only for the first call.
+        folder, ledger, study_hash, study_id, entropy, permit: as in `kept_set`.
+
+    Raises:
+        KeptSetLost: drawn already, and the file is gone or holds no such level.
+    """
+
+    def draw() -> frozenset[Cell]:
+        position = choose(cost(), release.epsilon, lambda bound: uniform_below(bound, entropy))
+        return frozenset({candidates[position]})
+
+    found = _once(release, draw, folder, ledger, study_hash, study_id, permit)
+    if len(found) != 1 or not found <= set(candidates):
+        raise KeptSetLost(_path(folder, release))
+    return next(iter(found))
+
+
+def _path(folder: Path, release: DrawnRelease) -> Path:
+    return folder / f"{sha256_hex(canonical(release.to_json()))}.json"
+
+
+def _once(
+    release: DrawnRelease,
+    draw: Callable[[], frozenset[Cell]],
+    folder: Path,
+    ledger: LedgerStore,
+    study_hash: str,
+    study_id: str,
+    permit: Permitting,
+) -> frozenset[Cell]:
+    path = _path(folder, release)
     entries = ledger.entries()
     if drawn(entries, release):
         return _read(path)
@@ -76,7 +130,7 @@ def kept_set(
             release=release,
             permit=permit,
         )
-        kept = kept_cells(counts, release.k, release.noise, lambda bound: uniform_below(bound, entropy))
+        kept = draw()
         _write(path, kept)
     ledger.spend(study_hash=study_hash, session=STAGE_SESSION, round_number=0)
     return kept

@@ -21,7 +21,6 @@ from privacy.ledger import (
     Ledger,
     LedgerBroken,
     Record,
-    fold,
     is_closed,
     verify_chain,
 )
@@ -65,7 +64,7 @@ class LedgerStore:
         self._identity = identity
         self._clock = clock
         self._lock = Lock()
-        self._ledger = Ledger()
+        self._ledger = self._grown = Ledger()
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
         try:
             self._database.execute("PRAGMA journal_mode = WAL")
@@ -113,7 +112,7 @@ class LedgerStore:
             open_entry = self._open_reservation((study_hash, session, round_number))
             if open_entry is not None and open_entry.record.release == release:
                 return open_entry
-            if (study_hash, session, round_number) not in fold(self._ledger.entries):
+            if (study_hash, session, round_number) not in self._ledger.rounds:
                 permit(self._ledger.entries)
             return self._append("RESERVE", study_hash, study_id, session, round_number, release, "")
 
@@ -145,10 +144,21 @@ class LedgerStore:
             return self._append("ABORT", study_hash, study_id, session, round_number, None, reason)
 
     def note(
-        self, *, study_hash: str, study_id: str, session: str, round_number: int = 0, text: str
+        self,
+        *,
+        study_hash: str,
+        study_id: str,
+        session: str,
+        round_number: int = 0,
+        text: str,
+        permit: Callable[[Sequence[Entry]], None] = _anything,
     ) -> Entry:
-        """Keep a sentence that charges nothing and is about no patient."""
+        """Keep a sentence that charges nothing and is about no patient.
+
+        `permit` sees all entries under the file's write lock; what it raises writes nothing.
+        """
         with self._writing():
+            permit(self._ledger.entries)
             return self._append("NOTE", study_hash, study_id, session, round_number, None, text)
 
     def close_study(self, *, study_hash: str, study_id: str) -> None:
@@ -194,16 +204,16 @@ class LedgerStore:
             kind, iso_time(self._clock.now()), study_hash, study_id, session, round_number, release, note
         )
         grown = self._ledger.append(record, lambda body: sign(self._identity, ENTRY_LABEL, body))
-        entry = grown.entries[-1]
+        entry, self._grown = grown.entries[-1], grown
         self._database.execute("INSERT INTO entries (seq, line) VALUES (?, ?)", (entry.seq, entry.to_line()))
         return entry
 
     def _open_reservation(self, key: Key) -> Entry | None:
         """The reservation of a round that was neither spent nor aborted."""
-        state = fold(self._ledger.entries).get(key)
+        state = self._ledger.rounds.get(key)
         if state is None or state.kind != "RESERVE":
             return None
-        return next(e for e in self._ledger.entries if e.record.key == key and e.kind == "RESERVE")
+        return next(e for e in reversed(self._ledger.entries) if e.record.key == key and e.kind == "RESERVE")
 
     def _read(self) -> None:
         """Take in what is on disk beyond what is known."""
@@ -225,9 +235,10 @@ class LedgerStore:
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 self._read()
+                self._grown = self._ledger
                 yield
                 self._database.execute("COMMIT")
             except BaseException:
                 self._database.execute("ROLLBACK")
                 raise
-            self._read()
+            self._ledger = self._grown

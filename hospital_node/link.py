@@ -20,7 +20,7 @@ from hospital_node.clock import Clock, SystemClock
 from hospital_node.diagnosis import ConnectProblem, check_own, diagnose, is_loopback
 from hospital_node.talk import Broken, Message, Met, Talk, Trouble
 from privacy.certificates import tls_name
-from privacy.framing import PROCESS_BYTES, FrameError, Hello, Limits, MessageTooLarge
+from privacy.framing import ACK_DELAY_S, PROCESS_BYTES, FrameError, Hello, Limits, MessageTooLarge
 from privacy.member_keys import MemberKeys
 from privacy.roster_file import TrustedRoster
 from privacy.transport_rules import (
@@ -226,9 +226,12 @@ class LinkClient:
         loop = asyncio.get_running_loop()
         wake, room = asyncio.Event(), asyncio.Event()
 
+        def look_again() -> None:
+            wake.set()
+            room.set()
+
         def poke() -> None:
-            loop.call_soon_threadsafe(wake.set)
-            loop.call_soon_threadsafe(room.set)
+            loop.call_soon_threadsafe(look_again)
 
         self._talk.set_poke(poke)
         reader = asyncio.create_task(self._read(call, wake, room))
@@ -259,11 +262,17 @@ class LinkClient:
             wake.set()
 
     async def _write(self, call: Any, wake: asyncio.Event) -> None:
+        patient = True
         while True:
             wake.clear()
-            frame = self._talk.next_frame()
+            frame = self._talk.next_frame(acknowledge=not patient)
+            patient = True
             if frame is None:
-                await wake.wait()
+                try:
+                    async with asyncio.timeout(ACK_DELAY_S if self._talk.owes() else None):
+                        await wake.wait()
+                except TimeoutError:
+                    patient = False
                 continue
             try:
                 await call.write(frame)

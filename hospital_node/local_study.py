@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hospital_node.analytics.rows import Asked, rows_of_ask
 from hospital_node.cohort import Cohort
 from hospital_node.dp_sgd import release_life_table, train_local
 from hospital_node.entropy import Entropy
@@ -15,6 +16,7 @@ from hospital_node.statistics.tasks import Patients, rows_of
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.model import SurvivalModel, build_model
 from privacy.agreement import Agreement
+from privacy.analytics.asks import Ask
 from privacy.exchange import statistic_release
 from privacy.grid import FloatArray, IntArray
 from privacy.mechanisms import Sampler
@@ -40,6 +42,8 @@ class LocalStudy:
         n_public: the hospital's declared size.
         sampler: noise.
         entropy: Poisson samples.
+        asks: what [analysis] asks, by task.
+        cells: columns of the table after its stage that the asks are about.
         pseudonyms: of the cohort's patients, in its order; () where no consent register is asked.
     """
 
@@ -52,6 +56,8 @@ class LocalStudy:
     sampler: Sampler
     entropy: Entropy
     statistics: Mapping[str, Release] = field(default_factory=dict)
+    asks: Mapping[str, Ask] = field(default_factory=dict)
+    cells: Mapping[str, FloatArray] = field(default_factory=dict, repr=False)
     pseudonyms: tuple[str, ...] = field(default=(), repr=False)
     patients: FollowUp = field(init=False, repr=False)
 
@@ -61,7 +67,13 @@ class LocalStudy:
 
     @classmethod
     def of(
-        cls, agreement: Agreement, hospital: str, cohort: Cohort, sampler: Sampler, entropy: Entropy
+        cls,
+        agreement: Agreement,
+        hospital: str,
+        cohort: Cohort,
+        sampler: Sampler,
+        entropy: Entropy,
+        cells: Mapping[str, FloatArray] | None = None,
     ) -> Self:
         """The study of an agreement as `hospital` runs it."""
         return cls(
@@ -78,17 +90,30 @@ class LocalStudy:
                 for task in agreement.tasks
                 if task.payload == "statistic"
             },
+            asks={ask.name: ask for ask in agreement.study.asks},
+            cells=cells or {},
         )
 
     @property
     def sends_statistics(self) -> bool:
         """Whether the recipe's vectors are noised sums, and the coordinator takes the steps."""
-        return bool(self.statistics)
+        return not self.training.sends_models
+
+    def paid_by(self, task: str) -> str:
+        """Name of the release whose noise is in a task's answer; in mode none, where there is none, the task's own.
+
+        Raises:
+            PlanError: the plan has no such release.
+        """
+        if task in self.statistics:
+            return self.statistics[task].name
+        return task if self.plan is None else self.plan.release(task).name
 
     def select(self, chosen: NDArray[np.bool_]) -> Self:
         """The same study with the chosen patients only; sampling rate, steps and denominators stay as declared."""
         pseudonyms = tuple(p for p, is_in in zip(self.pseudonyms, chosen, strict=True) if is_in)
-        return replace(self, cohort=self.cohort.select(chosen), pseudonyms=pseudonyms)
+        cells = {name: values[chosen] for name, values in self.cells.items()}
+        return replace(self, cohort=self.cohort.select(chosen), pseudonyms=pseudonyms, cells=cells)
 
     def life_table(self) -> FloatArray:
         """Task "life_table": the exit histogram, shape (2K,), noised under a plan."""
@@ -121,12 +146,23 @@ class LocalStudy:
 
         Args:
             task: one of `statistics`.
-            theta: (dim,) the round's common model; ignored by the life table.
+            theta: (dim,) the round's common model, and what the task carries behind it; ignored by the life table.
 
         Raises:
             LayoutError: theta is not of this model.
         """
         release = self.statistics[task]
+        sampler = None if self.plan is None else self.sampler
+        if task in self.asks:
+            asked = Asked.of(self.cells, self.cohort, self.grid_days)
+            layout = self.model.layout
+
+            def risk(chosen: slice) -> FloatArray:
+                return layout.risk(layout.checked(theta), self.cohort.x[chosen])
+
+            return summed(len(asked), rows_of_ask(self.asks[task], asked, theta, risk), release, sampler)
         everyone = Patients.of(self.cohort, self.patients, self.grid_days)
-        rows = rows_of(task, self.model, self.training, self.model.layout.checked(theta), everyone)
-        return summed(len(everyone), rows, release, None if self.plan is None else self.sampler)
+        layout = self.model.layout
+        checked, carried = layout.checked(theta[: layout.dim]), theta[layout.dim :]
+        rows = rows_of(task, self.model, self.training, checked, everyone, carried)
+        return summed(len(everyone), rows, release, sampler)

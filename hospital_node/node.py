@@ -12,17 +12,20 @@ from dataclasses import dataclass, field, replace
 
 from hospital_node.admission import Admission, Admitted, StudyRefused
 from hospital_node.clock import Clock
-from hospital_node.consent_gate import forget, withdrawal_note
+from hospital_node.consent_gate import forget
+from hospital_node.consent_log import ConsentLog
 from hospital_node.entropy import Entropy
 from hospital_node.flower_link import FlowerTraining
 from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.round_work import RoundRefused, RoundWork
+from hospital_node.sending_edge import SendingEdge
 from hospital_node.sums import Sums
 from privacy.exchange import ExchangeError
 from privacy.ledger import LedgerBroken, highest_round
 from privacy.mechanisms import Sampler
 from privacy.policy import PolicyRefusal
+from privacy.release_tags import UntaggedRelease
 from secagg import hospital as protocol
 from secagg.context import Context
 from secagg.dealing import ENTROPY_BYTES
@@ -32,7 +35,7 @@ from secagg.params import PROTOCOL_VERSION, SecAggParams
 from secagg.receipt import NO_RECEIPT, ReceiptRef
 from secagg.secret import SecretBytes
 from secagg.state_codec import decode_state, encode_state
-from secagg.states import Advertised, Agreed, HospitalState, Ready, Uploaded
+from secagg.states import Advertised, Agreed, HospitalState, Joining, Ready, Uploaded
 from secagg.wire import codec
 from secagg.wire.records import (
     Abort,
@@ -56,6 +59,8 @@ RESTORED = (
 )
 
 
+# What the coordinator hears when a number stays because nothing pays for it; the operator is told which.
+STAYS = "the hospital does not send what no event of its ledger pays for; its operator knows more"
 # Every refusal of a study looks alike on the wire; the hospital's own exit code says why.
 REFUSED = 1
 
@@ -116,13 +121,27 @@ class Node:
     def on_connect(self) -> Iterator[bytes]:
         """The first message on a fresh link: who speaks and where its state stands."""
         study_hash = b"" if self.admitted is None else bytes.fromhex(self.admitted.agreement.hash)
-        yield codec.pack("hello", Hello(PROTOCOL_VERSION, self.me, study_hash, b"", 0))
+        yield self._let_out(codec.pack("hello", Hello(PROTOCOL_VERSION, self.me, study_hash, b"", 0)))
 
     def on_message(self, message: bytes) -> Iterator[bytes]:
-        """The replies to one message of the coordinator.
+        """The replies to one message of the coordinator, each past the edge.
 
         Whatever is wrong with the message becomes an abort with the reason; the node itself goes on.
         """
+        try:
+            for reply in self._replies(message):
+                yield self._let_out(reply)
+        except UntaggedRelease as error:
+            round_number = _asked_round(message)
+            self.report(NodeEvent("refused", f"refused to send: {error}", round_number))
+            yield self._let_out(codec.pack("abort", Abort(round_number, STAYS, "")))
+
+    def _let_out(self, message: bytes) -> bytes:
+        """The only way out of this hospital."""
+        agreement = None if self.admitted is None else self.admitted.agreement
+        return SendingEdge(self.me, self.ledger).let_out(agreement, message)
+
+    def _replies(self, message: bytes) -> Iterator[bytes]:
         try:
             kind, payload = codec.unwrap(message)
             stored = self._answered_before(message)
@@ -218,6 +237,8 @@ class Node:
         agreement, roster = admitted.agreement, self.admission.roster
         if start.study_hash.hex() != agreement.hash or start.roster_hash != roster.hash:
             raise ProtocolError("the session is for another study or roster than the accepted one")
+        if start.session_id == _session_id(self.state):
+            raise ProtocolError("this session was opened before; a new one has a new id")
         context = Context(PROTOCOL_VERSION, start.study_hash, roster.hash, start.session_id)
         params = SecAggParams(
             agreement.n, agreement.colluding, agreement.threshold, agreement.modulus_bits, agreement.dim
@@ -244,7 +265,7 @@ class Node:
         if self.state is None:
             raise ProtocolError("a key list came that no advert of this hospital asked for")
         if not isinstance(self.state, Advertised):
-            if _is_known(message, protocol.close_round(self.state)):
+            if not isinstance(self.state, Joining) and _is_known(message, protocol.close_round(self.state)):
                 return
             raise ProtocolError("a key list came that no advert of this hospital asked for")
         ready = protocol.accept_key_list(self.state, message)
@@ -253,15 +274,17 @@ class Node:
 
     def _order(self, message: bytes) -> Iterator[bytes]:
         self._require()
-        if self.state is None or isinstance(self.state, Advertised) or self._work is None:
+        if self.state is None or isinstance(self.state, Joining) or self._work is None:
             raise ProtocolError("a round order came before the session's key list")
         ordered, told = protocol.accept_order(self.state, message)
         self._work.check_order(told)
-        self._work.sums.ordered(told)
+        model_is_kept = self._work.sums.ordered(told)
         self._respect_consent(ordered.after.seat.context.session_id.hex(), told.round)
         release = self._work.reserve(ordered, told, self.ledger, self.clock)
         self.report(NodeEvent("training", f"round {told.round}: {told.task}", told.round))
-        vector = self._work.vector(told)
+        tagged = self._work.vector(told)
+        SendingEdge(self.me, self.ledger).check_vector(self._work.admitted.agreement, told.round, tagged)
+        vector = tagged.values
         self._work.record(told, vector, self.admission.reports)
         self._show(
             "upload", told.round, f"masked vector of round {told.round} ({told.task}), paid by {release}"
@@ -269,6 +292,7 @@ class Node:
         uploaded, messages = protocol.upload(ordered, vector, self.entropy.random_bytes(ENTROPY_BYTES))
         self._work.spend(ordered, told, self.ledger)
         replies = (messages.header, messages.seals, *codec.vector_chunks(told.round, messages.vector))
+        model_is_kept()
         self._commit(uploaded, message, replies)
         self.report(NodeEvent("uploaded", f"round {told.round}: upload on its way", told.round))
         yield from replies
@@ -285,22 +309,26 @@ class Node:
         gate = self.admission.gate(admitted.agreement.study, self.clock)
         if gate is None:
             return
-        permitted, problem = gate.permitted(admitted.local.pseudonyms)
+        agreement, local = admitted.agreement, admitted.local
+        permitted, problem = gate.permitted(local.pseudonyms)
         if problem:
             self.report(NodeEvent("consent", f"nobody takes part: {problem}", round_number))
-        if permitted.all():
-            return
-        agreement = admitted.agreement
-        self.admitted = replace(admitted, local=admitted.local.select(permitted))
-        self._work = self._work_of(self.admitted)
-        self.ledger.note(
-            study_hash=agreement.hash,
-            study_id=agreement.study.id,
-            session=session,
-            text=withdrawal_note(self.ledger.entries(), agreement.hash, round_number),
-        )
-        forget(self.admission.reports, agreement.study.id)
-        self.report(NodeEvent("consent", f"from round {round_number} on without who withdrew", round_number))
+        log = ConsentLog(self.admission.reports / "consent", agreement.hash, agreement.study.id)
+        # Who left while this node was down is not in its table any more, but took part before.
+        before = log.taking_part() or local.pseudonyms
+        still, _ = gate.permitted(before)
+        left = () if problem else tuple(p for p, stays in zip(before, still, strict=True) if not stays)
+        if not permitted.all():
+            local = local.select(permitted)
+            self.admitted = replace(admitted, local=local)
+            self._work = self._work_of(self.admitted)
+        if left or not permitted.all():
+            forget(self.admission.reports, agreement.study.id)
+            self.report(
+                NodeEvent("consent", f"from round {round_number} on without who withdrew", round_number)
+            )
+        line = log.record(round_number, local.pseudonyms, left, problem, self.ledger.entries(), self.entropy)
+        self.ledger.note(study_hash=agreement.hash, study_id=agreement.study.id, session=session, text=line)
 
     def _agree(self, message: bytes) -> Iterator[bytes]:
         if not isinstance(self.state, Uploaded | Agreed):
@@ -323,7 +351,7 @@ class Node:
         yield reply
 
     def _receipt(self, message: bytes) -> None:
-        if self.state is None or isinstance(self.state, Advertised):
+        if self.state is None or isinstance(self.state, Joining):
             raise ProtocolError("a receipt came outside a session")
         ready, verified = protocol.accept_receipt(self.state, message)
         if not verified.sum:
@@ -337,7 +365,7 @@ class Node:
 
     def _abort(self, payload: bytes) -> None:
         abort = codec.decode(Abort, payload)
-        if self._work is not None and self.state is not None and not isinstance(self.state, Advertised):
+        if self._work is not None and self.state is not None and not isinstance(self.state, Joining):
             self._work.note_abort(abort, self.state, self.ledger)
         self.report(
             NodeEvent("round_aborted", f"round {abort.round} was aborted: {abort.reason}", abort.round)
@@ -374,15 +402,26 @@ def _history(state: HospitalState | None) -> tuple[int, ReceiptRef]:
     match state:
         case None:
             return 0, NO_RECEIPT
-        case Advertised():
+        case _ if isinstance(state, Joining):
             return state.highest_round, state.last_receipt
         case _:
             ready = protocol.close_round(state)
             return ready.highest_round, ready.last_receipt
 
 
+def _session_id(state: HospitalState | None) -> bytes:
+    """The session that is under way, empty for none."""
+    match state:
+        case None:
+            return b""
+        case _ if isinstance(state, Joining):
+            return state.seat.context.session_id
+        case _:
+            return protocol.close_round(state).seat.context.session_id
+
+
 def _journal_round(state: HospitalState) -> int:
-    if isinstance(state, Advertised):
+    if isinstance(state, Joining):
         return state.highest_round
     return protocol.close_round(state).highest_round
 

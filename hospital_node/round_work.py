@@ -13,6 +13,7 @@ from hospital_node.admission import Admitted
 from hospital_node.clock import Clock
 from hospital_node.flower_link import FlowerTraining
 from hospital_node.ledger_store import LedgerStore
+from hospital_node.sending_edge import TaggedVector
 from hospital_node.sums import Sums
 from privacy import exchange, participation
 from privacy.ledger import Entry, fold
@@ -21,7 +22,7 @@ from privacy.policy import Policy, check_round
 from secagg.agreed_set import member_headers, read_set
 from secagg.fixed_point import from_ring
 from secagg.masks import Ring
-from secagg.states import Advertised, Agreed, HospitalState, Ordered
+from secagg.states import Agreed, HospitalState, Joining, Ordered
 from secagg.wire.records import Abort, RoundOrder
 
 
@@ -56,13 +57,16 @@ class RoundWork:
             raise RoundRefused(f"round {told.round} is not for the task {told.task!r}")
         if told.settings != exchange.order_settings(agreement, told.round):
             raise RoundRefused(f"the settings of round {told.round} are not those of the agreement")
-        if told.task == "life_table":
+        task = exchange.task_at(agreement, told.round)
+        if not task.carries_model:
             if told.model:
-                raise RoundRefused("the life table's round carries a model")
+                raise RoundRefused(f"the round of {told.task} carries a model")
             return
-        theta = exchange.parse_model(agreement, told.model)
+        theta = exchange.parse_model(agreement, told.model, exchange.task_at(agreement, told.round).carries)
         expected = self._expected(told)
-        if expected is not None and not exchange.is_expected(agreement, theta, expected):
+        if expected is not None and not exchange.is_expected(
+            agreement, theta, expected, evaluates=task.part == "analysis"
+        ):
             raise RoundRefused(
                 f"the model of round {told.round} does not follow from "
                 + (
@@ -90,13 +94,14 @@ class RoundWork:
             check_round(self.policy, self.admitted.terms, entries, release, clock.now(), finished)
 
         if release is None:
-            permit(ledger.entries())
+            # Under the ledger's lock like a charge: two processes must not both find the last round that is permitted.
             ledger.note(
                 study_hash=agreement.hash,
                 study_id=agreement.study.id,
                 session=session,
                 round_number=told.round,
                 text=f"{told.task} released without noise (mode none)",
+                permit=permit,
             )
             return "nothing: mode none"
         ledger.reserve(
@@ -128,12 +133,16 @@ class RoundWork:
         if agreement.plan is not None:
             return _nothing
         session, members = frame.context.session_id.hex(), agreed_members(agreed)
-        others = participation.agreed_sets(ledger.entries(), agreement.hash, (session, frame.round))
-        if participation.isolates((*others, members), agreement.colluding):
-            raise RoundRefused(
-                f"with the sums before it, a sum over the set of round {frame.round} gives away what one hospital sent, "
-                "and mode none has no noise to hide it; only the hospitals of the earlier rounds together, or new ones besides, can be summed"
-            )
+
+        def permit(entries: Sequence[Entry]) -> None:
+            others = participation.agreed_sets(entries, agreement.hash, (session, frame.round))
+            if participation.isolates((*others, members), agreement.colluding):
+                raise RoundRefused(
+                    f"with the sums before it, a sum over the set of round {frame.round} gives away what one hospital sent, "
+                    "and mode none has no noise to hide it; only the hospitals of the earlier rounds together, or new ones besides, can be summed"
+                )
+
+        permit(ledger.entries())
 
         def remember() -> None:
             ledger.note(
@@ -141,23 +150,36 @@ class RoundWork:
                 study_id=agreement.study.id,
                 session=session,
                 text=participation.note(frame.round, members),
+                permit=permit,
             )
 
         return remember
 
-    def vector(self, told: RoundOrder) -> Ring:
-        """The ring vector of a round, (dim,)."""
+    def vector(self, told: RoundOrder) -> TaggedVector:
+        """The ring vector of a round, (dim,), with the event that pays for it.
+
+        Raises:
+            UntaggedRelease: the training answered with a number that has no tag.
+        """
         agreement = self.admitted.agreement
         task = exchange.task_at(agreement, told.round)
-        theta = exchange.parse_model(agreement, told.model) if told.model else np.zeros(agreement.parameters)
+        theta = (
+            exchange.parse_model(agreement, told.model, task.carries)
+            if told.model
+            else np.zeros(agreement.parameters)
+        )
         if task.payload == "change":
             training_round = told.round - int(agreement.training.life_table)
-            trained = self.training.run(task.name, theta, training_round).astype(np.float64)
-            return exchange.update_vector(agreement, self.me, theta, trained)
+            trained = self.training.run(task.name, theta, training_round)
+            changed = trained.values.astype(np.float64)
+            return TaggedVector(exchange.update_vector(agreement, self.me, theta, changed), trained.event)
         answer = self.training.run(task.name, theta, 1)
         if task.payload == "counts":
-            return exchange.count_vector(agreement, self.me, np.rint(answer).astype(np.int64))
-        return exchange.statistic_vector(agreement, self.me, answer.astype(np.int64, casting="no"))
+            vector = exchange.count_vector(agreement, self.me, np.rint(answer.values).astype(np.int64))
+        else:
+            integers = answer.values.astype(np.int64, casting="no")
+            vector = exchange.statistic_vector(agreement, self.me, integers)
+        return TaggedVector(vector, answer.event)
 
     def record(self, told: RoundOrder, vector: Ring, reports: Path) -> None:
         """Keeps a copy of the integers at the hospital before they are masked, where its policy says so."""
@@ -171,7 +193,7 @@ class RoundWork:
 
     def note_abort(self, abort: Abort, state: HospitalState, ledger: LedgerStore) -> None:
         """Records that a reserved round came to nothing; it stays charged. A round with a receipt did not."""
-        if isinstance(state, Advertised) or abort.round in self.sums.receipted:
+        if isinstance(state, Joining) or abort.round in self.sums.receipted:
             return
         agreement = self.admitted.agreement
         session = (state.seat if not hasattr(state, "after") else state.after.seat).context.session_id.hex()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hospital_node import enrolment, keys
-from hospital_node.admission import Admission
+from hospital_node.admission import Admission, check_before_dialing
 from hospital_node.clock import SystemClock
 from hospital_node.diagnosis import ConnectProblem
 from hospital_node.entropy import DiscreteGaussian, OsEntropy
@@ -52,7 +52,8 @@ def serve(settings: Settings, report: Callable[[NodeEvent], None], ask: Callable
     """Takes part in the study; returns the exit code.
 
     Raises:
-        ConnectProblem, KeyFileError, EnrolmentError, PolicyFileError, LedgerBroken: before or instead of taking part.
+        ConnectProblem, KeyFileError, EnrolmentError, PolicyFileError, PolicyRefusal, DataError, LedgerBroken: before or instead of
+            taking part; what policy and table say is known before anybody is called.
         Interrupted: SIGINT or SIGTERM came; what was reserved stays charged, nothing is half sent.
     """
     home = settings.home
@@ -61,6 +62,9 @@ def serve(settings: Settings, report: Callable[[NodeEvent], None], ask: Callable
     roster = enrolment.load_roster(home.keys)
     policy = parse_policy(home.policy.read_text(encoding="utf-8"), str(home.policy))
     clock = SystemClock()
+    check_before_dialing(
+        policy, settings.study, settings.data, clock.now(), drop_undeclared=settings.drop_undeclared
+    )
     stop = threading.Event()
     interrupted = _stop_on_signal(stop)
     with LedgerStore(home.ledger, own.identity_private, clock) as ledger:

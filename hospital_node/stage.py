@@ -3,7 +3,7 @@
 `generalize` replaces each quasi-identifier by the public value that stands for its interval or group, so that the
 model never sees the exact one. `drop` does that and leaves out the classes below k; then one patient can add or
 remove up to k rows, which the plan pays for (sensitivity k). `threshold` leaves out the cells that a noisy threshold did
-not keep, which is paid by itself. These use public cuts only. `mondrian` chooses cuts from the data: no guarantee.
+not keep, which is paid by itself. `level` generalizes by the level that was drawn, also paid. These use public cuts only. `mondrian` chooses cuts from the data: no guarantee.
 """
 
 from dataclasses import asdict, dataclass
@@ -24,6 +24,7 @@ from privacy.anonymity import (
 )
 from privacy.field import Field
 from privacy.grid import time_grid
+from privacy.level_choice import Level
 from privacy.mondrian import mondrian
 from privacy.noisy_threshold import Cell
 from privacy.study import Study
@@ -39,6 +40,7 @@ class StageReport:
         k_required: the study's k, None where it states none.
         before: measures of the generalized table before classes were dropped.
         after: measures of the rows that training sees.
+        level: position of the drawn level of each quasi-identifier; None for other stages, or before one was drawn.
         rows_before: patients in the table.
         rows_after: patients that training sees.
     """
@@ -50,6 +52,7 @@ class StageReport:
     after: Measures
     rows_before: int
     rows_after: int
+    level: Level | None = None
 
     def to_json(self) -> dict[str, object]:
         """Plain JSON value for the hospital's report."""
@@ -57,7 +60,7 @@ class StageReport:
 
 
 def apply_stage(
-    frame: pd.DataFrame, study: Study, kept: frozenset[Cell] | None = None
+    frame: pd.DataFrame, study: Study, kept: frozenset[Cell] | None = None, level: Level | None = None
 ) -> tuple[pd.DataFrame, StageReport]:
     """The rows that training sees, and the report.
 
@@ -67,8 +70,11 @@ def apply_stage(
             where there are any and by the exact values of numbers without them.
         kept: the cells that a noisy threshold kept (`hospital_node.kept_set`); without them, as in `data check`,
             nothing is drawn and the report shows the table before suppression.
+        level: that was drawn; without it the finest.
     """
     kind, quasi = study.stage.kind, study.dictionary.quasi_identifiers
+    if level is not None:
+        quasi = tuple(field.at_level(position) for field, position in zip(quasi, level, strict=True))
     codes = [quasi_codes(frame, field) for field in quasi]
     sizes = [int(code.max(initial=0)) + 1 for code in codes]
     classes = generalize(codes, sizes) if quasi else np.zeros(len(frame), dtype=np.int64)
@@ -80,7 +86,7 @@ def apply_stage(
     if kind == "mondrian" and study.stage.k is not None:
         classes = mondrian(_matrix(frame, quasi), study.stage.k)
         frame = _replaced(frame, {field.name: _of_class(frame, field, classes) for field in quasi})
-    elif kind in ("generalize", "drop", "threshold"):
+    elif kind in ("generalize", "drop", "threshold", "level"):
         frame = _replaced(frame, {field.name: _generalized(frame, field) for field in quasi})
     rest = frame if keep.all() else frame.loc[keep].reset_index(drop=True)
     before = _measured(frame, classes, study)
@@ -92,6 +98,7 @@ def apply_stage(
         after=before if keep.all() else _measured(rest, generalize([classes[keep]], [len(frame) + 1]), study),
         rows_before=len(frame),
         rows_after=len(rest),
+        level=level,
     )
     return rest, report
 

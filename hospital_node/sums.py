@@ -7,8 +7,9 @@ taken, so that whatever the journal knows of is here too.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from privacy import exchange
 from privacy.agreement import Agreement
+from privacy.analytics.evaluated import Evaluated
 from privacy.canonical import canonical, parse_canonical
 from privacy.recipes.fit import Fit
 from secagg.fixed_point import from_ring
@@ -33,6 +35,7 @@ class Summed:
         total: the signed sum, (dim,).
         members: who is in it.
         fit: the recipe's fold over all sums up to this one; None where one was missed, or for recipes that average models.
+        evaluated: what the evaluation's rounds order; None where it cannot be told.
     """
 
     round: int
@@ -40,6 +43,7 @@ class Summed:
     total: NDArray[np.int64]
     members: tuple[str, ...]
     fit: Fit | None
+    evaluated: Evaluated | None = None
 
 
 class Sums:
@@ -51,6 +55,7 @@ class Sums:
         self._agreement = agreement
         self._rounds: set[int] = set()
         self._last: Summed | None = None
+        self._writer = ThreadPoolExecutor(1, "sums")
         for number in sorted(int(path.stem) for path in folder.glob("*.sum")):
             header, _, total = (folder / f"{number}.sum").read_bytes().partition(b"\n")
             told = parse_canonical(header)
@@ -61,9 +66,13 @@ class Sums:
         """The rounds whose receipt this hospital accepted."""
         return self._rounds
 
-    def ordered(self, told: RoundOrder) -> None:
-        """Keeps what a round trains on."""
-        _write(self._folder / f"{told.round}.model", told.model)
+    def ordered(self, told: RoundOrder) -> Callable[[], None]:
+        """Keeps what a round trains on while the round is worked at.
+
+        Returns:
+            What waits until it is on the disk; nothing may leave before.
+        """
+        return self._writer.submit(_write, self._folder / f"{told.round}.model", told.model).result
 
     def receive(self, verified: VerifiedReceipt) -> None:
         """Keeps a signed sum; the same once more changes nothing."""
@@ -84,24 +93,39 @@ class Sums:
         if told.previous_round != (0 if last is None else last.round):
             return None
         task = exchange.task_of(self._agreement, told.round)
+        if exchange.task_at(self._agreement, told.round).part == "analysis":
+            return None if last is None or last.evaluated is None else last.evaluated.ordered(task)
         if last is not None:
             return exchange.expected_model(
                 self._agreement, task, last.round, last.model, last.total, last.members, last.fit
             )
-        start = exchange.start_model(self._agreement, None, ())
-        fit = exchange.begin_fit(self._agreement, start)
-        return start if fit is None else fit.ordered(task)
+        return exchange.start_model(self._agreement, None, ())
 
     def _take(self, number: int, previous: int, members: tuple[str, ...], data: bytes) -> None:
         agreement, before = self._agreement, self._last
         ring = np.dtype("<u4") if agreement.modulus_bits == 32 else np.dtype("<u8")
         total = from_ring(np.frombuffer(data, dtype=ring), agreement.modulus_bits)
-        fit = before.fit if before is not None and before.round == previous else None
-        fit = exchange.followed(agreement, fit, number, total, members)
+        if before is not None and before.round != previous:
+            before = None
+        fit = exchange.followed(agreement, None if before is None else before.fit, number, total, members)
         path = self._folder / f"{number}.model"
         model = path.read_bytes() if path.is_file() else None
         self._last = Summed(number, model, total, members, fit)
+        self._last = replace(self._last, evaluated=self._evaluated(self._last, before))
         self._rounds.add(number)
+
+    def _evaluated(self, last: Summed, before: Summed | None) -> Evaluated | None:
+        agreement = self._agreement
+        task = exchange.task_at(agreement, last.round)
+        if task.part == "fit":
+            theta = exchange.result_after(
+                agreement, last.fit, last.round, last.model, last.total, last.members
+            )
+            return None if theta is None else Evaluated(theta, agreement.study.intervals)
+        if before is None or before.evaluated is None:
+            return None
+        released = exchange.statistic(agreement, task, last.total, last.members)
+        return before.evaluated.after(task.name, released.values)
 
 
 def _write(path: Path, data: bytes) -> None:

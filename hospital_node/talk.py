@@ -97,10 +97,15 @@ class Talk:
         with self._lock:
             return self._unread < self._limits.inbox_bytes
 
-    def next_frame(self) -> bytes | None:
+    def next_frame(self, acknowledge: bool) -> bytes | None:
         """What to write next, None for nothing."""
         with self._lock:
-            return self._endpoint.next_frame()
+            return self._endpoint.next_frame(acknowledge)
+
+    def owes(self) -> bool:
+        """Whether an acknowledgment is due."""
+        with self._lock:
+            return self._endpoint.owes
 
     def flushed(self) -> bool:
         """True when the coordinator has everything, or cannot be reached."""
@@ -129,8 +134,10 @@ class Talk:
                 case Met() | Message() if item.generation != self._generation:
                     return None
                 case Message():
+                    was_full = self._unread >= self._limits.inbox_bytes
                     self._unread -= len(item.body)
-                    self._wake()
+                    if was_full:
+                        self._wake()
         return item
 
     def set_poke(self, poke: Callable[[], None] | None) -> None:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from pydantic import ValidationError
 
 from privacy.accounting import is_within_reach, spent
+from privacy.analytics.asks import MOMENTS, MOMENTS_SHARE, RISK_TABLE
 from privacy.built import check_events
 from privacy.calibration import calibrate_local, calibrate_shares
 from privacy.canonical import NotCanonicalError, canonical, parse_canonical, sha256_hex
@@ -147,9 +148,16 @@ def build(study: Study) -> Agreement:
         sample_rate=training.sample_rate,
         steps=training.local_steps,
         rounds=training.rounds,
-        life_table_share=LIFE_TABLE_SHARE if training.life_table else 0.0,
+        life_table_share=LIFE_TABLE_SHARE * (1 - _apart(study)) if training.life_table else 0.0,
         rows=study.sensitivity_rows,
         clip_l2=training.clip_l2,
+        beside=[
+            (release, task.share)
+            for release, task in zip(
+                expected_releases(study, training), tasks_of(study, training), strict=True
+            )
+            if task.part == "analysis"
+        ],
     )
     return _derive(study, DpPlan(plan.releases, study.epsilon, study.delta, study.stage_release))
 
@@ -270,10 +278,29 @@ def _quiet(release: Release) -> Release:
 
 
 def tasks_of(study: Study, training: Training) -> tuple[Task, ...]:
-    """The tasks of the study's recipe, in the order of its rounds."""
+    """The tasks of the study's recipe, in the order of its rounds, then those of its analysis.
+
+    What is asked beside the model has its part of the budget set apart first; the recipe's shares are of the rest.
+    """
     columns = study.dictionary.columns()
     parameters = Layout(study.intervals, columns, training.hidden).dim
-    return tasks(training, study.intervals, len(columns), parameters)
+    rest = 1.0 - _apart(study)
+    fit = tasks(training, study.intervals, len(columns), parameters)
+    return (*(replace(task, share=task.share * rest) for task in fit), *_analysis(study))
+
+
+def _apart(study: Study) -> float:
+    """Share of mu^2 that the recipe does not get."""
+    return study.analysis_share + (study.privacy.evaluation_share if study.evaluates else 0.0)
+
+
+def _analysis(study: Study) -> tuple[Task, ...]:
+    """Equal parts of the analysis' share for whatever is asked; the evaluation's own share goes to its two releases."""
+    asked = [ask for ask in study.asks if not ask.needs_model]
+    shares = {ask.name: study.analysis_share / len(asked) for ask in asked}
+    shares[MOMENTS] = MOMENTS_SHARE * study.privacy.evaluation_share
+    shares[RISK_TABLE] = (1 - MOMENTS_SHARE) * study.privacy.evaluation_share
+    return tuple(ask.task(shares[ask.name]) for ask in study.asks)
 
 
 def expected_releases(study: Study, training: Training) -> tuple[Release, ...]:

@@ -150,10 +150,11 @@ def closeness(classes: Codes, time_bin: Codes, event: Codes, bins: int) -> float
         return 0.0
     worst = 0.0
     n_classes = int(classes.max()) + 1
-    for code in np.unique(event):
-        chosen = event == code
-        cells = classes[chosen] * bins + time_bin[chosen]
-        table = np.bincount(cells, minlength=n_classes * bins).reshape(n_classes, bins)
+    n_codes = int(event.max()) + 1
+    cells = (classes * bins + time_bin) * n_codes + event
+    tables = np.bincount(cells, minlength=n_classes * bins * n_codes).reshape(n_classes, bins, n_codes)
+    for code in np.flatnonzero(tables.any(axis=(0, 1))):
+        table = tables[:, :, code]
         totals = table.sum(axis=1, keepdims=True)
         overall = table.sum(axis=0) / totals.sum()
         shares = table[totals[:, 0] > 0] / totals[totals > 0][:, None]

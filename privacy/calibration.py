@@ -22,11 +22,12 @@ def calibrate_local(
     life_table_share: float = 0.10,
     rows: int = 1,
     clip_l2: float = 1.0,
+    beside: Sequence[tuple[Release, float]] = (),
 ) -> DpPlan:
     """Plan of local mode: every hospital's releases are (epsilon, delta)-DP by themselves.
 
-    "life_table" is released once with `life_table_share` of mu^2, "train" `rounds * steps` times with the smallest
-    noise that keeps the composition of both within epsilon.
+    "life_table" is released once with `life_table_share` of mu^2, whatever is released beside the training with its own share, and
+    "train" `rounds * steps` times with the smallest noise that keeps the composition of all within epsilon.
 
     Args:
         epsilon: > 0, for adding or removing one patient.
@@ -37,15 +38,20 @@ def calibrate_local(
         life_table_share: in [0, 1); 0 leaves the life table out of the plan.
         rows: rows one patient can add or remove; k behind the stage `drop`.
         clip_l2: L2 clip of one row's gradient.
+        beside: full-batch releases after the training, with their shares of mu^2; their noise multipliers are replaced.
 
     Raises:
         AccountingError: no noise multiplier below 4096 reaches epsilon.
         PlanError: a value is out of range.
     """
-    releases: list[Release] = []
+    mu = gdp_mu(epsilon, delta)
+    before: list[Release] = []
     if life_table_share > 0:
-        noise = rows / (gdp_mu(epsilon, delta) * sqrt(life_table_share))
-        releases.append(Release("life_table", "gaussian", _rounded_up(noise), rows))
+        before.append(Release("life_table", "gaussian", _noise_of(mu, life_table_share, rows), rows))
+    after = [
+        replace(release, noise_multiplier=_noise_of(mu, share / release.steps, release.sensitivity_rows))
+        for release, share in beside
+    ]
     train = Release(
         "train",
         "gaussian" if sample_rate == 1 else "poisson_gaussian",
@@ -55,8 +61,8 @@ def calibrate_local(
         steps * rounds,
         clip_l2,
     )
-    train = smallest_noise(train, tuple(releases), epsilon, delta)
-    return DpPlan((*releases, train), epsilon, delta)
+    train = smallest_noise(train, (*before, *after), epsilon, delta)
+    return DpPlan((*before, train, *after), epsilon, delta)
 
 
 def calibrate_shares(
@@ -76,10 +82,7 @@ def calibrate_shares(
     mu = gdp_mu(epsilon, delta)
     while True:
         quiet = [
-            replace(
-                release,
-                noise_multiplier=_rounded_up(release.sensitivity_rows / (mu * sqrt(share / release.steps))),
-            )
+            replace(release, noise_multiplier=_noise_of(mu, share / release.steps, release.sensitivity_rows))
             for release, share in zip(releases, budget_shares, strict=True)
         ]
         if spent(quiet, delta).number() <= epsilon:
@@ -157,6 +160,11 @@ def _secant(cost: Callable[[int], float], start: int, target: float) -> int:
         if guess != nearest and tried[guess] != tried[nearest]:
             slope = min(-0.2, (log(tried[guess]) - log(tried[nearest])) / (log(guess) - log(nearest)))
     return good
+
+
+def _noise_of(mu: float, share: float, rows: int) -> float:
+    """Noise multiplier of a full-batch release with this share of mu^2 a step."""
+    return _rounded_up(rows / (mu * sqrt(share)))
 
 
 def _rounded_up(noise: float) -> float:

@@ -10,7 +10,7 @@ from privacy.evidence import AGREEMENT, BUDGETS, LEDGERS, RESULT, Evidence, Stat
 from privacy.pia_schema import Claim
 from privacy.recompute import EPSILON_TOLERANCE, Facts, LedgerFacts, no_guarantee_reason, noise_problem
 from privacy.stage_effect import Voids
-from privacy.stage_release import ThresholdRelease
+from privacy.stage_release import LevelRelease, ThresholdRelease
 from privacy.statements import attested, failed, gap, not_applicable, not_tested, stated, undefined, verified
 
 SECTION = "evidence"
@@ -304,6 +304,13 @@ def stage(evidence: Evidence) -> Iterator[Claim]:
         how = (
             f"Classes are kept when their noisy count reaches k = {own.k}; that costs {bound(own.epsilon, own.delta)}, which is "
             "added to the training's. The noise only ever lowers a count, so that a class that was kept has at least k patients; that it was drawn, once, is attested"
+        )
+    elif isinstance(study.stage_release, LevelRelease):
+        own_epsilon = study.stage_release.epsilon
+        how = (
+            "Each hospital drew one of the public levels of generalization by the exponential mechanism, for "
+            f"epsilon {digits(own_epsilon)} and no delta (unit: patient; adjacency: add/remove), which is added to the training's. Nothing is suppressed, "
+            "and no class size is promised; that it was drawn, once, is attested"
         )
     else:
         how = "Values are replaced by fixed public intervals and nothing is suppressed, so the stage costs nothing"

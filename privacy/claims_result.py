@@ -7,10 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from privacy.agreement import Agreement
+from privacy.claims_analysis import analysis_claim
 from privacy.coefficients import coefficient_rows
 from privacy.evidence import AGREEMENT, MODEL, RECEIPTS, RESULT, ROUNDS, Evidence, Result
 from privacy.exchange import ExchangeError
 from privacy.follow_model import FollowedModel, follow_model
+from privacy.grid import FloatArray
 from privacy.pia_schema import Claim
 from privacy.recompute import Facts
 from privacy.statements import attested, failed, gap, not_applicable, verified
@@ -28,6 +30,9 @@ def results(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
         return
     yield _figures(evidence, agreement, result)
     data = evidence.files.get(MODEL)
+    if not agreement.study.has_model:
+        yield from _without_model(agreement, result, facts)
+        return
     if data is None:
         if result.status == "failed":
             yield not_applicable("E-MODEL", SECTION, "The study failed and has no model.", "-")
@@ -43,6 +48,25 @@ def results(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
         return
     yield _model(agreement, model, followed)
     yield _coefficients(agreement, result, model, followed)
+    yield from _analysis(agreement, result, facts, model.theta)
+
+
+def _without_model(agreement: Agreement, result: Result, facts: Facts) -> Iterator[Claim]:
+    """A study that asks [analysis] alone."""
+    yield not_applicable("E-MODEL", SECTION, "The study trains no model.", "-")
+    yield from _analysis(agreement, result, facts, None)
+
+
+def _analysis(
+    agreement: Agreement, result: Result, facts: Facts, theta: FloatArray | None
+) -> Iterator[Claim]:
+    try:
+        claim = analysis_claim(agreement, result, facts.rounds, theta)
+    except ExchangeError as error:
+        text = f"The analysis does not follow from the evidence: {error}."
+        claim = failed("E-ANALYSIS", SECTION, text, (RECEIPTS,), ("FL-36",))
+    if claim is not None:
+        yield claim
 
 
 def _model(agreement: Agreement, model: TrainedModel, followed: FollowedModel) -> Claim:

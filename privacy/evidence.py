@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -227,6 +227,7 @@ class Result(BaseModel):
     per_hospital: dict[str, StatedHospital]
     status: Literal["done", "failed"] = "done"
     coefficients: tuple[StatedCoefficient, ...] = ()
+    analysis: dict[str, Any] | None = None
     transport: Literal["mutual_tls_1_3", "in_process"] | None = None
 
 

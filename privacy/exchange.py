@@ -59,6 +59,11 @@ def total_rounds(agreement: Agreement) -> int:
     return sum(task.rounds for task in agreement.tasks)
 
 
+def fit_rounds(agreement: Agreement) -> int:
+    """Rounds of the recipe; those of the analysis come behind them."""
+    return sum(task.rounds for task in agreement.tasks if task.part == "fit")
+
+
 def release_of(agreement: Agreement, task: Task) -> Release:
     """What one round of `task` is charged.
 
@@ -186,21 +191,27 @@ def start_model(
     """
     intervals = agreement.study.intervals
     layout = layout_of(agreement)
-    if total is None:
+    if total is None or not agreement.study.has_model:
         return layout.start(np.zeros(intervals))
-    task = task_at(agreement, 1)
-    if task.payload == "statistic":
-        table = statistic(agreement, task, total, answered).values
-    else:
-        table = payload_of(agreement, total, answered, task.length).astype(np.float64)
+    table = _life_table(agreement, total, answered).values
     return layout.start(baseline(table[:intervals], table[intervals:]))
 
 
-def begin_fit(agreement: Agreement, start: NDArray[np.float64]) -> Fit | None:
-    """The fold over a study's sums behind its life table; None for recipes that average models."""
-    if agreement.training.sends_models:
+def _life_table(agreement: Agreement, total: NDArray[np.int64], answered: Collection[str]) -> Statistic:
+    """The released counts of the first round, (2 intervals,)."""
+    task = task_at(agreement, 1)
+    if task.payload == "statistic":
+        return statistic(agreement, task, total, answered)
+    counts = payload_of(agreement, total, answered, task.length).astype(np.float64)
+    noise = 0.0 if agreement.plan is None else release_of(agreement, task).noise_sd(len(answered))
+    return Statistic(counts, noise)
+
+
+def begin_fit(agreement: Agreement, total: NDArray[np.int64] | None, answered: Collection[str]) -> Fit | None:
+    """The fold over a study's sums behind its life table's, `total`; None for recipes that average models."""
+    if agreement.training.sends_models or not agreement.study.has_model or total is None:
         return None
-    return Fit.start(agreement.training, layout_of(agreement), start)
+    return Fit.start(agreement.training, layout_of(agreement), _life_table(agreement, total, answered))
 
 
 def followed(
@@ -210,12 +221,15 @@ def followed(
     total: NDArray[np.int64],
     answered: Collection[str],
 ) -> Fit | None:
-    """The fold with the sum of round `round_number`; None where sums before it are not known, or the recipe averages models."""
-    if agreement.training.sends_models:
-        return None
-    if round_number == 1:
-        return begin_fit(agreement, start_model(agreement, total, answered))
+    """The fold with the sum of round `round_number`; None where sums before it are not known, or the recipe averages models.
+
+    A sum of the analysis changes nothing in it.
+    """
     task = task_at(agreement, round_number)
+    if agreement.training.sends_models or task.part == "analysis":
+        return fit
+    if round_number == 1:
+        return begin_fit(agreement, total, answered)
     return None if fit is None else fit.after(task.name, statistic(agreement, task, total, answered))
 
 
@@ -251,9 +265,35 @@ def expected_model(
     return parse_model(agreement, last_model) + mean_update(agreement, total, answered)
 
 
-def is_expected(agreement: Agreement, theta: NDArray[np.float64], expected: NDArray[np.float64]) -> bool:
+def result_after(
+    agreement: Agreement,
+    fit: Fit | None,
+    last_round: int,
+    last_model: bytes | None,
+    total: NDArray[np.int64],
+    answered: Collection[str],
+) -> NDArray[np.float64] | None:
+    """The study's model if the sum of `last_round` was the recipe's last, (parameters,); None where it cannot be told."""
+    if fit is not None:
+        return fit.result
+    training = agreement.training
+    if training.average_last != 1 or not agreement.study.has_model:
+        return None
+    next_model = expected_model(agreement, "", last_round, last_model, total, answered)
+    return (
+        None if next_model is None else np.clip(next_model, -training.parameter_clip, training.parameter_clip)
+    )
+
+
+def is_expected(
+    agreement: Agreement,
+    theta: NDArray[np.float64],
+    expected: NDArray[np.float64],
+    *,
+    evaluates: bool = False,
+) -> bool:
     """Whether an ordered model is the one that follows: to the bit, or where linear algebra is in it, almost."""
-    if agreement.training.sends_models:
+    if agreement.training.sends_models and not evaluates:
         return bool(np.array_equal(theta, expected))
     return bool(np.allclose(theta, expected, rtol=SAME_MODEL, atol=SAME_MODEL))
 
@@ -263,15 +303,15 @@ def model_bytes(theta: NDArray[np.float64]) -> bytes:
     return theta.astype("<f8").tobytes()
 
 
-def parse_model(agreement: Agreement, data: bytes) -> NDArray[np.float64]:
-    """Parameters from a round order.
+def parse_model(agreement: Agreement, data: bytes, carries: int = 0) -> NDArray[np.float64]:
+    """Parameters from a round order, and the `carries` numbers that its task carries behind them.
 
     Raises:
         ExchangeError: wrong length, a value that is not finite or lies outside the agreed box (a trap model).
     """
-    if len(data) != 8 * agreement.parameters:
+    if len(data) != 8 * (agreement.parameters + carries):
         raise ExchangeError(
-            f"the model has {len(data) // 8} parameters, the agreement says {agreement.parameters}"
+            f"the model has {len(data) // 8} parameters, the agreement says {agreement.parameters + carries}"
         )
     theta = np.frombuffer(data, dtype="<f8").astype(np.float64)
     bound = 2.0 * agreement.training.parameter_clip

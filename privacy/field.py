@@ -9,8 +9,6 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictBool, StrictStr, model_validator
 from pydantic import Field as Setting
 
-from privacy.refusals import NotBuilt
-
 Role = Literal["id", "quasi_identifier", "sensitive", "feature", "time", "event", "entry"]
 FieldType = Literal["float", "int", "bool", "category"]
 Number = Annotated[float, Setting(strict=True, allow_inf_nan=False)]
@@ -90,7 +88,8 @@ class Field(BaseModel):
 
     Attributes:
         cuts: public cut points, ascending, strictly inside the bounds: [a, b) intervals; for a category, groups of its
-            categories that cover each exactly once.
+            categories that cover each exactly once. Several levels, the finest first, may be written as a list of such lists.
+        coarser: the levels of `cuts` behind the finest, each made of cuts (or unions of groups) of the one before.
         expected: public range in which the middle of the column should lie (a number's median; the share of 1 of a
             bool or event). Only the hospital's own check looks at it, to notice units and codes that were mixed up.
     """
@@ -110,20 +109,20 @@ class Field(BaseModel):
     log1p: StrictBool = False
     categories: tuple[Label, ...] = ()
     cuts: tuple[Number, ...] | tuple[tuple[Label, ...], ...] = ()
+    coarser: tuple[tuple[Number, ...], ...] | tuple[tuple[tuple[Label, ...], ...], ...] = ()
     missing: Annotated[Missing | None, BeforeValidator(_missing)] = None
     expected: tuple[Number, Number] | None = None
 
     @model_validator(mode="before")
     @classmethod
-    def _one_level_of_cuts(cls, raw: Any) -> Any:
-        cuts = raw.get("cuts") if isinstance(raw, Mapping) else None
-        numeric = isinstance(raw, Mapping) and raw.get("type") in ("float", "int")
-        if numeric and isinstance(cuts, list | tuple) and any(isinstance(c, list | tuple) for c in cuts):
-            raise NotBuilt(
-                f"field '{raw.get('name')}'",
-                "several levels of cuts are not built yet; give one list of numbers",
-            )
-        return raw
+    def _levels_of_cuts(cls, raw: Any) -> Any:
+        """Several levels in `cuts` become the finest and the others."""
+        if not isinstance(raw, Mapping) or "coarser" in raw:
+            return raw
+        cuts, depth = raw.get("cuts"), 1 if raw.get("type") in ("float", "int") else 2
+        if not isinstance(cuts, list | tuple) or not cuts or any(_depth(one) != depth for one in cuts):
+            return raw
+        return {**raw, "cuts": cuts[0], "coarser": cuts[1:]}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -172,6 +171,15 @@ class Field(BaseModel):
     def cut_points(self) -> tuple[float, ...]:
         """The cuts of a number."""
         return tuple(cut for cut in self.cuts if not isinstance(cut, tuple))
+
+    @property
+    def levels(self) -> tuple[tuple[Any, ...], ...]:
+        """The cuts of every level, the finest first; one level where there is nothing coarser."""
+        return (self.cuts, *self.coarser)
+
+    def at_level(self, position: int) -> Self:
+        """The field with the cuts of one level alone."""
+        return self.model_copy(update={"cuts": self.levels[position], "coarser": ()})
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -297,6 +305,28 @@ def _check_cuts(field: Field) -> str:
     return "" if low < points[0] and points[-1] <= high else "cuts must lie between minimum and maximum"
 
 
+def _check_levels(field: Field) -> str:
+    for finer, coarse in pairwise(field.levels):
+        problem = _check_cuts(field.model_copy(update={"cuts": coarse, "coarser": ()})) if coarse else "empty"
+        if problem:
+            return f"a coarser level of cuts is not usable: {problem}"
+        if not _is_coarser(field, finer, coarse):
+            return "each level of cuts is made of the one before: leave cuts out, or join groups"
+    return ""
+
+
+def _is_coarser(field: Field, finer: tuple[Any, ...], coarse: tuple[Any, ...]) -> bool:
+    if field.is_number:
+        return set(coarse) < set(finer)
+    joined = [{*group} for group in coarse]
+    return len(coarse) < len(finer) and all(any({*group} <= union for union in joined) for group in finer)
+
+
+def _depth(cuts: object) -> int:
+    """Lists within lists: 0 for a number or label."""
+    return 1 + max(map(_depth, cuts), default=0) if isinstance(cuts, list | tuple) else 0
+
+
 def _check_missing(field: Field) -> str:
     if field.missing is None:
         return ""
@@ -328,4 +358,12 @@ def _check_expected(field: Field) -> str:
     return ""
 
 
-CHECKS = (_check_roles, _check_bounds, _check_categories, _check_cuts, _check_missing, _check_expected)
+CHECKS = (
+    _check_roles,
+    _check_bounds,
+    _check_categories,
+    _check_cuts,
+    _check_levels,
+    _check_missing,
+    _check_expected,
+)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.agreement import Agreement
-from privacy.exchange import begin_fit, mean_update, start_model, statistic, task_at, total_rounds
+from privacy.exchange import begin_fit, fit_rounds, mean_update, start_model, statistic, task_at
 from privacy.grid import FloatArray
 from privacy.recipes.fit import SAME_MODEL
 from privacy.recipes.intervals import Estimate
@@ -45,8 +45,11 @@ def follow_model(agreement: Agreement, rounds: Sequence[RoundFacts]) -> Followed
         return FollowedModel(
             told=f"the strategy {agreement.training.strategy} keeps state that only the coordinator has"
         )
-    sums = {item.record.round: _sum(agreement, item) for item in rounds if item.record.status == "done"}
-    expected = range(1, total_rounds(agreement) + 1)
+    rounds = [item for item in rounds if item.record.round <= fit_rounds(agreement)]
+    sums = {
+        item.record.round: released_sum(agreement, item) for item in rounds if item.record.status == "done"
+    }
+    expected = range(1, fit_rounds(agreement) + 1)
     if [item.record.round for item in rounds] != list(expected) or any(s is None for s in sums.values()):
         return FollowedModel()
     known = {number: total for number, total in sums.items() if total is not None}
@@ -54,8 +57,8 @@ def follow_model(agreement: Agreement, rounds: Sequence[RoundFacts]) -> Followed
     first = 1 + int(agreement.training.life_table)
     if first == 2 and 1 not in known:
         return FollowedModel()
-    theta = start_model(agreement, known.get(1) if first == 2 else None, answered[1] if first == 2 else ())
-    fit = begin_fit(agreement, theta)
+    table, members = (known.get(1), answered[1]) if first == 2 else (None, ())
+    theta, fit = start_model(agreement, table, members), begin_fit(agreement, table, members)
     if fit is not None:
         for number in expected[first - 1 :]:
             if number in known:
@@ -71,7 +74,7 @@ def follow_model(agreement: Agreement, rounds: Sequence[RoundFacts]) -> Followed
     return FollowedModel(np.asarray(mean, dtype=np.float64))
 
 
-def _sum(agreement: Agreement, item: RoundFacts) -> NDArray[np.int64] | None:
+def released_sum(agreement: Agreement, item: RoundFacts) -> NDArray[np.int64] | None:
     """The ring integers that a verified receipt carries; None without them."""
     if item.problem or item.receipt is None or not item.receipt.sum:
         return None

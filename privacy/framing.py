@@ -22,6 +22,9 @@ from dataclasses import dataclass
 VERSION = 1
 PROCESS_BYTES = 16
 FRAME_BYTES = 4 * 2**20
+# Most frames carry data the other way soon after: an acknowledgment waits so long for one, or for so many frames.
+ACK_DELAY_S = 0.02
+ACK_EVERY = 16
 _NOBODY = bytes(PROCESS_BYTES)
 _HELLO, _DATA, _ACK = 0, 1, 2
 _HELLO_FORM = struct.Struct(f">BH{PROCESS_BYTES}s{PROCESS_BYTES}sQ")
@@ -148,15 +151,25 @@ class Endpoint:
             self._sent += 1
         self._queued_bytes += total
 
-    def next_frame(self) -> bytes | None:
-        """The next frame to write, None when there is nothing to say."""
+    @property
+    def owes(self) -> bool:
+        """Whether the peer waits to hear how many of its frames came."""
+        return self._told < self._received
+
+    def next_frame(self, acknowledge: bool = True) -> bytes | None:
+        """The next frame to write, None when there is nothing to say.
+
+        Args:
+            acknowledge: a frame of its own may say how many came; otherwise that waits for data to ride on, but not beyond `ACK_EVERY`
+                frames.
+        """
         if self._waiting:
             chunk = self._waiting.popleft()
             self._flying.append(chunk)
             self._told = self._received
             head = _DATA_FORM.pack(_DATA, chunk.number, self._received, chunk.total, chunk.offset)
             return b"".join((head, chunk.payload))
-        if self._told < self._received:
+        if self._told < self._received and (acknowledge or self._received - self._told >= ACK_EVERY):
             self._told = self._received
             return _ACK_FORM.pack(_ACK, self._received)
         return None

@@ -101,7 +101,7 @@ class Guarantee:
         if self.epsilon is None:
             raise NoGuarantee(self.reason)
         if self.epsilon == inf:
-            raise NoGuarantee("epsilon is unbounded at this delta")
+            raise NoGuarantee("no finite epsilon is known at this delta")
         return self.epsilon
 
     def then(self, other: Self) -> Self:
@@ -137,7 +137,7 @@ class Guarantee:
             return {
                 "kind": "none",
                 "view": self.view,
-                "reason": self.reason or "epsilon is unbounded at this delta",
+                "reason": self.reason or "no finite epsilon is known at this delta",
             }
         body: dict[str, object] = {
             "kind": "dp",

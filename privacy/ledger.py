@@ -6,7 +6,7 @@ so that a ledger which holds it is the whole account of that study.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal, Self, assert_never
 
 from privacy.canonical import canonical, parse_canonical, sha256_hex
@@ -153,6 +153,12 @@ class Ledger:
     """A chain whose every step obeyed the rules: a key is reserved once, then spent or aborted once."""
 
     entries: tuple[Entry, ...] = ()
+    _known: "_Account | None" = field(default=None, repr=False, compare=False)
+
+    @property
+    def rounds(self) -> Mapping[Key, "RoundState"]:
+        """As `fold` of the entries; known already behind an append."""
+        return (self._known or _account(self.entries)).rounds
 
     def append(self, record: Record, sign: Sign) -> Self:
         """The ledger with one entry more.
@@ -165,12 +171,12 @@ class Ledger:
             LedgerBroken: the record does not follow from the entries before it.
         """
         seq = len(self.entries) + 1
-        account = _account(self.entries)
+        account = _account(self.entries) if self._known is None else self._known.copy()
         account.step(record, seq)
         previous = self.entries[-1].hash if self.entries else GENESIS
         body = _signed_bytes(seq, record, previous)
         entry = Entry(seq, record, previous, sha256_hex(body), sign(body).hex())
-        return type(self)((*self.entries, entry))
+        return type(self)((*self.entries, entry), account)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +276,10 @@ class _Account:
 
     rounds: dict[Key, RoundState]
     closed: set[str]
+
+    def copy(self) -> "_Account":
+        """One to go on with."""
+        return _Account(dict(self.rounds), set(self.closed))
 
     def step(self, record: Record, seq: int) -> None:
         """Apply one record.

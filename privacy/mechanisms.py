@@ -79,7 +79,10 @@ def noisy_sum(rows: NDArray[np.int64], scale: int, sampler: Sampler) -> NDArray[
     """
     total = np.asarray(rows, dtype=np.int64).sum(axis=0, dtype=np.int64)
     draws = sampler.draw(total.size, scale)
-    noise = np.array([int(draw) & 0xFFFFFFFFFFFFFFFF for draw in draws], dtype=np.uint64).view(np.int64)
+    if isinstance(draws, np.ndarray) and draws.dtype == np.int64:
+        noise = draws
+    else:
+        noise = np.array([int(draw) & 0xFFFFFFFFFFFFFFFF for draw in draws], dtype=np.uint64).view(np.int64)
     if noise.shape != total.shape:
         raise ValueError(f"the sampler drew {noise.size} numbers for {total.size} columns")
     return np.asarray(total + noise, dtype=np.int64)

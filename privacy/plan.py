@@ -9,6 +9,7 @@ only a share of the noise, and `shares` of them are in every sum that anybody ca
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
+from functools import cache
 from math import comb, isfinite, isqrt, nextafter, sqrt
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -98,8 +99,7 @@ class Release:
 
         Exact in rational arithmetic: the smallest integer whose square, `shares` times, reaches (z D)^2.
         """
-        squared = (Fraction(self.noise_multiplier) * self.units) ** 2 / self.shares
-        return isqrt(-(-squared.numerator // squared.denominator) - 1) + 1
+        return _scale_units(self.noise_multiplier, self.units, self.shares)
 
     def accounted_multiplier(self) -> float:
         """Noise multiplier, per row, that the accountant may use for the sum of `shares` shares."""
@@ -191,6 +191,13 @@ class Release:
         raise PlanError(
             str(body.get("name", "")), f"keys or types are not those of a release: {sorted(map(str, body))}"
         )
+
+
+@cache
+def _scale_units(noise_multiplier: float, units: int, shares: int) -> int:
+    """Asked at every step of a training."""
+    squared = (Fraction(noise_multiplier) * units) ** 2 / shares
+    return isqrt(-(-squared.numerator // squared.denominator) - 1) + 1
 
 
 def binomial_weights(rows: int, rate: float) -> tuple[float, ...]:

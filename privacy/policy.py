@@ -6,6 +6,7 @@ from datetime import datetime
 from math import log, log1p
 
 from privacy.accounting import gdp_mu, renyi_epsilon, spent
+from privacy.data_epoch import epoch_name, in_epoch
 from privacy.guarantee import Guarantee
 from privacy.ledger import Entry, drawn, fold
 from privacy.plan import Charge, DpPlan, Release, vectors
@@ -58,6 +59,8 @@ class StudyTerms:
         study_hash: SHA-256 of the agreement, hexadecimal.
         fields: (name, purpose) of each field that the study asks for.
         duo: code of the purpose, what a consent register is asked.
+        analyses: kinds of what is asked beside a model.
+        minimum_cell: smallest count that is printed where nothing is noised; None where noise covers counts, or none are asked.
     """
 
     mode: Mode
@@ -74,6 +77,8 @@ class StudyTerms:
     study_hash: str
     fields: tuple[tuple[str, str], ...] = ()
     duo: str = ""
+    analyses: tuple[str, ...] = ()
+    minimum_cell: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,12 @@ def check(policy: Policy, terms: StudyTerms, entries: Sequence[Entry], now: date
     Raises:
         PolicyRefusal: exit code 1 for a rule, 4 for the budget.
     """
-    _check_rules(policy, terms, now)
+    if (terms.plan is None) != (terms.mode == "none"):
+        raise PolicyRefusal(
+            "modes", f"mode {terms.mode!r} with the plan of another", "one plan unless mode is 'none'"
+        )
+    check_rules(policy, terms, now)
+    _check_epoch(policy, terms, entries)
     _check_name(terms, entries)
     _check_aborts(policy, terms, entries)
     earlier = _charged_beside(terms, entries)
@@ -133,18 +143,27 @@ def check(policy: Policy, terms: StudyTerms, entries: Sequence[Entry], now: date
     before = spent(earlier, policy.delta_total, view="everything this hospital ever released")
     after = spent((*earlier, *planned), policy.delta_total, view=before.view)
     renyi = renyi_epsilon((*earlier, *planned), policy.delta_total, order)
-    # Behind a stage without guarantee the noise alone is held to the budget; its permission is a rule.
-    decisive = renyi if earlier else _number(planned, policy.delta_total)
+    decisive = decisive_epsilon(policy, earlier, planned)
     if planned and decisive > policy.epsilon_total:
         raise _over_budget(policy, decisive, earlier)
     return Permit(before, after, renyi, order)
+
+
+def decisive_epsilon(policy: Policy, earlier: Sequence[Charge], planned: Sequence[Charge]) -> float:
+    """What is held to the budget: the exact composition of a plan on untouched data, else the filter for adaptively chosen studies.
+
+    Behind a stage without guarantee the noise alone is held to it; its permission is a rule.
+    """
+    if earlier:
+        return renyi_epsilon((*earlier, *planned), policy.delta_total, filter_order(policy))
+    return _number(planned, policy.delta_total)
 
 
 def _planned(terms: StudyTerms, entries: Sequence[Entry]) -> tuple[Charge, ...]:
     """What the plan adds: its stage is drawn once, so one that an earlier study drew is charged already."""
     if terms.plan is None:
         return ()
-    others = [entry for entry in entries if entry.record.study_hash != terms.study_hash]
+    others = [entry for entry in in_epoch(entries) if entry.record.study_hash != terms.study_hash]
     stage = terms.plan.stage
     return terms.plan.releases if stage is not None and drawn(others, stage) else terms.plan.charges
 
@@ -171,6 +190,7 @@ def check_round(
         PolicyRefusal: exit code 1 for a rule, 4 for the budget.
     """
     _check_expiry(policy, now)
+    _check_epoch(policy, terms, entries)
     _check_aborts(policy, terms, entries)
     _check_lost(policy, terms, entries, finished)
     if terms.plan is None or release is None:
@@ -179,7 +199,7 @@ def check_round(
         return
     planned = terms.plan.release(release.name)
     _check_planned(planned, release)
-    rounds = fold(entries)
+    rounds = fold(in_epoch(entries))
     before = tuple(state.release for state in rounds.values())
     steps = sum(
         state.release.steps
@@ -222,13 +242,13 @@ def _over_budget(policy: Policy, asked: float, before: Sequence[Charge]) -> Poli
     )
 
 
-def _check_rules(policy: Policy, terms: StudyTerms, now: datetime) -> None:
-    """Everything that a study names and a policy lists."""
+def check_rules(policy: Policy, terms: StudyTerms, now: datetime) -> None:
+    """Everything that a study names and a policy lists; neither its plan nor the ledger is looked at.
+
+    Raises:
+        PolicyRefusal: exit code 1.
+    """
     _check_expiry(policy, now)
-    if (terms.plan is None) != (terms.mode == "none"):
-        raise PolicyRefusal(
-            "modes", f"mode {terms.mode!r} with the plan of another", "one plan unless mode is 'none'"
-        )
     if terms.mode == "none" and not policy.allow_mode_none:
         raise PolicyRefusal("allow_mode_none", "training without noise", "false")
     named = (
@@ -242,6 +262,9 @@ def _check_rules(policy: Policy, terms: StudyTerms, now: datetime) -> None:
     if not terms.purpose.strip() or not {ANY, terms.purpose} & set(policy.purposes):
         raise PolicyRefusal("purposes", repr(terms.purpose), _listed(policy.purposes))
     _check_fields(policy, terms)
+    for analysis in terms.analyses:
+        if not {ANY, analysis} & set(policy.analyses):
+            raise PolicyRefusal("analyses", repr(analysis), _listed(policy.analyses))
     if policy.consent_register and not terms.duo:
         raise PolicyRefusal(
             "consent_register", "a study without [study] duo", "a purpose that patients can permit"
@@ -250,6 +273,7 @@ def _check_rules(policy: Policy, terms: StudyTerms, now: datetime) -> None:
         ("minimum_threshold", terms.threshold, policy.minimum_threshold),
         ("minimum_cohort", terms.n, policy.minimum_cohort),
         ("colluding_minimum", terms.colluding, policy.colluding_minimum),
+        ("minimum_cell", terms.minimum_cell or policy.minimum_cell, policy.minimum_cell),
     )
     for rule, number, floor in floors:
         if number < floor:
@@ -282,6 +306,8 @@ def _check_plan(policy: Policy, terms: StudyTerms, plan: DpPlan) -> None:
     """The plan must keep what the study promises, with noise above the floor and delta within the total."""
     if (terms.epsilon, terms.delta) != (plan.epsilon, plan.delta):
         raise PolicyRefusal("epsilon_total", f"epsilon {terms.epsilon}", f"the plan's own {plan.epsilon}")
+    if policy.epsilon_study is not None and plan.epsilon > policy.epsilon_study:
+        raise PolicyRefusal("epsilon_study", f"epsilon {plan.epsilon:g}", f"{policy.epsilon_study:g} a study")
     if plan.delta > policy.delta_total:
         raise PolicyRefusal("delta_total", f"{plan.delta:g}", f"{policy.delta_total:g}")
     for release in plan.releases:
@@ -311,6 +337,23 @@ def _check_planned(planned: Release, release: Release) -> None:
 def _check_expiry(policy: Policy, now: datetime) -> None:
     if now.date() > policy.expires:
         raise PolicyRefusal("expires", now.date().isoformat(), f"until {policy.expires.isoformat()}")
+
+
+def _check_epoch(policy: Policy, terms: StudyTerms, entries: Sequence[Entry]) -> None:
+    """The table that the policy is about is the one whose budget is asked, and a study stays within one epoch."""
+    present = epoch_name(entries)
+    if policy.data_epoch != present:
+        raise PolicyRefusal(
+            "data_epoch",
+            f"data of epoch {policy.data_epoch!r}",
+            f"epoch {present!r} of the ledger; if no patient is in an earlier table, begin the epoch with `wardround-hospital epoch`",
+        )
+    later = in_epoch(entries)
+    earlier = entries[: len(entries) - len(later)]
+    if any(entry.record.study_hash == terms.study_hash for entry in earlier):
+        raise PolicyRefusal(
+            "data_epoch", f"study {terms.study_id!r}, begun in an earlier epoch", "a study of one data epoch"
+        )
 
 
 def _check_aborts(policy: Policy, terms: StudyTerms, entries: Sequence[Entry]) -> None:
@@ -347,7 +390,7 @@ def _charged_beside(terms: StudyTerms, entries: Sequence[Entry]) -> tuple[Charge
     Of this study itself nothing is: its rounds are numbered once for all sessions, an aborted one is not run again
     under the same number, and `check_round` counts the steps of all of them against the plan.
     """
-    return tuple(state.release for key, state in fold(entries).items() if not _is_own(terms, key))
+    return tuple(state.release for key, state in fold(in_epoch(entries)).items() if not _is_own(terms, key))
 
 
 def _is_own(terms: StudyTerms, key: tuple[str, str, int]) -> bool:

@@ -29,6 +29,8 @@ class Policy(BaseModel):
 
     Attributes:
         epsilon_total: budget of one data epoch over all studies, add/remove one patient.
+        epsilon_study: ceiling for what one study may promise; no ceiling but the budget where it is left out.
+        data_epoch: which table this policy is about; the ledger must be in the same epoch (privacy/data_epoch.py).
         delta_total: the one delta at which it is read, in (0, 1).
         minimum_noise_multiplier: floor for every release, per row's clip.
         minimum_threshold: floor for t, the hospitals that must survive a round.
@@ -42,6 +44,9 @@ class Policy(BaseModel):
             name its purpose as a code ([study] duo).
         field_purposes: per field the purposes for which it may be asked, as the study states them; "*" as a field
             stands for every other, as a purpose for any. Empty: fields are not limited.
+        analyses: kinds of [analysis] that a study may ask: "survival", "count", "mean", "histogram", "quantile", "evaluation", or
+            "*" for any; none where the file does not say.
+        minimum_cell: floor for [analysis] minimum_cell, which rules what is printed in mode none.
         synthetic_gate: what a synthetic table that does not pass its quality gate means: "measure" reports it, "stop" holds the
             table back, which others can see and no number covers; decided before anybody looks.
         record_releases: keep a copy of each release in the hospital's own journal.
@@ -55,6 +60,8 @@ class Policy(BaseModel):
     minimum_threshold: int = Field(ge=2)
     minimum_cohort: int = Field(ge=2)
     colluding_minimum: int = Field(ge=0)
+    epsilon_study: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    data_epoch: str = Field(default="", max_length=40)
     families: tuple[str, ...]
     stages: tuple[str, ...]
     purposes: tuple[str, ...]
@@ -64,6 +71,8 @@ class Policy(BaseModel):
     expires: date
     consent_register: bool = False
     field_purposes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    analyses: tuple[str, ...] = ()
+    minimum_cell: int = Field(default=5, ge=1)
     synthetic_gate: SyntheticGate = "measure"
     record_releases: bool = False
 

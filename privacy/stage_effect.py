@@ -7,8 +7,9 @@ behind a stage that moves k, or any number behind a stage that has none.
 Source: data.md, "Preprocessing stages and what each does to the guarantee".
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import exp
 from typing import assert_never
 
 from privacy.guarantee import Guarantee
@@ -83,6 +84,8 @@ def effect_of(kind: str, k: int | None, epsilon: float | None, delta: float | No
             return Rows(k)
         case "threshold", int(), float() | int(), float():
             return Adds(epsilon, delta)
+        case "level", int(), float() | int(), None:
+            return Adds(epsilon)
         case "synthetic_dp", _, float() | int(), float():
             return Replaces(epsilon, delta)
         case "mondrian", _, None, None:
@@ -100,15 +103,40 @@ def end_to_end(effect: Effect, training: Callable[[int], Guarantee]) -> Guarante
         training: the training's guarantee when one patient adds or removes that many rows; accounted for them, never
             multiplied (k times epsilon at the same delta understates the loss).
     """
-    match effect:
-        case Rows(rows):
-            return training(rows)
-        case Adds(epsilon, delta) | Beside(epsilon, delta):
-            behind = training(1)
-            return behind.then(Guarantee.dp(epsilon, delta, view=behind.view))
-        case Replaces(epsilon, delta):
-            return Guarantee.dp(epsilon, delta)
-        case Voids(reason):
-            return Guarantee.none(reason)
-        case _ as unreachable:
-            assert_never(unreachable)
+    return mixed((effect,), training)
+
+
+def mixed(effects: Sequence[Effect], training: Callable[[int], Guarantee]) -> Guarantee:
+    """The guarantee of several stages, one behind the other, and the training together.
+
+    Rows multiply: each of m rows of a patient can move k rows of what follows. A paid decision about a table in which one patient moves
+    c rows costs the patient (c e, d (exp(c e) - 1) / (exp(e) - 1)), group privacy (Dwork & Roth 2014, theorem 2.2, with the delta of
+    c steps). Behind a private synthesizer whose output alone is used everything is post-processing, also what would void a guarantee
+    on real rows; before it, nothing is forgiven.
+
+    Args:
+        effects: of the stages in their order.
+        training: as in `end_to_end`.
+    """
+    rows, paid = 1, Guarantee.dp(0.0, 0.0)
+    for effect in effects:
+        match effect:
+            case Rows(more):
+                rows *= more
+            case Adds(epsilon, delta) | Beside(epsilon, delta):
+                paid = paid.then(_of_group(epsilon, delta, rows))
+            case Replaces(epsilon, delta):
+                return paid.then(_of_group(epsilon, delta, rows))
+            case Voids(reason):
+                return Guarantee.none(reason)
+            case _ as unreachable:
+                assert_never(unreachable)
+    behind = training(rows)
+    return behind.then(replace(paid, view=behind.view)) if paid.epsilon or paid.delta else behind
+
+
+def _of_group(epsilon: float, delta: float, rows: int) -> Guarantee:
+    if rows == 1:
+        return Guarantee.dp(epsilon, delta)
+    grown = delta * sum(exp(step * epsilon) for step in range(rows))
+    return Guarantee.dp(rows * epsilon, min(1.0, grown))

@@ -1,6 +1,6 @@
 """What a stage itself costs, as an entry of plan and ledger beside the noisy vectors.
 
-A noisy threshold is a release with its own (epsilon, delta), added to the training's. A stage whose output one patient
+A noisy threshold and a level drawn by the exponential mechanism are releases with their own (epsilon, delta), added to the training's. A stage whose output one patient
 can change at will is written down too: from then on nothing that is composed with it has a number.
 """
 
@@ -81,6 +81,62 @@ class ThresholdRelease:
 
 
 @dataclass(frozen=True, slots=True)
+class LevelRelease:
+    """A level of generalization, drawn once by the exponential mechanism.
+
+    Attributes:
+        epsilon: for adding or removing one patient; delta is 0.
+        k: below it a class counts as small, >= 1.
+        cells: SHA-256 of what defines the cells of every level, hexadecimal: equal releases are one drawing.
+    """
+
+    name: ClassVar[str] = "stage_level"
+    kind: ClassVar[Literal["exponential_level"]] = "exponential_level"
+
+    epsilon: float
+    k: int
+    cells: str
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            PlanError: a number out of range.
+        """
+        if not 0 < self.epsilon <= 50 or self.k < 1 or len(self.cells) != 64:
+            raise PlanError(
+                self.name, "needs an epsilon in (0, 50], k of at least 1 and the SHA-256 of its cells"
+            )
+
+    def cost(self, adjacency: Adjacency) -> tuple[float, float]:
+        """(epsilon, 0); replacing a patient is removing one and adding one, so twice that."""
+        return (self.epsilon if adjacency == "add/remove" else 2 * self.epsilon), 0.0
+
+    def to_json(self) -> dict[str, object]:
+        """All fields by name, kind and name."""
+        return {"name": self.name, "kind": self.kind} | {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, object]) -> Self:
+        """Inverse of `to_json`.
+
+        Raises:
+            PlanError: a key is missing, unknown or of the wrong type, or a value is out of range.
+        """
+        match body:
+            case {
+                "name": cls.name,
+                "kind": cls.kind,
+                "epsilon": float() | int() as epsilon,
+                "k": int(k),
+                "cells": str(cells),
+                **rest,
+            } if not rest and not any(isinstance(value, bool) for value in body.values()):
+                return cls(float(epsilon), k, cells)
+        raise PlanError(cls.name, f"keys or types are not those of a chosen level: {sorted(map(str, body))}")
+
+
+@dataclass(frozen=True, slots=True)
 class VoidRelease:
     """A stage behind which no number covers a patient.
 
@@ -129,19 +185,24 @@ class VoidRelease:
         )
 
 
-StageRelease = ThresholdRelease | VoidRelease
-STAGE_KINDS = (ThresholdRelease.kind, VoidRelease.kind)
+DrawnRelease = ThresholdRelease | LevelRelease
+StageRelease = DrawnRelease | VoidRelease
+STAGE_KINDS = (ThresholdRelease.kind, LevelRelease.kind, VoidRelease.kind)
 
 
 def stage_from_json(body: Mapping[str, object]) -> StageRelease:
-    """Inverse of both `to_json`.
+    """Inverse of all `to_json`.
 
     Raises:
-        PlanError: neither.
+        PlanError: of no kind.
     """
-    if body.get("kind") == VoidRelease.kind:
-        return VoidRelease.from_json(body)
-    return ThresholdRelease.from_json(body)
+    match body.get("kind"):
+        case VoidRelease.kind:
+            return VoidRelease.from_json(body)
+        case LevelRelease.kind:
+            return LevelRelease.from_json(body)
+        case _:
+            return ThresholdRelease.from_json(body)
 
 
 def void_reason(stages: Iterable[StageRelease]) -> str:
@@ -150,6 +211,6 @@ def void_reason(stages: Iterable[StageRelease]) -> str:
 
 
 def additive_cost(stages: Iterable[StageRelease], adjacency: Adjacency) -> tuple[float, float]:
-    """(epsilon, delta) of all thresholds together, by basic composition."""
-    costs = [stage.cost(adjacency) for stage in stages if isinstance(stage, ThresholdRelease)]
+    """(epsilon, delta) of all drawings together, by basic composition."""
+    costs = [stage.cost(adjacency) for stage in stages if not isinstance(stage, VoidRelease)]
     return sum(epsilon for epsilon, _ in costs), sum(delta for _, delta in costs)

@@ -15,27 +15,41 @@ from typing import Any, Self
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic import Field as Setting
 
+from privacy import study_stage
+from privacy.analytics.asks import Ask, asks
 from privacy.built import check_built
-from privacy.canonical import canonical, sha256_hex
+from privacy.column_rules import MAXIMUM_SUMMED_PATIENTS, local_newton_pays
 from privacy.consent import COVERS, DISEASE
 from privacy.dictionary import Dictionary
 from privacy.field import Field
-from privacy.plan_error import PlanError
+from privacy.recipes.tasks import HESSIAN_COLUMNS
 from privacy.refusals import NotBuilt as NotBuilt
 from privacy.refusals import RefusedModel as RefusedModel
 from privacy.refusals import StudyError as StudyError
-from privacy.stage_effect import Adds, Effect, Rows, Voids, effect_of
-from privacy.stage_release import StageRelease, ThresholdRelease, VoidRelease, additive_cost
+from privacy.stage_effect import Effect, Rows
+from privacy.stage_release import StageRelease, VoidRelease, additive_cost
 from privacy.study_problems import first_problem
 from privacy.study_sections import About, Analysis, Consortium, Model, Privacy, Section, Stage
+from privacy.trial_arms import arms_of, check_trial
 from secagg.params import default_threshold
 
 MAX_STUDY_BYTES = 4 << 20
 MINIMUM_HOSPITALS = 3
-# Most columns of a model whose Hessian is released.
-NEWTON_COLUMNS = 50
-# Sums of 2^40 units a patient fit a 64-bit ring with room for the noise up to here.
-MAXIMUM_SUMMED_PATIENTS = 1 << 21
+# Share of mu^2 for [analysis] beside a model that does not say otherwise.
+ANALYSIS_SHARE = 0.10
+RECIPE_RELEASES = frozenset(
+    (
+        "life_table",
+        "train",
+        "hessian",
+        "means",
+        "newton",
+        "trial",
+        "gradient",
+        "predictor_moments",
+        "risk_table",
+    )
+)
 SECTIONS: dict[str, type[BaseModel]] = {
     "study": About,
     "cohort": Consortium,
@@ -66,8 +80,9 @@ class Study(Section):
             _check_use,
             _check_threshold,
             _check_privacy,
-            _check_stage,
+            study_stage.problem,
             _check_model,
+            _check_analysis,
         ):
             problem = check(self)
             if problem:
@@ -142,31 +157,16 @@ class Study(Section):
     @property
     def effect(self) -> Effect:
         """What the stage does to the guarantee of what is behind it."""
-        stage = self.stage
-        return effect_of(stage.kind, stage.k, stage.epsilon, stage.delta)
+        return study_stage.effect(self)
 
     @cached_property
     def stage_release(self) -> StageRelease | None:
         """The stage's own entry in plan and ledger; None where it costs nothing of its own, or nothing is noised."""
-        if self.mode == "none":
-            return None
-        match self.effect:
-            case Adds(epsilon, delta):
-                return ThresholdRelease(epsilon, delta, self.stage.k or 1, self._cells)
-            case Voids(reason):
-                return VoidRelease(self.stage.kind, reason)
-        return None
+        return study_stage.release(self)
 
     @property
     def _stages(self) -> tuple[StageRelease, ...]:
         return () if self.stage_release is None else (self.stage_release,)
-
-    @property
-    def _cells(self) -> str:
-        """SHA-256 of what says which patients share a cell."""
-        keys = {"name", "type", "unit", "cuts", "categories", "missing"}
-        quasi = self.dictionary.quasi_identifiers
-        return sha256_hex(canonical([field.model_dump(mode="json", include=keys) for field in quasi]))
 
     @property
     def colluding(self) -> int:
@@ -189,23 +189,70 @@ class Study(Section):
         return self.cohort.deadline_s
 
     @property
+    def has_model(self) -> bool:
+        """Whether anything is trained; family "none" asks [analysis] alone."""
+        return self.model.family != "none"
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether the trained model is evaluated on the study's own patients."""
+        return self.has_model and self.privacy.evaluation_share > 0
+
+    @cached_property
+    def asks(self) -> tuple[Ask, ...]:
+        """What is asked of the patients beside a model, in the order of its rounds."""
+        return asks(self.analysis, self.dictionary, self.intervals, evaluates=self.evaluates)
+
+    @property
+    def analyses(self) -> tuple[str, ...]:
+        """Kinds of what is asked beside a model, as a hospital's policy names them."""
+        return tuple(sorted({"evaluation" if ask.needs_model else str(ask.kind) for ask in self.asks}))
+
+    @property
+    def analysis_share(self) -> float:
+        """Share of mu^2 for what [analysis] asks, the evaluation of the model not included."""
+        if not self.analysis.asks_patients:
+            return 0.0
+        if not self.has_model:
+            return 1.0
+        stated = self.privacy.analysis_share
+        return ANALYSIS_SHARE if stated is None else stated
+
+    @property
     def strategy(self) -> str:
-        """Flower strategy: as asked; otherwise fedavg, or fedadam where nothing is noised."""
+        """Flower strategy: as asked; otherwise fedavg, or fedadam where nothing is noised; none without a model."""
+        if not self.has_model:
+            return "none"
         return self.model.strategy or ("fedadam" if self.mode == "none" else "fedavg")
 
     @property
     def recipe(self) -> str:
         """As asked; otherwise by the public rule, from the mode, the family and the number of declared columns.
 
-        Without noise exact gradients, in local mode DP-SGD; distributed takes Newton steps for a linear model of few columns, whose
-        Hessian the noise leaves readable, and Adam for the rest.
+        Without noise exact gradients. Distributed takes Newton steps for a linear model (with a released Hessian or a public one,
+        privacy/column_rules.py) and Adam for a network. Local takes DP-SGD, and Newton steps for a linear model with enough events a
+        column that states no setting of DP-SGD.
         """
+        if not self.has_model:
+            return "none"
         if self.model.recipe != "auto":
             return self.model.recipe
+        if self.model.trial is not None:
+            return "trial"
         if self.mode == "distributed":
-            few = self.dictionary.n_columns <= NEWTON_COLUMNS
-            return "newton" if few and self.model.family == "piecewise_exponential" else "adam"
-        return "full_batch" if self.mode == "none" else "dp_sgd"
+            return "newton" if self.model.family == "piecewise_exponential" else "adam"
+        if self.mode == "none":
+            return "full_batch"
+        return "newton" if local_newton_pays(self) else "dp_sgd"
+
+    @property
+    def allocation(self) -> tuple[float, ...]:
+        """Public share of each arm of a trial, the reference first, adding up to 1; empty without `[model] trial`."""
+        trial = self.model.trial
+        if trial is None:
+            return ()
+        parts = [trial.allocation[arm] for arm in arms_of(self)]
+        return tuple(part / sum(parts) for part in parts)
 
     @property
     def noise_shares(self) -> int:
@@ -296,37 +343,12 @@ def _check_privacy(study: Study) -> str:
     return ""
 
 
-def _check_stage(study: Study) -> str:
-    kind, quasi = study.stage.kind, study.dictionary.quasi_identifiers
-    if kind in ("generalize", "drop", "threshold", "mondrian"):
-        if not quasi:
-            return f"[stage] kind = '{kind}' needs a field with role 'quasi_identifier'"
-        for field in quasi:
-            if field.is_number and not field.cuts and kind != "mondrian":
-                return f"field '{field.name}' is a quasi-identifier: [stage] kind = '{kind}' needs its public cuts"
-    if kind in ("drop", "threshold", "mondrian") and study.stage.k is None:
-        return f"[stage] kind = '{kind}' needs k, the smallest class that is kept"
-    paid = (study.stage.epsilon, study.stage.delta)
-    if kind == "threshold":
-        if None in paid:
-            return "[stage] kind = 'threshold' needs epsilon and delta, which are added to those of [privacy]"
-        if study.mode == "none":
-            return (
-                "[stage] kind = 'threshold' is paid for: it needs [privacy] mode = 'local' or 'distributed'"
-            )
-    elif paid != (None, None):
-        return f"[stage] kind = '{kind}' spends nothing: leave out epsilon and delta"
-    try:
-        _ = study.stage_release
-    except PlanError as error:
-        return f"[stage] {error.problem}"
-    return ""
-
-
 def _check_model(study: Study) -> str:
     model = study.model
-    if study.recipe in ("newton", "adam"):
-        return _check_statistics(study)
+    if (study.recipe == "trial") != (model.trial is not None):
+        return "[model] recipe = 'trial' goes with trial = {arm = ..., allocation = {...}}, and only with it"
+    if study.recipe in ("newton", "adam", "trial"):
+        return check_trial(study) or _check_statistics(study)
     if model.recipe == "dp_sgd" and study.mode == "distributed":
         return "[model] recipe = 'dp_sgd' samples patients at each hospital and needs [privacy] mode = 'local'; leave recipe out"
     if model.recipe == "dp_sgd" and study.mode == "none":
@@ -338,6 +360,33 @@ def _check_model(study: Study) -> str:
     return ""
 
 
+def _check_analysis(study: Study) -> str:
+    """What [analysis] asks, and whether the budget's parts leave room for each other."""
+    if not study.has_model:
+        plain = Model(family="none")
+        for key in Model.model_fields:
+            if getattr(study.model, key) != getattr(plain, key):
+                return f"[model] family = 'none' trains nothing; leave {key} out"
+        if study.privacy.evaluation_share > 0:
+            return "[privacy] evaluation_share is for a trained model; [model] family = 'none' has none"
+        if not study.asks:
+            return "[model] family = 'none' needs [analysis]: kaplan_meier, kaplan_meier_by or a query"
+    if study.evaluates and not study.analysis.metrics:
+        return "[privacy] evaluation_share pays for [analysis] metrics, and none are named"
+    if study.privacy.analysis_share is not None and not study.analysis.asks_patients:
+        return "[privacy] analysis_share pays for [analysis], which asks nothing"
+    if study.privacy.analysis_share == 0:
+        return "[privacy] analysis_share = 0 leaves nothing for [analysis]; leave it out or raise it"
+    if study.has_model and study.privacy.evaluation_share + study.analysis_share >= 0.9:
+        return "[privacy] evaluation_share and analysis_share leave less than a tenth for the model"
+    for ask in study.asks:
+        if ask.name in RECIPE_RELEASES or ask.name.startswith("stage_"):
+            return f"[[analysis.query]] name '{ask.name}' belongs to a release of the study itself; choose another"
+    if study.asks and study.n_public_total > MAXIMUM_SUMMED_PATIENTS:
+        return f"[study] n_public adds up to more than {MAXIMUM_SUMMED_PATIENTS} patients, which a 64-bit sum of [analysis] does not hold"
+    return ""
+
+
 def _check_statistics(study: Study) -> str:
     """Recipes whose hospitals send noisy sums."""
     model, recipe = study.model, study.recipe
@@ -346,12 +395,14 @@ def _check_statistics(study: Study) -> str:
     for key in ("local_steps", "sample_rate", "server_learning_rate"):
         if getattr(model, key) is not None:
             return f"[model] {key} is for recipes that train at the hospitals; recipe = '{recipe}' has none"
-    if recipe == "newton" and model.clip_l2 is not None:
-        return "[model] clip_l2: the bound of recipe = 'newton' is proved for one number; leave it out"
+    if recipe != "adam" and model.clip_l2 is not None:
+        return f"[model] clip_l2: the bound of recipe = '{recipe}' is proved for one number; leave it out"
+    if recipe == "trial" and model.family != "piecewise_exponential":
+        return "[model] recipe = 'trial' is for family = 'piecewise_exponential'; leave family out"
     if recipe == "newton" and model.family != "piecewise_exponential":
         return "[model] recipe = 'newton' is for family = 'piecewise_exponential'; take recipe = 'adam'"
-    if recipe == "newton" and study.dictionary.n_columns > NEWTON_COLUMNS:
-        return f"[model] recipe = 'newton' takes at most {NEWTON_COLUMNS} columns, the fields make {study.dictionary.n_columns}; take 'adam'"
+    if recipe == "newton" and study.mode == "none" and study.dictionary.n_columns > HESSIAN_COLUMNS:
+        return f"[model] recipe = 'newton' in mode 'none' takes at most {HESSIAN_COLUMNS} columns, the fields make {study.dictionary.n_columns}; take 'auto'"
     if recipe == "adam" and study.mode == "none":
         return "[model] recipe = 'adam' is for noisy sums; mode 'none' takes recipe = 'auto' with strategy = 'fedadam'"
     if model.hidden is not None and model.family != "mlp":

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from privacy.refusals import StudyError, nearest
+from privacy.study_sections import Query
 
 Location = Sequence[int | str]
 
@@ -94,4 +95,6 @@ def _known_keys(location: Location, sections: Mapping[str, type[BaseModel]]) -> 
         return list(sections)
     if location[0] == "field" and "missing" in location[2:-1]:
         return ["codes", "constant", "indicator"]
+    if location[0] == "analysis" and "query" in location[1:-1]:
+        return list(Query.model_fields)
     return list(sections[str(location[0])].model_fields)

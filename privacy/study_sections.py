@@ -1,15 +1,20 @@
 """The sections of a study file as written: types and ranges of each key (what they mean together: study.py)."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictBool, StrictInt, StrictStr
 from pydantic import Field as Setting
 
 Positive = Annotated[float, Setting(strict=True, gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Setting(strict=True, gt=0, le=1, allow_inf_nan=False)]
+PartShare = Annotated[float, Setting(strict=True, ge=0, lt=1, allow_inf_nan=False)]
 Count = Annotated[StrictInt, Setting(ge=1)]
 Identifier = Annotated[StrictStr, Setting(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Text = Annotated[StrictStr, Setting(max_length=2000)]
+Number = Annotated[float, Setting(strict=True, allow_inf_nan=False)]
+Inner = Annotated[float, Setting(strict=True, gt=0, lt=1, allow_inf_nan=False)]
+# What `where` compares a field with.
+Condition = StrictBool | StrictStr | Number | tuple[Number, Number]
 
 
 class Section(BaseModel):
@@ -53,12 +58,19 @@ class Consortium(Section):
 
 
 class Privacy(Section):
-    """`[privacy]`: the mode and the budget of one patient for everything that a hospital releases."""
+    """`[privacy]`: the mode and the budget of one patient for everything that a hospital releases.
+
+    Attributes:
+        evaluation_share: of the plan's mu^2, for the metrics of the trained model on the study's own patients; 0 for none. In mode none,
+            where nothing is paid, any share above 0 asks for them.
+        analysis_share: of mu^2, for the other results of `[analysis]`; a tenth beside a model, all of it without one.
+    """
 
     mode: StrictStr = "local"
     epsilon: Annotated[float, Setting(strict=True, gt=0, le=1000, allow_inf_nan=False)] | None = None
     delta: Annotated[float, Setting(strict=True, gt=0, le=1e-3, allow_inf_nan=False)] | None = None
-    evaluation_share: Annotated[float, Setting(strict=True, ge=0, lt=1, allow_inf_nan=False)] = 0.0
+    evaluation_share: PartShare = 0.0
+    analysis_share: PartShare | None = None
 
 
 class Stage(Section):
@@ -70,11 +82,24 @@ class Stage(Section):
     delta: Annotated[float, Setting(strict=True, gt=0, le=1e-3, allow_inf_nan=False)] | None = None
 
 
+class Trial(Section):
+    """`[model] trial`: the arms of a randomized trial and how patients were allocated to them.
+
+    Attributes:
+        arm: name of the field that holds the arm; its first category is the reference.
+        allocation: for each category its part in the allocation, as 1 to 1 or 2 to 1, from the protocol.
+    """
+
+    arm: StrictStr
+    allocation: dict[StrictStr, Positive]
+
+
 class Model(Section):
     """`[model]`: family, recipe and strategy; the numbers default by the public rule of privacy/training.py."""
 
     family: StrictStr = "piecewise_exponential"
     recipe: StrictStr = "auto"
+    trial: Trial | None = None
     strategy: StrictStr | None = None
     rounds: Annotated[StrictInt, Setting(ge=1, le=10_000)] | None = None
     local_steps: Annotated[StrictInt, Setting(ge=1, le=100_000)] | None = None
@@ -92,10 +117,48 @@ class Model(Section):
     ) = None
 
 
-class Analysis(Section):
-    """`[analysis]`: results asked for beside the model."""
+class Query(Section):
+    """`[[analysis.query]]`: one question about the patients; its release takes an equal part of the analysis' share.
 
+    Attributes:
+        name: of the release that pays for it; its kind and number where it has none.
+        field: a covariate; none for a count.
+        where: field -> value or [from, to), all of which must hold.
+        by: fields by whose public levels the answer is divided.
+        bins: of a histogram or quantile, equal and public; the field's cuts or a default where not given.
+        quantiles: in (0, 1); the quartiles where not given.
+    """
+
+    name: Annotated[StrictStr, Setting(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$")] | None = None
+    kind: Literal["count", "mean", "histogram", "quantile"]
+    field: StrictStr | None = None
+    where: dict[StrictStr, Condition] = {}
+    by: Annotated[tuple[StrictStr, ...], Setting(max_length=3)] = ()
+    bins: Annotated[StrictInt, Setting(ge=2, le=200)] | None = None
+    quantiles: Annotated[tuple[Inner, ...], Setting(min_length=1, max_length=20)] | None = None
+
+
+class Analysis(Section):
+    """`[analysis]`: results asked for beside the model, or without one.
+
+    Attributes:
+        kaplan_meier: one curve of all patients.
+        kaplan_meier_by: fields by whose public levels curves are asked for, one release each.
+        log_rank: compare those curves.
+        metrics: what `[privacy] evaluation_share` pays for.
+        minimum_cell: in mode none, where nothing is noised, smaller counts are left out of the result.
+        query: further questions.
+    """
+
+    kaplan_meier: StrictBool = False
     kaplan_meier_by: tuple[StrictStr, ...] = ()
     log_rank: StrictBool = False
     cox: StrictStr = "none"
     metrics: tuple[StrictStr, ...] = ("c_index",)
+    minimum_cell: Annotated[StrictInt, Setting(ge=1, le=1000)] = 5
+    query: Annotated[tuple[Query, ...], Setting(max_length=100)] = ()
+
+    @property
+    def asks_patients(self) -> bool:
+        """Whether anything is released for it."""
+        return self.kaplan_meier or bool(self.kaplan_meier_by) or bool(self.query) or self.log_rank

@@ -54,12 +54,19 @@ def label(context: Context | None, purpose: str, **parts: bytes | str | int) -> 
         purpose: what the tag is for; no two uses share one.
         parts: named values; integers are unsigned and below 2**64. The order in which they are given does not count.
     """
-    count = len(parts) + (len(_CONTEXT_PARTS) if context is not None else 0)
-    pieces = [_field(_MAGIC), _field(purpose.encode()), count.to_bytes(4, "big")]
+    pieces = [_head(purpose, len(parts) + (len(_CONTEXT_PARTS) if context is not None else 0))]
     if context is not None:
         pieces.append(_encoded(context))
-    pieces += [_named(name, parts[name]) for name in sorted(parts)]
+    for name in sorted(parts):
+        pieces.append(_name(name))
+        pieces.append(_typed(parts[name]))
     return b"".join(pieces)
+
+
+@functools.lru_cache(maxsize=256)
+def _head(purpose: str, count: int) -> bytes:
+    """The protocol's name, the purpose and the number of parts."""
+    return _field(_MAGIC) + _field(purpose.encode()) + count.to_bytes(4, "big")
 
 
 @functools.lru_cache(maxsize=64)
@@ -71,11 +78,13 @@ def _encoded(context: Context) -> bytes:
         context.study_hash,
         context.version,
     )
-    return b"".join(_named(name, value) for name, value in zip(_CONTEXT_PARTS, values, strict=True))
+    return b"".join(_name(name) + _typed(value) for name, value in zip(_CONTEXT_PARTS, values, strict=True))
 
 
-def _named(name: str, value: bytes | str | int) -> bytes:
-    return _field(name.encode()) + _typed(value)
+@functools.lru_cache(maxsize=256)
+def _name(name: str) -> bytes:
+    """A part's name; a round makes some fifty tags with the same few names."""
+    return _field(name.encode())
 
 
 def _field(value: bytes) -> bytes:

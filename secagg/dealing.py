@@ -6,11 +6,9 @@ fault would still not give two rounds one seed.
 
 from __future__ import annotations
 
-import numpy as np
-
 from secagg import kdf, sealing, shamir
 from secagg.errors import ParameterError
-from secagg.masks import Ring, Speed, add_masks
+from secagg.masks import Ring, Speed, add_masks, fresh_vector
 from secagg.pairs import RoundFrame, pair_mask, self_mask
 from secagg.sealing import HeldShare
 from secagg.secret import SecretBytes
@@ -28,13 +26,13 @@ def exactly(entropy: bytes) -> bytes:
 
 
 def deal(frame: RoundFrame, seat: Seat, drawn: SecretBytes) -> tuple[bytes, dict[str, HeldShare]]:
-    """A fresh self-mask seed and one share of it per participant, in roster order."""
+    """A fresh self-mask seed and one share of it per holder, in roster order."""
     wide = [
         kdf.expand(drawn, frame.label("draw-polynomial", degree=degree), shamir.WIDE_BYTES).reveal()
-        for degree in range(seat.params.threshold)
+        for degree in range(seat.params.share_threshold)
     ]
     secret, *coefficients = [shamir.field_element(value) for value in wide]
-    positions = {holder: seat.roster.position(holder) for holder in frame.participants.ids}
+    positions = {holder: seat.roster.position(holder) for holder in frame.participants.holders(seat.me)}
     shares = shamir.split(secret, coefficients, positions.values())
     held = {
         holder: HeldShare(
@@ -46,18 +44,26 @@ def deal(frame: RoundFrame, seat: Seat, drawn: SecretBytes) -> tuple[bytes, dict
     return secret.to_bytes(shamir.SHARE_BYTES, "big"), held
 
 
-def masked_vector(state: Ordered, vector: Ring, seed: bytes, speed: Speed) -> bytes:
-    """x + PRG(b) + sum over the peers of +-PRG(seed), modulo 2**bits, with the check coordinate at its end."""
+def masked_vector(state: Ordered, vector: Ring, seed: bytes, speed: Speed) -> memoryview:
+    """x + PRG(b) + sum over the peers of +-PRG(seed), modulo 2**bits, with the check coordinate at its end.
+
+    Returns:
+        `params.vector_bytes` bytes, read-only; no second copy is made of what may be large.
+    """
     seat, frame = state.after.seat, state.frame
     params = seat.params
     if vector.shape != (params.dim,) or vector.dtype != params.ring:
         raise ParameterError(f"the vector must have shape ({params.dim},) and type {params.ring.name}")
-    masked = np.empty(params.wire_dim, dtype=params.ring)
-    masked[: params.dim] = vector
-    masked[params.dim :] = 1
+
+    def fill(start: int, part: Ring) -> None:
+        own = vector[start : start + part.size]
+        part[: own.size] = own
+        part[own.size :] = 1
+
+    masked = fresh_vector(params.wire_dim, params.ring)
     pairwise = [pair_mask(secrets.mask_seed, seat.me, peer) for peer, secrets in state.secrets.items()]
-    add_masks(masked, [self_mask(seed, frame, seat.me), *pairwise], speed)
-    return masked.tobytes()
+    add_masks(masked, [self_mask(seed, frame, seat.me), *pairwise], speed, fill)
+    return masked.data.cast("B").toreadonly()
 
 
 def seal_all(state: Ordered, held: dict[str, HeldShare], drawn: SecretBytes) -> tuple[Seal, ...]:

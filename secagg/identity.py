@@ -8,6 +8,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from secagg.errors import BadSignature
 from secagg.secret import SecretBytes
 
+_PRIME = (1 << 255) - 19
+# y of every point whose order divides 8, in each spelling of 32 bytes; the sign bit is x's (RFC 8032, section 5.1).
+_ORDER_EIGHT_Y = 2707385501144840649318225287225658788936804267575313519463743609750303402022
+_SMALL_ORDER_Y = frozenset({0, 1, _PRIME - 1, _PRIME, _PRIME + 1, _ORDER_EIGHT_Y, _PRIME - _ORDER_EIGHT_Y})
+
+
+def is_of_small_order(public: bytes) -> bool:
+    """Whether signatures under this key prove nothing: one signature verifies on one message in eight, or on all.
+
+    OpenSSL takes such keys, as RFC 8032 does. A roster refuses them, so that nobody can disown what it signed.
+    """
+    return int.from_bytes(public, "little") & ((1 << 255) - 1) in _SMALL_ORDER_Y
+
 
 def public_key(private: SecretBytes) -> bytes:
     """The 32-byte public key of a 32-byte private seed."""

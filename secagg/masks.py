@@ -1,13 +1,13 @@
 """The mask generator and its addition into a vector: AES-128 in counter mode (NIST SP 800-38A, section 6.5).
 
 A seed has 32 bytes: 16 of key and 16 of initial counter, so that a table of keys built in advance finds nothing.
-Speed comes from blocks that stay in the processor's cache and from the cipher and NumPy releasing the interpreter lock.
+Speed comes from blocks that stay in the processor's cache, from memory that is touched once, and from the cipher and NumPy
+releasing the interpreter lock.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -23,8 +23,16 @@ from secagg.secret import SecretBytes
 
 SEED_BYTES = 32
 _CIPHER_BLOCK = 16
+# Sums whose operands straddle cache lines take half as long again.
+_CACHE_LINE = 64
+# NumPy asks for huge pages from here on: a vector of 4 MB in small pages costs a thousand page faults, as much as a mask.
+_HUGE_BYTES = 4 << 20
+_WORTH_HUGE_BYTES = 1 << 20
 
 Ring: TypeAlias = npt.NDArray[np.unsignedinteger[Any]]
+
+# Takes the first coordinate of a block and the block, and writes what stands there before the masks.
+Fill: TypeAlias = Callable[[int, Ring], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,7 @@ class Speed:
     """
 
     threads: int = 2
-    block_bytes: int = 256 << 10
+    block_bytes: int = 128 << 10
 
     def __post_init__(self) -> None:
         if self.threads < 1 or self.block_bytes < _CIPHER_BLOCK or self.block_bytes % _CIPHER_BLOCK:
@@ -55,13 +63,25 @@ class Speed:
 DEFAULT_SPEED = Speed()
 
 
-def add_masks(vector: Ring, masks: Sequence[Mask], speed: Speed = DEFAULT_SPEED) -> None:
+def fresh_vector(size: int, ring: np.dtype[np.unsignedinteger[Any]]) -> Ring:
+    """Memory for a vector, (size,), not initialized, at the start of a cache line."""
+    wanted = size * ring.itemsize + _CACHE_LINE
+    raw = np.empty(max(wanted, _HUGE_BYTES) if wanted >= _WORTH_HUGE_BYTES else wanted, dtype=np.uint8)
+    first = -raw.ctypes.data % _CACHE_LINE
+    return raw[first : first + size * ring.itemsize].view(ring)
+
+
+def add_masks(
+    vector: Ring, masks: Sequence[Mask], speed: Speed = DEFAULT_SPEED, fill: Fill | None = None
+) -> None:
     """Add the masks to the vector in place, modulo 2**bits.
 
     Args:
         vector: (wire_dim,), contiguous, little-endian uint32 or uint64.
         masks: seeds and signs.
         speed: threads and block size.
+        fill: writes each block's own values just before its masks, while the block is in the cache; called from every
+            thread, for blocks in any order. Without it the vector's values stand.
     """
     if (
         vector.dtype not in (np.dtype("<u4"), np.dtype("<u8"))
@@ -70,32 +90,57 @@ def add_masks(vector: Ring, masks: Sequence[Mask], speed: Speed = DEFAULT_SPEED)
     ):
         raise ParameterError("masks are added to a contiguous vector of little-endian uint32 or uint64")
     blocks = -(-vector.nbytes // speed.block_bytes)
-    spans = min(speed.threads, blocks)
-    if spans <= 1:
-        _add_span(vector, 0, blocks, masks, speed.block_bytes)
-        return
+    spans = max(1, min(speed.threads, blocks))
     edges = [blocks * i // spans for i in range(spans + 1)]
-    with ThreadPoolExecutor(spans) as pool:
-        done = [
-            pool.submit(_add_span, vector, first, last, masks, speed.block_bytes)
-            for first, last in itertools.pairwise(edges)
-        ]
-        for span in done:
-            span.result()
+    size = min(speed.block_bytes, vector.nbytes)
+    # Made here and not in the threads, whose first memory comes page by page from the system.
+    zeros = memoryview(bytes(size))
+    buffers = [fresh_vector(size + _CIPHER_BLOCK, np.dtype(np.uint8)) for _ in range(spans)]
+
+    def add_span(number: int) -> None:
+        _add_span(
+            vector,
+            range(edges[number], edges[number + 1]),
+            masks,
+            speed.block_bytes,
+            zeros,
+            buffers[number],
+            fill,
+        )
+
+    if spans == 1:
+        add_span(0)
+        return
+    with ThreadPoolExecutor(spans - 1) as pool:
+        others = [pool.submit(add_span, number) for number in range(1, spans)]
+        add_span(0)
+        for other in others:
+            other.result()
 
 
-def _add_span(vector: Ring, first: int, last: int, masks: Sequence[Mask], block_bytes: int) -> None:
-    """Add the masks to the blocks first <= block < last, looping over the masks inside each block."""
-    streams = [(_stream(mask.seed, first * block_bytes), mask.sign) for mask in masks]
-    zeros = memoryview(bytes(block_bytes))
-    keystream = bytearray(block_bytes + _CIPHER_BLOCK)
-    elements = block_bytes // vector.itemsize
-    for start in range(first * elements, min(last * elements, vector.size), elements):
-        part = vector[start : start + elements]
-        mask = np.frombuffer(keystream, dtype=vector.dtype, count=part.size)
-        for stream, sign in streams:
-            stream.update_into(zeros[: part.nbytes], keystream)
-            (np.add if sign > 0 else np.subtract)(part, mask, out=part)
+def _add_span(
+    vector: Ring,
+    blocks: range,
+    masks: Sequence[Mask],
+    block_bytes: int,
+    zeros: memoryview,
+    keystream: npt.NDArray[np.uint8],
+    fill: Fill | None,
+) -> None:
+    """Add the masks to these blocks, looping over the masks inside each block."""
+    streams = [
+        (_stream(mask.seed, blocks.start * block_bytes).update_into, np.add if mask.sign > 0 else np.subtract)
+        for mask in masks
+    ]
+    elements, stream_bytes = block_bytes // vector.itemsize, keystream.data
+    for block in blocks:
+        part = vector[block * elements : (block + 1) * elements]
+        if fill is not None:
+            fill(block * elements, part)
+        plain, mask = zeros[: part.nbytes], keystream[: part.nbytes].view(vector.dtype)
+        for expand_into, combine in streams:
+            expand_into(plain, stream_bytes)
+            combine(part, mask, part)
 
 
 def _stream(seed: SecretBytes, offset: int) -> Any:

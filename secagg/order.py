@@ -14,11 +14,27 @@ from secagg.wire import codec
 from secagg.wire.records import RoundOrder, Signed
 
 
+def make_order(
+    private: SecretBytes, context: Context, participants: Participants, order: RoundOrder
+) -> tuple[bytes, bytes]:
+    """The message of a round order, and the order's hash.
+
+    Raises:
+        WireError: no hospital would read it.
+    """
+    _check_previous(order)
+    body = codec.encode(order)
+    return _signed(private, context, participants, body), order_hash(context, participants, body)
+
+
 def sign_order(
     private: SecretBytes, context: Context, participants: Participants, order: RoundOrder
 ) -> bytes:
-    """The message of a round order."""
-    body = codec.encode(order)
+    """The message of a round order, whatever it says."""
+    return _signed(private, context, participants, codec.encode(order))
+
+
+def _signed(private: SecretBytes, context: Context, participants: Participants, body: bytes) -> bytes:
     tag = label(context, "order", key_list=participants.hash)
     return codec.pack("round_order", Signed(body, identity.sign(private, tag, body)))
 
@@ -43,11 +59,15 @@ def read_order(
         coordinator.identity_key, tag, signed.body, signed.signature, what="round order", who=coordinator.id
     )
     order = codec.decode(RoundOrder, signed.body, max_bytes)
+    _check_previous(order)
+    return order, order_hash(context, participants, signed.body)
+
+
+def _check_previous(order: RoundOrder) -> None:
     if len(order.previous_receipt) != (32 if order.previous_round else 0) or order.previous_round >= max(
         order.round, 1
     ):
         raise WireError("RoundOrder", "the previous receipt is not that of an earlier round")
-    return order, order_hash(context, participants, signed.body)
 
 
 def order_hash(context: Context, participants: Participants, body: bytes) -> bytes:

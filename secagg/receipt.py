@@ -69,7 +69,10 @@ def read_receipt(
         TooFewSurvivors: fewer than the threshold signed.
         ReceiptMismatch: the sum is not the one whose hash is signed, or the parts name different rounds.
     """
-    receipt = codec.unpack("receipt", Receipt, data, max_bytes)
+    return _verified(codec.unpack("receipt", Receipt, data, max_bytes), roster, context, params)
+
+
+def _verified(receipt: Receipt, roster: Roster, context: Context, params: SecAggParams) -> VerifiedReceipt:
     signed, coordinator = receipt.signed, roster.coordinator
     identity.verify(
         coordinator.identity_key,
@@ -104,10 +107,10 @@ def audit_receipt(data: bytes, study_hash: bytes, roster: Roster, params: SecAgg
     Raises:
         As `read_receipt`.
     """
-    signed = codec.unpack("receipt", Receipt, data).signed
-    body = codec.decode(ReceiptBody, signed.body, 1000 * params.n + 1000)
+    receipt = codec.unpack("receipt", Receipt, data)
+    body = codec.decode(ReceiptBody, receipt.signed.body, 1000 * params.n + 1000)
     context = Context(PROTOCOL_VERSION, study_hash, roster.hash, body.session_id)
-    return read_receipt(data, roster, context, params)
+    return _verified(receipt, roster, context, params)
 
 
 def receipt_hash(context: Context, body: bytes) -> bytes:

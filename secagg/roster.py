@@ -47,6 +47,8 @@ class Member:
             raise RosterError(f"{self.id}: the role must be hospital or coordinator")
         if len(self.identity_key) != 32 or len(self.certificate_sha256) != 32:
             raise RosterError(f"{self.id}: identity key and certificate fingerprint must have 32 bytes each")
+        if identity.is_of_small_order(self.identity_key):
+            raise RosterError(f"{self.id}: the identity key is of small order; make a new key")
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,27 @@
 """From the uploaded vectors to their sum: add them up, then remove the masks that are left.
 
-Memory is one vector: vectors are added as their chunks come from the disk, and masks are removed in place.
+Memory is one vector: it is filled block by block with the sum of what was uploaded, and each block loses its masks while it
+is in the cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 
 from secagg import sealing, shamir
 from secagg.agreed_set import member_headers
 from secagg.errors import CheckFailed, InconsistentDealer, ParameterError, TooFewSurvivors
-from secagg.masks import DEFAULT_SPEED, Mask, Ring, Speed, add_masks
+from secagg.masks import DEFAULT_SPEED, Mask, Ring, Speed, add_masks, fresh_vector
 from secagg.pairs import pair_mask, self_mask
 from secagg.params import SecAggParams
 from secagg.secret import SecretBytes
 from secagg.tables import Opening
+
+# Takes an id, a first coordinate and a number of coordinates.
+Read: TypeAlias = Callable[[str, int, int], Ring]
 
 
 def remaining_masks(state: Opening) -> tuple[Mask, ...]:
@@ -40,45 +45,53 @@ def remaining_masks(state: Opening) -> tuple[Mask, ...]:
 
 
 def empty_sum(params: SecAggParams) -> Ring:
-    """Zeros to add vectors to, (wire_dim,)."""
+    """The sum over nobody: zeros, (wire_dim,)."""
     return np.zeros(params.wire_dim, dtype=params.ring)
 
 
-def add_chunk(total: Ring, offset: int, chunk: bytes) -> None:
-    """Add a piece of one vector in place; the offset is in bytes, both are multiples of the element size."""
-    size = total.itemsize
-    if offset % size or len(chunk) % size or not 0 <= offset <= total.nbytes - len(chunk):
-        raise ParameterError("a chunk must hold whole elements within the vector")
-    part = total[offset // size : (offset + len(chunk)) // size]
-    np.add(part, np.frombuffer(chunk, dtype=total.dtype), out=part)
-
-
-def remove_masks(state: Opening, total: Ring, speed: Speed = DEFAULT_SPEED) -> None:
-    """Turn the sum of the members' masked vectors into the sum of their vectors, in place."""
-    add_masks(total, remaining_masks(state), speed)
-
-
 def unmask(state: Opening, vectors: Mapping[str, Ring], speed: Speed = DEFAULT_SPEED) -> Ring:
-    """The checked sum over the agreed set, (dim,), modulo 2**bits.
+    """The checked sum over the agreed set, (dim,), modulo 2**bits, of vectors that are in memory.
 
     Args:
         state: enough shares are in (`can_open`).
-        vectors: id to masked vector, (wire_dim,); exactly the members of the set, memory maps will do.
+        vectors: id to masked vector, (wire_dim,); exactly the members of the set.
         speed: how masks are expanded.
 
     Raises:
         ParameterError: not exactly the members' vectors.
+        TooFewSurvivors, InconsistentDealer, CheckFailed: as `unmask_blocks`.
+    """
+    if vectors.keys() != member_headers(state.agreeing.proposed).keys():
+        raise ParameterError("the vectors must be those of the members of the agreed set")
+    return unmask_blocks(state, lambda member, first, count: vectors[member][first : first + count], speed)
+
+
+def unmask_blocks(state: Opening, read: Read, speed: Speed = DEFAULT_SPEED) -> Ring:
+    """The checked sum over the agreed set, (dim,), modulo 2**bits, of vectors that are read block by block.
+
+    Args:
+        state: enough shares are in (`can_open`).
+        read: coordinates first <= i < first + count of a member's masked vector; called from `speed.threads` threads.
+        speed: how masks are expanded.
+
+    Raises:
+        ParameterError: `read` gave another number of coordinates.
         TooFewSurvivors, InconsistentDealer: as `remaining_masks`.
         CheckFailed: as `check_constants`.
     """
     params = state.agreeing.uploading.session.desk.params
-    members = member_headers(state.agreeing.proposed)
-    if vectors.keys() != members.keys():
-        raise ParameterError("the vectors must be those of the members of the agreed set")
-    total = empty_sum(params)
-    for vector in vectors.values():
-        np.add(total, vector, out=total)
-    remove_masks(state, total, speed)
+    members = tuple(member_headers(state.agreeing.proposed))
+
+    def fill(first: int, part: Ring) -> None:
+        part[:] = 0
+        for member in members:
+            values = read(member, first, part.size)
+            if values.shape != part.shape:
+                raise ParameterError(f"{values.size} coordinates of {member} came where {part.size} were due")
+            np.add(part, values, part)
+
+    total = fresh_vector(params.wire_dim, params.ring)
+    add_masks(total, remaining_masks(state), speed, fill)
     return check_constants(state, total)
 
 
@@ -99,9 +112,10 @@ def check_constants(state: Opening, total: Ring) -> Ring:
 def _self_mask_seed(state: Opening, dealer: str) -> bytes:
     desk, frame = state.agreeing.uploading.session.desk, state.agreeing.uploading.frame
     good = state.good_shares[dealer]
-    if len(good) < desk.params.threshold:
-        raise TooFewSurvivors(desk.params.threshold, len(good), "open")
-    openers = _first_openers(good, desk.params.threshold)
+    threshold = desk.params.share_threshold
+    if len(good) < threshold:
+        raise TooFewSurvivors(threshold, len(good), "open")
+    openers = _first_openers(good, threshold)
     secret = shamir.reconstruct({desk.roster.position(holder): good[holder].reveal() for holder in openers})
     seed = secret.to_bytes(shamir.SHARE_BYTES, "big")
     header = state.agreeing.uploading.uploads[dealer].header

@@ -37,9 +37,10 @@ class FollowUp:
         """Number of patients; a secret of the hospital."""
         return len(self.x)
 
-    def among(self, mask: NDArray[np.bool_]) -> Self:
-        """The patients where `mask`, shape (n,), is true."""
-        return type(self)(self.x[mask], self.exposure[mask], self.events[mask])
+    def among(self, chosen: NDArray[np.intp] | NDArray[np.bool_]) -> Self:
+        """The patients at these places, or where this is true of all n."""
+        places = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
+        return type(self)(*(part.take(places, axis=0) for part in (self.x, self.exposure, self.events)))
 
 
 def exit_counts(cohort: "Cohort", grid_days: FloatArray) -> IntArray:

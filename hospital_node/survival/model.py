@@ -1,10 +1,14 @@
 """What local training needs of a survival model."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from functools import cache
+from typing import Protocol, cast, runtime_checkable
 
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.network import Mlp
+from hospital_node.survival.one_hidden import OneHidden
 from hospital_node.survival.piecewise import PiecewiseExponential
+from privacy.clipped_blocks import Block
 from privacy.grid import FloatArray
 from privacy.layout import Layout
 
@@ -32,6 +36,31 @@ class SurvivalModel(Protocol):
         """
 
 
+@runtime_checkable
+class ClosedForm(Protocol):
+    """A model that knows each patient's gradient as a few small factors, which are clipped and summed without rows."""
+
+    def gradient_blocks(self, theta: FloatArray, patients: FollowUp) -> Sequence[Block]:
+        """Each patient's gradient of the log-likelihood, not clipped, in the order of the layout."""
+
+
+def gradient_blocks(
+    model: SurvivalModel, theta: FloatArray, patients: FollowUp, clip_l2: float
+) -> Sequence[Block]:
+    """Each patient's gradient in factors where the model knows them, else as clipped rows."""
+    if _has_closed_form(type(model)):
+        return cast(ClosedForm, model).gradient_blocks(theta, patients)
+    return (model.clipped_gradients(theta, patients, clip_l2),)
+
+
+@cache
+def _has_closed_form(kind: type) -> bool:
+    """Asked once a class: a step is short, and looking through a class is not."""
+    return issubclass(kind, ClosedForm)
+
+
 def build_model(layout: Layout) -> SurvivalModel:
-    """The model of a layout: a network where it has hidden layers, linear otherwise."""
-    return Mlp(layout) if layout.hidden else PiecewiseExponential(layout)
+    """The model of a layout: linear without hidden layers, in closed form with one, through Opacus with more."""
+    if not layout.hidden:
+        return PiecewiseExponential(layout)
+    return OneHidden(layout) if len(layout.hidden) == 1 else Mlp(layout)

@@ -1,4 +1,4 @@
-"""The second family: the same likelihood with a small network f(x) in place of x beta.
+"""The same likelihood with a network f(x) of several hidden layers in place of x beta; one layer has a closed form of its own.
 
 Per-patient gradients come from Opacus, one row per patient over all parameters, and are then clipped as one vector.
 Opacus' own optimizer and noise are not used: noise is added to integers (see `hospital_node.dp_sgd`). torch and opacus

@@ -12,6 +12,7 @@ import numpy as np
 
 from hospital_node.survival.clipping import clip_factors
 from hospital_node.survival.follow_up import FollowUp
+from privacy.clipped_blocks import Block, Outer
 from privacy.grid import FloatArray
 from privacy.layout import Layout
 
@@ -58,6 +59,12 @@ class PiecewiseExponential:
             shrunk = residuals * factors
             rows = np.hstack([shrunk, shrunk.sum(axis=1, keepdims=True) * patients.x])
         return np.where(factors > 0, rows, 0.0)
+
+    def gradient_blocks(self, theta: FloatArray, patients: FollowUp) -> tuple[Block, ...]:
+        """Each patient's gradient as factors, not clipped: (r_i, M_i x_i)."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            residuals = self._residuals(theta, patients)
+            return (residuals, Outer(residuals.sum(axis=1, keepdims=True), patients.x))
 
     def _residuals(self, theta: FloatArray, patients: FollowUp) -> FloatArray:
         risk = self.layout.risk(theta, patients.x)

@@ -137,13 +137,13 @@ def _request(
 ) -> SynthesisRequest:
     from privacy.synthesis.request import SynthesisRequest
 
-    use, gated = source.use(study), source.policy.synthetic_gate == "stop"
+    use, epoch, gated = source.use(study), source.policy.data_epoch, source.policy.synthetic_gate == "stop"
     if engine is EngineName.dp:
         if epsilon is None:
             raise typer.BadParameter("--epsilon is missing: what may the table cost one patient?")
         if not 0 < epsilon <= 50 or not 0 < (delta or 1e-5) <= 1e-3:
             raise typer.BadParameter("--epsilon is above 0 and at most 50, --delta above 0 and at most 1e-3")
-        return SynthesisRequest.dp(study, epsilon, delta or 1e-5, use, gated)
+        return SynthesisRequest.dp(study, epsilon, delta or 1e-5, use=use, epoch=epoch, gated=gated)
     if epsilon is not None or delta is not None:
         raise typer.BadParameter(
             "--engine sdv has no budget and no guarantee; leave out --epsilon and --delta"
@@ -152,7 +152,7 @@ def _request(
         raise typer.BadParameter(
             "--engine sdv needs --patients: the number of rows would tell that of the patients"
         )
-    return SynthesisRequest.sdv(study, use, gated)
+    return SynthesisRequest.sdv(study, use=use, epoch=epoch, gated=gated)
 
 
 def _made(

@@ -36,6 +36,7 @@ class SynthesisRequest:
         engine: "dp", or "sdv", which promises nothing.
         plan: of the DP engine; None for "sdv".
         use: what a consent register was asked, so that other permitted patients are another release; () without one.
+        epoch: name of the hospital's data epoch: other patients, another release.
         gated: whether a table that fails the quality gate is held back; the same sums either way.
     """
 
@@ -43,11 +44,19 @@ class SynthesisRequest:
     engine: Engine
     plan: DpPlan | None
     use: tuple[str, ...] = ()
+    epoch: str = ""
     gated: bool = False
 
     @classmethod
     def dp(
-        cls, study: Study, epsilon: float, delta: float, use: tuple[str, ...] = (), gated: bool = False
+        cls,
+        study: Study,
+        epsilon: float,
+        delta: float,
+        *,
+        use: tuple[str, ...] = (),
+        epoch: str = "",
+        gated: bool = False,
     ) -> Self:
         """A table whose patients' contribution is (epsilon, delta)-DP.
 
@@ -55,17 +64,17 @@ class SynthesisRequest:
             NotBuilt: left truncation or competing risks.
             PlanError: epsilon or delta out of range.
         """
-        return cls(study, "dp", synthesis_plan(epsilon, delta, study.dictionary), use, gated)
+        return cls(study, "dp", synthesis_plan(epsilon, delta, study.dictionary), use, epoch, gated)
 
     @classmethod
-    def sdv(cls, study: Study, use: tuple[str, ...] = (), gated: bool = False) -> Self:
+    def sdv(cls, study: Study, *, use: tuple[str, ...] = (), epoch: str = "", gated: bool = False) -> Self:
         """A table without a guarantee.
 
         Raises:
             NotBuilt: left truncation or competing risks.
         """
         check_synthesizable(study.dictionary)
-        return cls(study, "sdv", None, use, gated)
+        return cls(study, "sdv", None, use, epoch, gated)
 
     @property
     def hash(self) -> str:
@@ -83,6 +92,7 @@ class SynthesisRequest:
                     "intervals": self.study.intervals,
                     "plan": None if self.plan is None else self.plan.to_json(),
                     "use": list(self.use),
+                    "epoch": self.epoch,
                 }
             )
         )

@@ -2,14 +2,15 @@
 
 `decode` accepts exactly the bytes that `encode` makes: unknown fields, leftover bytes, explicit defaults, repeated
 singular fields and any other second spelling of a message are refused, so that one message has one form (SPEC.md,
-section 4). It raises `WireError` and nothing else, on any bytes. The length is bounded before anything is parsed.
+section 4). It raises `WireError` and nothing else, on any bytes. The length and the number of entries are bounded before
+anything is parsed.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -17,7 +18,7 @@ from google.protobuf.message import DecodeError, Message
 
 from secagg.errors import WireError
 from secagg.roster import ID_PATTERN
-from secagg.wire import records, wardround_pb2
+from secagg.wire import records, shape, wardround_pb2
 from secagg.wire.records import Items, Length, Most, Name, Text
 
 R = TypeVar("R")
@@ -45,12 +46,16 @@ KINDS: dict[str, type] = {
     "ledger_export_request": records.LedgerExportRequest,
     "ledger_export": records.LedgerExport,
     "study_end": records.StudyEnd,
+    "graph_contribution": records.GraphContribution,
+    "graph_seed": records.GraphSeed,
+    "sign_request": records.SignRequest,
+    "set_signature": records.SetSignature,
 }
 
 
 def wrap(kind: str, payload: bytes) -> bytes:
     """The bytes of one message on the link: its kind around its payload."""
-    return _serialize(wardround_pb2.Message(**{kind: payload}))
+    return b"".join((_TAGS[kind], _varint(len(payload)), payload))
 
 
 def pack(kind: str, record: object) -> bytes:
@@ -61,14 +66,28 @@ def pack(kind: str, record: object) -> bytes:
 def unwrap(data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> tuple[str, bytes]:
     """The kind and the payload of one message, the payload as received.
 
+    Written by hand, since a model or a vector inside is copied once here and four times by a parser that has to be checked.
+
     Raises:
         WireError: no message of the schema.
     """
-    message = _parse(wardround_pb2.Message, data, max_bytes)
-    kind = message.WhichOneof("kind")
-    if kind is None:
+    if len(data) > max_bytes:
+        raise WireError("Message", f"{len(data)} bytes exceed the bound of {max_bytes}")
+    if not data:
         raise WireError("Message", "it has no kind")
-    return kind, getattr(message, kind)
+    kind = _KIND_OF_TAG.get(data[: 1 if data[0] < 128 else 2])
+    if kind is None:
+        raise WireError("Message", "the bytes do not parse")
+    start = len(_TAGS[kind])
+    length = data[start : start + _VARINT_BYTES]
+    for end in range(1, len(length) + 1):
+        if length[end - 1] < 128:
+            payload = data[start + end :]
+            # The one spelling of the length there is, and nothing behind it.
+            if length[:end] == _varint(len(payload)):
+                return kind, payload
+            break
+    raise WireError("Message", "unknown fields, leftover bytes or a second spelling")
 
 
 def expect(kind: str, data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
@@ -109,13 +128,13 @@ def decode(record: type[R], data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> 
     Raises:
         WireError: the bytes are longer than max_bytes, are not the one form of such a record, or break a bound.
     """
-    message = _parse(getattr(wardround_pb2, record.__name__), data, max_bytes)
+    message = _parse(record, getattr(wardround_pb2, record.__name__), data, max_bytes)
     result: R = _from_message(record, message, record.__name__)
     return result
 
 
 def vector_chunks(
-    round_number: int, vector: bytes, chunk_bytes: int = records.MAX_CHUNK_BYTES
+    round_number: int, vector: bytes | memoryview, chunk_bytes: int = records.MAX_CHUNK_BYTES
 ) -> Iterator[bytes]:
     """Messages that carry a masked vector, in order."""
     view = memoryview(vector)
@@ -126,10 +145,11 @@ def vector_chunks(
         )
 
 
-def _parse(message_type: Any, data: bytes, max_bytes: int) -> Any:
+def _parse(record: Any, message_type: Any, data: bytes, max_bytes: int) -> Any:
     where = message_type.DESCRIPTOR.name
     if len(data) > max_bytes:
         raise WireError(where, f"{len(data)} bytes exceed the bound of {max_bytes}")
+    shape.check_shape(record, data)
     message = message_type()
     try:
         message.ParseFromString(data)
@@ -146,6 +166,24 @@ def _serialize(message: Message) -> bytes:
     return bytes(message.SerializeToString(deterministic=True))
 
 
+def _varint(number: int) -> bytes:
+    """Base 128, the lowest seven bits first, as protobuf writes lengths and tags."""
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+# A field of bytes has wire type 2.
+_TAGS = {
+    kind: _varint(wardround_pb2.Message.DESCRIPTOR.fields_by_name[kind].number << 3 | 2) for kind in KINDS
+}
+_KIND_OF_TAG = {tag: kind for kind, tag in _TAGS.items()}
+_VARINT_BYTES = 5
+
+
 @functools.cache
 def _hints(record: Any) -> tuple[tuple[str, Any], ...]:
     hints: dict[str, Any] = get_type_hints(record, include_extras=True)
@@ -154,50 +192,72 @@ def _hints(record: Any) -> tuple[tuple[str, Any], ...]:
 
 def _to_message(record: Any) -> Any:
     record_type: Any = type(record)
-    message = getattr(wardround_pb2, record_type.__name__)()
-    for name, _ in _hints(record_type):
-        value = getattr(record, name)
-        try:
-            if isinstance(value, tuple):
-                getattr(message, name).extend([_to_message(v) if is_dataclass(v) else v for v in value])
-            elif is_dataclass(value):
-                getattr(message, name).CopyFrom(_to_message(value))
-            else:
-                setattr(message, name, value)
-        except (ValueError, TypeError):
-            raise WireError(f"{record_type.__name__}.{name}", "the value does not fit the field") from None
-    return message
+    values = {name: write(getattr(record, name)) for name, write in _writers(record_type)}
+    try:
+        if None not in values.values():
+            return getattr(wardround_pb2, record_type.__name__)(**values)
+    except (ValueError, TypeError):
+        pass
+    raise WireError(record_type.__name__, "a value does not fit its field")
+
+
+@functools.cache
+def _writers(record: Any) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+    """What makes a message's field of each of a record's."""
+    return tuple((name, _writer(hint)) for name, hint in _hints(record))
+
+
+def _writer(hint: Any) -> Callable[[Any], Any]:
+    if is_dataclass(hint):
+        return _to_message
+    if hint is not bool:
+        inner, bound = get_args(hint)
+        if isinstance(bound, Items) and is_dataclass(get_args(inner)[0]):
+            return lambda values: [_to_message(value) for value in values]
+    return lambda value: value
+
+
+@functools.cache
+def _plan(record: Any) -> tuple[tuple[str, Any, Any, Any], ...]:
+    """(name, record of the field or None, record of its entries or None, bound) of each field; read once, used for each message."""
+    plan: list[tuple[str, Any, Any, Any]] = []
+    for name, hint in _hints(record):
+        if hint is bool or is_dataclass(hint):
+            plan.append((name, hint, None, None))
+            continue
+        inner, bound = get_args(hint)
+        element = get_args(inner)[0] if isinstance(bound, Items) else None
+        plan.append((name, None, element, bound))
+    return tuple(plan)
 
 
 def _from_message(record: Any, message: Any, where: str) -> Any:
-    values = {
-        name: _value(hint, getattr(message, name), f"{where}.{name}", message, name)
-        for name, hint in _hints(record)
-    }
+    values = {}
+    for name, single, element, bound in _plan(record):
+        raw = getattr(message, name)
+        if single is bool:
+            values[name] = raw
+        elif single is not None:
+            if not message.HasField(name):
+                raise WireError(f"{where}.{name}", "it is missing")
+            values[name] = _from_message(single, raw, f"{where}.{name}")
+        elif element is not None:
+            values[name] = _entries(element, bound, raw, f"{where}.{name}")
+        else:
+            _check_scalar(bound, raw, where, name)
+            values[name] = raw
     return record(**values)
-
-
-def _value(hint: Any, raw: Any, where: str, message: Any, name: str) -> Any:
-    if hint is bool:
-        return raw
-    if is_dataclass(hint):
-        if not message.HasField(name):
-            raise WireError(where, "it is missing")
-        return _from_message(hint, raw, where)
-    inner, bound = get_args(hint)
-    if isinstance(bound, Items):
-        return _entries(get_args(inner)[0], bound, raw, where)
-    _check_scalar(bound, raw, where)
-    return raw
 
 
 def _entries(element: Any, bound: Items, raw: Any, where: str) -> tuple[Any, ...]:
     if len(raw) > bound.high:
         raise WireError(where, f"{len(raw)} entries exceed the bound of {bound.high}")
     if not is_dataclass(element):
+        # Lists of scalars are lists of byte strings: one look at each length that occurs.
         _, length = get_args(element)
-        for value in raw:
-            _check_scalar(length, value, where)
+        for size in set(map(len, raw)):
+            if not length.low <= size <= length.high:
+                raise WireError(where, f"{size} bytes, expected {length.low} to {length.high}")
         return tuple(raw)
     entries = tuple(_from_message(element, value, where) for value in raw)
     if bound.key:
@@ -207,17 +267,17 @@ def _entries(element: Any, bound: Items, raw: Any, where: str) -> tuple[Any, ...
     return entries
 
 
-def _check_scalar(bound: Any, raw: Any, where: str) -> None:
+def _check_scalar(bound: Any, raw: Any, where: str, name: str) -> None:
     match bound:
         case Length(low, high):
             if not low <= len(raw) <= high:
-                raise WireError(where, f"{len(raw)} bytes, expected {low} to {high}")
+                raise WireError(f"{where}.{name}", f"{len(raw)} bytes, expected {low} to {high}")
         case Most(high):
             if raw > high:
-                raise WireError(where, f"the number exceeds {high}")
+                raise WireError(f"{where}.{name}", f"the number exceeds {high}")
         case Text(high):
             if len(raw) > high or not raw.isprintable():
-                raise WireError(where, f"not at most {high} printable characters")
+                raise WireError(f"{where}.{name}", f"not at most {high} printable characters")
         case Name(optional):
             if not (optional and raw == "") and not ID_PATTERN.fullmatch(raw):
-                raise WireError(where, "not a hospital id")
+                raise WireError(f"{where}.{name}", "not a hospital id")

@@ -1,13 +1,14 @@
-"""Coverage-guided fuzzing of everything that reads bytes from outside: `python -m tests.fuzz.decoders --seconds 600`.
+"""Coverage-guided fuzzing of everything that reads bytes from outside: `make fuzz`, or `python -m tests.fuzz --minutes 10`.
 
-It needs atheris (`pip install atheris`), which is no dependency of the project. Any bytes must give a record, whose one form
-they are, or a typed refusal; and reading them must not take memory beyond a fixed multiple of their length. The first byte
-picks the reader. The corpus in the tree is small: one message of each kind of a round (`--make-corpus`).
+It needs atheris, the extra `fuzz`. Any bytes must give a record, whose one form they are, or a typed refusal; and reading
+them must not take memory beyond a fixed multiple of their length. The first byte picks the reader. The corpus in the tree is
+small: one message of each kind of a round (`--make-corpus`).
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import importlib
 import sys
@@ -18,8 +19,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from secagg import coordinator as co
 from secagg import hospital as ho
 from secagg.errors import SecAggError
+from secagg.receipt import audit_receipt
 from secagg.roster import parse_roster, parse_signed_roster
 from secagg.state_codec import decode_state, encode_state
 from secagg.vector_rounds import CASES, Run, draw, key_of
@@ -27,7 +32,7 @@ from secagg.wire import codec, records, stored, wardround_pb2
 
 CORPUS = Path(__file__).parent / "corpus"
 MAX_INPUT = 1 << 16
-# Measured: at most 7 bytes for one, beyond what an empty message takes. The parser's own memory is not Python's; libFuzzer bounds it.
+# Measured: at most 7 bytes for one, beyond what an empty message takes. The parser's own memory is not Python's: test_memory measures it.
 BYTES_PER_BYTE, BYTES_AT_LEAST = 32, 1 << 18
 
 RECORDS: tuple[Any, ...] = tuple(
@@ -50,18 +55,60 @@ def strict(record: Any) -> Reader:
     return read
 
 
-def machines() -> list[Reader]:
-    """Every arrow of a hospital, in a state in which it takes messages."""
+@functools.cache
+def machines() -> dict[str, tuple[Reader, bytes]]:
+    """Every arrow that takes bytes, in a state in which it takes them, with a message that it accepts."""
     run = Run(CASES[1].params)
+    desk, ready = run.session.desk, run.states["h0"]
     advertised, _ = ho.advertise(
-        key_of("h0"), run.params, run.roster, run.session.desk.context, "h0", draw("session key", "h0")
+        key_of("h0"), run.params, run.roster, desk.context, "h0", draw("session key", "h0")
     )
-    ready = run.states["h0"]
-    return [
-        lambda data: ho.accept_key_list(advertised, data),
-        lambda data: ho.accept_order(ready, data),  # type: ignore[arg-type]
-        lambda data: ho.accept_receipt(ready, data),  # type: ignore[arg-type]
-    ]
+    collecting = co.Collecting(desk, 1, {})
+    empty, order = co.start_round(run.session, 1, "train", b"model", b"settings")
+    uploading, uploaded, sent = empty, {}, {}
+    for who, state in run.states.items():
+        ordered, _ = ho.accept_order(state, order)  # type: ignore[arg-type]
+        vector = co.empty_sum(run.params)[: run.params.dim]
+        uploaded[who], sent[who] = ho.upload(ordered, vector, draw("upload", who))
+        uploading = co.add_upload(uploading, who, sent[who].header, sent[who].seals, sha256(sent[who].vector))
+    proposed, asked = co.propose(uploading)
+    answers = {who: ho.agree(uploaded[who], request) for who, request in asked.items()}
+    agreed = proposed
+    for who, (_, answer) in answers.items():
+        agreed = co.add_agreement(agreed, who, answer)
+    opening, to_open = co.request_open(agreed)
+    opened = {who: ho.open_shares(answers[who][0], request)[1] for who, request in to_open.items()}
+    full = opening
+    for who, shares in opened.items():
+        full = co.add_shares(full, who, shares)
+    vectors = {who: np.frombuffer(sent[who].vector, dtype=run.params.ring) for who in sent}
+    receipt = co.make_receipt(full, co.unmask(full, vectors))
+    mine, digest = sent["h0"], sha256(sent["h0"].vector)
+    return {
+        "key_list": (lambda data: ho.accept_key_list(advertised, data), bytes.fromhex(run.log["key_list"])),
+        "order": (lambda data: ho.accept_order(ready, data), order),  # type: ignore[arg-type]
+        "receipt": (lambda data: ho.accept_receipt(ready, data), receipt),  # type: ignore[arg-type]
+        "agree": (lambda data: ho.agree(uploaded["h0"], data), asked["h0"]),
+        "agree_again": (lambda data: ho.agree(answers["h0"][0], data), asked["h0"]),
+        "open": (lambda data: ho.open_shares(answers["h0"][0], data), to_open["h0"]),
+        "advert": (
+            lambda data: co.add_advert(collecting, "h0", data),
+            bytes.fromhex(run.log["adverts"]["h0"]),
+        ),
+        "header": (lambda data: co.add_upload(empty, "h0", data, mine.seals, digest), mine.header),
+        "seals": (lambda data: co.add_upload(empty, "h0", mine.header, data, digest), mine.seals),
+        "agreement": (lambda data: co.add_agreement(proposed, "h0", data), answers["h0"][1]),
+        "shares": (lambda data: co.add_shares(opening, "h0", data), opened["h0"]),
+        "audit": (
+            lambda data: audit_receipt(data, desk.context.study_hash, run.roster, run.params),
+            receipt,
+        ),
+    }
+
+
+def sha256(data: bytes) -> bytes:
+    """As a header has it."""
+    return hashlib.sha256(data).digest()
 
 
 def readers() -> list[Reader]:
@@ -71,7 +118,7 @@ def readers() -> list[Reader]:
         parse_roster,
         parse_signed_roster,
         lambda data: decode_state(data, key_of("h0")),
-        *machines(),
+        *(reader for reader, _ in machines().values()),
         *(strict(record) for record in RECORDS),
     ]
 
@@ -98,29 +145,18 @@ def read_unmeasured(chosen: Reader, data: bytes) -> None:
 
 
 def seeds() -> dict[str, bytes]:
-    """One input for each kind of message of a round, for its state and for the rosters."""
+    """One input for each arrow and each kind of message of a round, for a hospital's state and for the roster."""
     run = Run(CASES[1].params)
-    log = run.log
-    ready, roster = run.states["h0"], run.roster.canonical
-    messages = {"advert": log["adverts"]["h0"], "key_list": log["key_list"]}
-    run.round(1, CASES[1].rounds[0])
-    entry = log["rounds"][0]
-    messages |= {kind: entry["uploads"]["h0"][kind] for kind in ("header", "seals")}
-    messages |= {"order": entry["order"], "receipt": entry["receipt"]}
-    for step, kind in (("agree", entry["agree"][0]), ("open", entry["open"])):
-        messages |= {f"{step}_request": kind["requests"]["h0"], f"{step}_answer": kind["answers"]["h0"]}
-    inputs = {name: b"\x00" + bytes.fromhex(data) for name, data in messages.items()}
-    payloads = {"header": records.Signed, "seals": records.Seals, "agree_request": records.AgreeRequest}
+    messages = {name: message for name, (_, message) in machines().items()}
+    inputs = {name: b"\x00" + message for name, message in messages.items()}
+    inputs |= {f"to_{name}": bytes([4 + place]) + m for place, (name, m) in enumerate(messages.items())}
+    payloads = {"header": records.Signed, "seals": records.Seals, "agree": records.AgreeRequest}
     first = len(readers()) - len(RECORDS)
     for name, record in payloads.items():
-        _, payload = codec.unwrap(bytes.fromhex(messages[name]))
+        _, payload = codec.unwrap(messages[name])
         inputs[f"{name}_payload"] = bytes([first + RECORDS.index(record)]) + payload
-    inputs |= {"roster": b"\x01" + roster, "state": b"\x03" + encode_state(ready)}
-    inputs |= {
-        "to_key_list": b"\x04" + bytes.fromhex(messages["key_list"]),
-        "to_order": b"\x05" + bytes.fromhex(messages["order"]),
-    }
-    return inputs
+    state = encode_state(run.states["h0"])
+    return inputs | {"roster": b"\x01" + run.roster.canonical, "state": b"\x03" + state}
 
 
 def fuzz(seconds: int) -> None:
@@ -144,16 +180,12 @@ def fuzz(seconds: int) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Fuzz, or write the corpus."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.decoders", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=600)
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--make-corpus", action="store_true")
     asked = parser.parse_args(arguments)
     if asked.make_corpus:
         for data in seeds().values():
             (CORPUS / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
         return
-    fuzz(asked.seconds)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    fuzz(int(60 * asked.minutes))

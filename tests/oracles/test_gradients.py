@@ -6,8 +6,11 @@ import torch
 from torch import nn
 
 from hospital_node.survival.follow_up import FollowUp
+from hospital_node.survival.model import gradient_blocks
 from hospital_node.survival.network import Mlp
+from hospital_node.survival.one_hidden import OneHidden
 from hospital_node.survival.piecewise import PiecewiseExponential
+from privacy.clipped_blocks import clipped_sum
 from privacy.layout import Layout
 from tests.unit.hospital_node.survival.patients import COLUMNS, GRID, INTERVALS, made_up_cohort
 
@@ -32,7 +35,7 @@ def autograd(layout: Layout, theta: np.ndarray, i: int) -> np.ndarray:
     return flat.grad.numpy()
 
 
-def check(layout: Layout, model: PiecewiseExponential | Mlp) -> None:
+def check(layout: Layout, model: PiecewiseExponential | OneHidden | Mlp) -> None:
     theta = np.random.default_rng(5).normal(0, 0.8, layout.dim)
     whole = np.array([autograd(layout, theta, i) for i in range(30)])
     norms = np.linalg.norm(whole, axis=1, keepdims=True)
@@ -42,11 +45,28 @@ def check(layout: Layout, model: PiecewiseExponential | Mlp) -> None:
     np.testing.assert_allclose(
         model.clipped_gradients(theta, PATIENTS, clip), expected, rtol=1e-9, atol=1e-12
     )
+    # The exact integer sum: each patient loses less than 2^-19 of the clip where factors were truncated.
+    total = clipped_sum(gradient_blocks(model, theta, PATIENTS, clip), clip) * (clip / 2**40)
+    np.testing.assert_allclose(total, expected.sum(axis=0), atol=30 * clip * 2**-19)
 
 
 def test_linear_model_against_autograd() -> None:
     layout = Layout(INTERVALS, COLUMNS)
     check(layout, PiecewiseExponential(layout))
+
+
+def test_one_hidden_layer_against_autograd() -> None:
+    layout = Layout(INTERVALS, COLUMNS, (6,))
+    check(layout, OneHidden(layout))
+
+
+def test_one_hidden_layer_against_opacus() -> None:
+    layout = Layout(INTERVALS, COLUMNS, (6,))
+    theta = np.random.default_rng(8).normal(0, 0.8, layout.dim)
+    ours, theirs = (
+        model.clipped_gradients(theta, PATIENTS, 1e9) for model in (OneHidden(layout), Mlp(layout))
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
 def test_network_against_autograd() -> None:

@@ -4,10 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from privacy.accounting import gdp_epsilon, spent
 from privacy.ledger import ENTRY_LABEL, Ledger, LedgerBroken, Record, charged, verify_chain
 from privacy.plan import Release
+from privacy.policy import PolicyRefusal, check
 from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes
+from tests.unit.privacy.test_policy import NOW, POLICY, STEP, asking
 
 SEED = SecretBytes(b"\x07" * 32)
 RELEASES = (Release("a", "gaussian", 5.0), Release("b", "poisson_gaussian", 2.0, sample_rate=0.1, steps=20))
@@ -40,3 +43,45 @@ def test_charges_only_grow(operations: list[tuple[str, str, int, Release | None]
         assert after[: len(before)] == before
         assert len(after) == len(before) + (kind == "RESERVE")
     verify_chain(ledger.entries, public_key(SEED))
+
+
+HISTORY = st.lists(
+    st.tuples(st.sampled_from(["run", "abort", "retry", "crash", "refused"]), st.integers(1, 3)), max_size=8
+)
+
+
+@pytest.mark.threat("FL-15", control="C-LEDGER")
+@settings(deadline=None, max_examples=20)
+@given(HISTORY)
+def test_nothing_that_happens_to_a_study_lowers_what_was_spent(steps: list[tuple[str, int]]) -> None:
+    """Rounds that run, are aborted, retried in a new session, cut off by a crash, or refused because the budget is used up."""
+    ledger, session, last = Ledger(), 0, 0.0
+    policy = POLICY.model_copy(update={"aborted_rounds_maximum": 99})
+    reached: set[tuple[int, int]] = set()
+    for what, number in steps:
+        if what == "retry":
+            session += 1
+        if what == "refused":
+            with pytest.raises(PolicyRefusal) as caught:
+                check(policy, asking(2.99, study_id="greedy", study_hash="ef" * 32), (*_full().entries,), NOW)
+            assert caught.value.exit_code == 4
+        elif (session, number) not in reached:
+            reached.add((session, number))
+            kinds = {"run": "RESERVE SPENT", "abort": "RESERVE SPENT ABORT"}.get(what, "RESERVE")
+            for kind in kinds.split():
+                paid = None if kind == "ABORT" else STEP
+                record = Record(kind, "2026-01-01T00:00:00Z", "11" * 32, "s", f"{session:02x}", number, paid)  # type: ignore[arg-type]
+                ledger = ledger.append(record, lambda body: sign(SEED, ENTRY_LABEL, body))
+        now = spent(charged(ledger.entries), 1e-5).number()
+        assert now >= last
+        assert now == pytest.approx(gdp_epsilon(len(reached) ** 0.5 / STEP.accounted_multiplier(), 1e-5))
+        last = now
+
+
+def _full() -> Ledger:
+    """A ledger whose budget is used up."""
+    ledger = Ledger()
+    for number in range(1, 11):
+        record = Record("RESERVE", "2026-01-01T00:00:00Z", "cd" * 32, "full", "00", number, STEP)
+        ledger = ledger.append(record, lambda body: sign(SEED, ENTRY_LABEL, body))
+    return ledger

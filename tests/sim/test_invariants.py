@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,18 @@ import pytest
 from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.round_work import RoundWork
+from secagg import coordinator as co
 from secagg import hospital as protocol
-from secagg import unmask
+from secagg import rules, unmask
+from secagg.context import label
 from secagg.errors import ParameterError
 from secagg.masks import Ring
+from secagg.pairs import RoundFrame
 from secagg.secret import SecretBytes
+from secagg.states import Ordered, Uploaded
 from secagg.tables import Opening
+from secagg.wire import codec
+from secagg.wire.records import Signed, UploadHeader
 from tests.sim.hospitals import CountedEntropy
 from tests.sim.record import kind_of
 from tests.sim.scheduler import (
@@ -138,6 +145,47 @@ def test_a_charge_for_nothing_is_noticed(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(protocol, "upload", fails)
     with pytest.raises(AssertionError, match="nothing left"):
+        run(3, [])
+
+
+def test_two_rosters_in_one_sum_are_noticed(four: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever was told another order is summed all the same: no label holds it and nobody compares."""
+
+    def without_order(frame: RoundFrame, purpose: str, **parts: bytes | str | int) -> bytes:
+        return label(frame.context, purpose, key_list=frame.participants.hash, round=frame.round, **parts)
+
+    honest = co.add_upload
+
+    def add_upload(state: co.Uploading, who: str, header: bytes, seals: bytes, digest: bytes) -> co.Uploading:
+        signed = codec.unpack("upload_header", Signed, header)
+        told = codec.decode(UploadHeader, signed.body).order_hash
+        other = replace(state, frame=replace(state.frame, order_hash=told))
+        return replace(state, uploads=honest(other, who, header, seals, digest).uploads)
+
+    monkeypatch.setattr(RoundFrame, "label", without_order)
+    monkeypatch.setattr(co, "add_upload", add_upload)
+    monkeypatch.setattr(rules, "orders_are_equal", nothing)
+    monkeypatch.setattr(rules, "order_is", nothing)
+    monkeypatch.setattr(RoundWork, "check_order", nothing)
+    until(four, "round_order", 4)
+    four.step(Deliver(0, 4))
+    until(four, "round_order", 4)
+    four.step(ServerLies(2, 3, 1))
+    four.step(Deliver(-1))
+    with pytest.raises(AssertionError, match="one roster, list, order"):
+        end(four)
+
+
+def test_a_secret_in_a_message_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    upload = protocol.upload
+
+    def leaking(state: Ordered, *given: Any) -> tuple[Uploaded, protocol.UploadMessages]:
+        after, sent = upload(state, *given)
+        seed = next(iter(state.secrets.values())).mask_seed.reveal()
+        return after, replace(sent, vector=seed + sent.vector[len(seed) :])
+
+    monkeypatch.setattr(protocol, "upload", leaking)
+    with pytest.raises(AssertionError, match="secret on the wire"):
         run(3, [])
 
 

@@ -20,6 +20,19 @@ def case_id(case: Case) -> str:
     return f"n{case.n}-T{case.colluding}-t{case.threshold}-{case.corrupted}corrupted-{case.absent}absent"
 
 
+def test_every_rule_that_the_proof_needs_is_taken_away_once() -> None:
+    """ "v not in U" alone opens nothing, since only members' signatures count: the variant lacks both rules."""
+    assert {machine.name for machine in WEAKENED} == {
+        "no signatures",
+        "sets not shrinking",
+        "agree after open",
+        "opening an earlier signed set",
+        "agree state lost",
+        "v not in U",
+        "no check of |U|",
+    }
+
+
 def test_every_admissible_parameter_is_a_case() -> None:
     assert admissible(3) == [(0, 2), (0, 3), (1, 3)]
     assert admissible(4) == [(0, 3), (0, 4), (1, 3), (1, 4), (2, 4)]

@@ -45,6 +45,15 @@ def test_a_draft_is_a_study_and_reads_its_table_after_the_decisions(tmp_path: Pa
     assert len(read_table(path, parse_study(decided, "draft.toml").dictionary)) == 60
 
 
+@pytest.mark.threat("FL-21", control="C-SCHEMA")
+def test_a_table_without_a_header_gives_no_draft(tmp_path: Path) -> None:
+    path = tmp_path / "bare.csv"
+    table().to_csv(path, index=False, header=False)
+    with pytest.raises(DataError, match="names of columns belong") as caught:
+        draft(path)
+    assert not any(canary in str(caught.value) for canary in canaries(table()))
+
+
 def test_odd_names_stay_what_they_are(tmp_path: Path) -> None:
     frame = table().rename(columns={"age": 'a "b" \\c'}).assign(ward=["x", ""] * 30, empty="")
     text = draft(write_csv(frame, tmp_path, "Äußere tables.csv"))

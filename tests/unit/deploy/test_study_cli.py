@@ -14,7 +14,7 @@ from deploy.dpo_cli import main as dpo
 from deploy.scoring import LABEL
 from deploy.study_cli import main
 from tests.command_lines import Ran, run
-from tests.consortium import HOSPITALS, SMALL
+from tests.consortium import HOSPITALS, MODE_NONE, SMALL
 from tests.study_files import table, text, write_csv
 
 
@@ -197,3 +197,33 @@ def test_a_result_with_intervals_and_one_without_are_both_shown(tmp_path: Path) 
     out = run(main, "results", tmp_path).out
     assert "95 % interval +0.0600 to +0.1400" in out
     assert out.count("no intervals: too much noise") == 1
+
+
+def test_curve_says_what_each_epsilon_costs_in_noise_and_measures_nothing_without_tables(
+    tmp_path: Path,
+) -> None:
+    path = study_file(tmp_path)
+    body = run(main, "curve", path, "--epsilon", "3", "--epsilon", "1", "--json").json()
+    assert [point["epsilon"] for point in body["points"]] == [1.0, 3.0]
+    low, high = (
+        {noise["release"]: noise["noise_multiplier"] for noise in point["noise"]} for point in body["points"]
+    )
+    assert set(low) == {"life_table", "train"}
+    assert all(low[name] > 2 * high[name] for name in low)
+    assert [point["test"] for point in body["points"]] == [None, None]
+    assert "no utility without tables" in body["utility"]
+    figures = [point["epsilon"] for point in body["delta_curve"]]
+    assert figures == sorted(figures)
+    assert {p["delta"]: p["epsilon"] for p in body["delta_curve"]}[1e-5] == pytest.approx(3.0, rel=1e-3)
+    shown = run(main, "curve", path, "--epsilon", "3").out
+    assert "epsilon 3: noise multiplier life_table" in shown
+    none = study_file(tmp_path, *MODE_NONE)
+    assert "no epsilon to vary" in run(main, "curve", none).error()
+
+
+@pytest.mark.slow
+def test_curve_scores_the_study_at_each_epsilon_on_tables(tmp_path: Path) -> None:
+    ran = run(main, "curve", study_file(tmp_path), "--epsilon", "3", "--data", tables(tmp_path), "--json")
+    (point,) = ran.json()["points"]
+    assert point["test"]["n"] == 60
+    assert 0 < point["test"]["c_index"] < 1

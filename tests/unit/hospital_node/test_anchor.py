@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -61,31 +60,54 @@ def test_lost_journal_is_noticed(tmp_path: Path) -> None:
     assert reopen(tmp_path / "j.db") == (True, None, 1)
 
 
-@pytest.mark.parametrize(
-    ("place", "state"), [("announce", b"state 1"), ("commit", b"state 1"), ("confirm", b"state 2")]
-)
-def test_death_between_the_two_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, state: bytes
-) -> None:
-    """Before the announcement, after it, and before the confirmation: nothing was sent, so that all of them go on."""
+@pytest.mark.threat("FL-08", control="C-ONESHARE")
+def test_a_copy_is_noticed_each_time_it_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
     write(path, 1)
-    announce: Callable[..., None] = Anchor.announce
+    shutil.copy(path, tmp_path / "copy.db")
+    write(path, 2)
+    for _ in range(2):
+        shutil.copy(tmp_path / "copy.db", path)
+        assert reopen(path) == (True, None, 2)
 
-    def announces_and_dies(*given: object) -> None:
-        announce(*given)
-        raise Died
 
+def test_a_copy_from_one_step_ahead_is_noticed_after_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A journal that died before its anchor knew may go on once, not after the anchor went on without it."""
+    path = tmp_path / "j.db"
+    write(path, 1)
+    shutil.copy(path, tmp_path / "before.db")
     journal = Journal(path)
     with monkeypatch.context() as patch:
-        if place == "commit":
-            patch.setattr(Anchor, "announce", announces_and_dies)
+        patch.setattr(Anchor, "keep", dies)
+        with pytest.raises(Died):
+            journal.commit(STUDY, 2, b"state 2", b"request 2", [b"reply"])
+    journal.close()
+    shutil.copy(path, tmp_path / "ahead.db")
+    shutil.copy(tmp_path / "before.db", path)
+    write(path, 3)
+    shutil.copy(tmp_path / "ahead.db", path)
+    assert reopen(path) == (True, None, 3)
+
+
+@pytest.mark.parametrize(("place", "state", "floor"), [("before", b"state 1", 1), ("between", b"state 2", 2)])
+def test_death_between_the_two_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, state: bytes, floor: int
+) -> None:
+    """Before the journal's commit, and between it and the anchor's: nothing was sent, so that both go on."""
+    path = tmp_path / "j.db"
+    write(path, 1)
+    journal = Journal(path)
+    with monkeypatch.context() as patch:
+        if place == "before":
+            patch.setattr(Journal, "_ends", dies)
         else:
-            patch.setattr(Anchor, place, dies)
+            patch.setattr(Anchor, "keep", dies)
         with pytest.raises(Died):
             journal.commit(STUDY, 2, b"state 2", b"request", [])
     journal.close()
-    assert reopen(path)[:2] == (False, state)
+    assert reopen(path) == (False, state, floor)
 
 
 def test_anchor_may_lie_elsewhere_and_is_private(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import sqlite3
 import stat
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hospital_node import keys
+from hospital_node import enrolment, keys
 from hospital_node.cli import main
 from hospital_node.clock import SystemClock
 from hospital_node.home import Home
@@ -20,7 +21,7 @@ from hospital_node.ledger_store import LedgerStore
 from hospital_node.node import Outgoing
 from hospital_node.service import ask_on_terminal
 from tests.command_lines import run
-from tests.consortium import SMALL, small_agreement
+from tests.consortium import SMALL, keys_and_roster, small_agreement
 from tests.study_files import table, text, write_csv
 
 POLICY = """
@@ -180,6 +181,34 @@ def test_the_ledger_prints_every_charge_and_the_sum(home: Home) -> None:
     assert "earlier round 1: life_table, 1 steps" in run(main, "ledger", "--home", home.root).out
 
 
+def test_the_ledger_shows_studies_curve_and_what_one_more_would_cost(home: Home) -> None:
+    spend(home, "train")
+    body = json.loads(run(main, "ledger", "--home", home.root, "--json").out.splitlines()[-1])
+    (study,) = body["studies"]
+    assert (study["study_id"], study["rounds_charged"], study["closed"]) == ("earlier", 1, False)
+    assert study["cumulative"]["epsilon"] == body["cumulative"]["epsilon"]
+    assert {point["delta"]: point["epsilon"] for point in body["curve"]}[1e-5] == body["cumulative"][
+        "epsilon"
+    ]
+    assert body["one_more"]["after"]["epsilon"] > body["cumulative"]["epsilon"]
+    assert body["one_more"]["fits"] is False
+    shown = run(main, "ledger", "--home", home.root).out
+    assert "one more like earlier" in shown
+    assert "would be refused" in shown
+
+
+def test_an_epoch_is_begun_by_a_statement(home: Home, study: Path) -> None:
+    spend(home, "train")
+    assert run(main, "study", "show", "--study", study, "--home", home.root).code == 4
+    assert run(main, "epoch", "it's", "--yes", "--home", home.root).code == 2
+    assert run(main, "epoch", "2027", "--yes", "--home", home.root).code == 0
+    ran = run(main, "study", "show", "--study", study, "--home", home.root)
+    assert (ran.code, "data_epoch" in ran.error()) == (1, True)
+    home.policy.write_text(POLICY.format(epsilon=3.5) + 'data_epoch = "2027"\n', encoding="utf-8")
+    assert run(main, "study", "show", "--study", study, "--home", home.root).code == 0
+    assert "all epochs together: 2." in run(main, "ledger", "--home", home.root).out
+
+
 def test_a_ledger_that_somebody_edited_is_refused(home: Home) -> None:
     spend(home, "life_table")
     with sqlite3.connect(home.ledger) as database:
@@ -198,6 +227,32 @@ def test_run_needs_keys_a_roster_and_a_policy_before_it_dials(home: Home, study:
     )
     assert ran.code == 2
     ran.error()
+
+
+@pytest.mark.threat("FL-29", control="C-SELFTEST")
+@pytest.mark.parametrize(("spoil", "purpose", "code"), [(_twice, "test", 2), (None, "billing", 1)])
+def test_a_table_or_a_policy_that_says_no_is_known_before_anybody_is_called(
+    home: Home,
+    study: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[[pd.DataFrame], pd.DataFrame] | None,
+    purpose: str,
+    code: int,
+) -> None:
+    monkeypatch.setattr(enrolment, "load_roster", lambda _: keys_and_roster()[1])
+    home.policy.write_text(POLICY.format(epsilon=3.5).replace('"test"', f'"{purpose}"'), encoding="utf-8")
+    path = write_csv(table() if spoil is None else spoil(table()), tmp_path, "extract.csv")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        arguments = ("--study", study, "--data", path, "--coordinator", address, "--patience-s", "3")
+        ran = run(main, "run", "--home", home.root, *arguments)
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert ran.code == code
+    assert "dials" not in ran.out
+    assert ran.error()
 
 
 @pytest.mark.parametrize(

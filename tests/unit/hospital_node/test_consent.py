@@ -2,10 +2,14 @@
 
 import http.client
 import json
+import re
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +19,11 @@ from hospital_node.admission import Admission
 from hospital_node.cli import app
 from hospital_node.consent_api import ConsentServer, TokenFileError, read_token
 from hospital_node.consent_store import ConsentStore, RegisterPlace, RegisterUnreadable
+from hospital_node.home import Home
 from hospital_node.node import Node
+from privacy.canonical import sha256_hex
 from privacy.consent import EVERYTHING, HEALTH, Terms
-from tests.consortium import Hand, ManualClock, World
+from tests.consortium import Hand, ManualClock, World, offer
 from tests.study_files import table
 
 TOKEN = "a-token-that-is-long-enough"
@@ -132,7 +138,11 @@ BAD = [
     ("POST", "/consents", GRANT | {"purpose": "P-CANARY"}, {}, 422),
     ("POST", "/consents", GRANT | {"P-CANARY": "x"}, {}, 422),
     ("POST", "/consents", b"x" * 70_000, {}, 413),
+    ("POST", "/consents", b'{"patient": "\\ud800", "purpose": "DUO:0000006", "decision": "permit"}', {}, 422),
     ("GET", "/consents", None, {}, 405),
+    ("TRACE", "/consents", None, {}, 405),
+    ("DELETE", f"/consents/{'0' * 64}", None, {}, 405),
+    ("BREW", "/consents", None, {}, 405),
     ("GET", f"/consents/{'0' * 64}", None, {}, 404),
     ("POST", f"/consents/{'0' * 64}/revoke", None, {}, 404),
     ("GET", "/consents/P-CANARY", None, {}, 404),
@@ -233,15 +243,59 @@ def test_a_withdrawal_takes_effect_before_the_next_round(tmp_path: Path, place: 
     assert patients(node) == 30
     node._respect_consent("00", 2)
     assert patients(node) == 28
-    (note,) = [e.record.note for e in node.ledger.entries() if e.kind == "NOTE"]
-    assert note.startswith(
-        "consent: from round 2 on without patients who no longer permit it; affected rounds 1;"
-    )
-    assert not any(count in note for count in ("28", "30"))
+    first, second = (e.record.note for e in node.ledger.entries() if e.kind == "NOTE")
+    records = {path.stem: json.loads(path.read_bytes()) for path in (reports / "consent").glob("*/*.json")}
+    (digest,) = [word for word in second.split() if word in records]
+    record = records[digest]
+    assert sha256_hex((next((reports / "consent").glob(f"*/{digest}.json"))).read_bytes()) == digest
+    assert record["affected_rounds"] == [1]
+    assert record["action"].startswith("stop:")
+    with opened(place) as store:
+        assert record["withdrawn"] == sorted(store.key.pseudonym(p) for p in ("P00003", "P00011"))
+    # What the coordinator is given looks the same whether or not somebody left: a hash, and no number of patients.
+    hidden = [re.sub(r"[0-9a-f]{64}", "HASH", note).replace("round 2", "round 1") for note in (first, second)]
+    assert hidden[0] == hidden[1] == "consent: the register was asked before round 1; record HASH stays here"
     assert not (reports / "small.stage.json").exists()
     assert not list((reports / "releases").iterdir())
     node._respect_consent("00", 3)
-    assert len([e for e in node.ledger.entries() if e.kind == "NOTE"]) == 1
+    assert len([e for e in node.ledger.entries() if e.kind == "NOTE"]) == 3
+    (again,) = [
+        json.loads(path.read_bytes())
+        for path in (reports / "consent").glob("*/*.json")
+        if path.stem not in records
+    ]
+    assert (again["round"], again["withdrawn"], again["affected_rounds"]) == (3, [], [])
+
+
+@pytest.mark.threat("FL-37", control="C-OPTOUT")
+def test_who_withdraws_in_another_process_while_the_node_is_down_is_recorded(tmp_path: Path) -> None:
+    world = World.of(tmp_path, DUO)
+    home = Home(tmp_path / "state" / "a")
+    register(home.consents, 40)
+    node = consenting(world, "a", home.consents)
+    node.admission = replace(node.admission, reports=home.reports)
+    Hand(world).join().round(1)
+    said = subprocess.run(
+        [sys.executable, "-m", "hospital_node.cli", "consent", "revoke", "-", "--home", str(home.root)],
+        input="P00003\n",
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    assert "took part in small" in said
+    assert "P00003" not in said
+    # A restarted node reads the table and the register anew, and finds who is missing in what it kept.
+    again = world.new_node("a")
+    again.admission = node.admission
+    list(again.on_message(offer(world)))
+    assert patients(again) == 39
+    again._respect_consent("00", 2)
+    records = [json.loads(path.read_bytes()) for path in (home.reports / "consent").glob("*/*.json")]
+    (record,) = [r for r in records if r.get("round") == 2]
+    with opened(home.consents) as store:
+        assert record["withdrawn"] == [store.key.pseudonym("P00003")]
+    assert record["affected_rounds"] == [1]
 
 
 @pytest.mark.threat("FL-37", control="C-OPTOUT")
@@ -280,8 +334,6 @@ def test_nobody_takes_part_where_nobody_is_in_the_register(tmp_path: Path, place
 def test_a_study_without_a_code_is_refused(tmp_path: Path, place: RegisterPlace) -> None:
     world = World.of(tmp_path)
     node = consenting(world, "a", place)
-    from tests.consortium import offer
-
     list(node.on_message(offer(world)))
     assert "consent_register" in world.refusals("a")[0]
     assert node.admitted is None

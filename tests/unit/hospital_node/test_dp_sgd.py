@@ -92,14 +92,15 @@ def trained(patients: FollowUp, **changes: object) -> np.ndarray:
 def test_every_step_is_noised_on_every_coordinate_as_the_plan_says() -> None:
     recorder = Recorder()
     trained(follow_up(80), plan=PLAN, sampler=recorder, entropy=OsEntropy())
-    assert recorder.asked == [(LAYOUT.dim, PLAN.release("train").scale_units())] * TRAINING.local_steps
+    # Drawn once for all steps of the round.
+    assert recorder.asked == [(LAYOUT.dim * TRAINING.local_steps, PLAN.release("train").scale_units())]
 
 
 @pytest.mark.threat("FL-01", control="C-MINBATCH")
 def test_an_empty_sample_is_noised_and_moves_the_model() -> None:
     recorder = Recorder()
     moved = trained(follow_up(80), plan=PLAN, sampler=recorder, entropy=NOBODY)
-    assert len(recorder.asked) == TRAINING.local_steps
+    assert sum(count for count, _ in recorder.asked) == TRAINING.local_steps * LAYOUT.dim
     assert (moved != START).all()
 
 
@@ -146,7 +147,8 @@ def test_the_denominator_is_the_declared_size_never_the_count() -> None:
     steps = [trained(patients, training=sgd, n_public=n) - START for n in (100, 200)]
     np.testing.assert_allclose(steps[0], 2 * steps[1], atol=1e-9)
     expected = MODEL.clipped_gradients(START, patients, 1.0).sum(axis=0) / (0.25 * 100)
-    np.testing.assert_allclose(steps[0], sgd.learning_rate * expected, atol=1e-9)
+    # Factors of an outer product are integers of 20 bits.
+    np.testing.assert_allclose(steps[0], sgd.learning_rate * expected, atol=1e-6)
 
 
 def test_no_parameter_leaves_its_public_bound() -> None:

@@ -8,7 +8,14 @@ import sys
 import numpy as np
 import pytest
 
-from hospital_node.entropy import DiscreteGaussian, OsEntropy, poisson_sample
+from hospital_node.entropy import (
+    MANY_BYTES,
+    DiscreteGaussian,
+    DrawnAhead,
+    FreshWords,
+    OsEntropy,
+    poisson_sample,
+)
 
 SCALE = 2**40
 
@@ -72,7 +79,7 @@ def test_draws_are_int64_and_of_the_asked_count() -> None:
 
 @pytest.mark.threat("FL-30", control="C-RNG")
 def test_no_seed_can_be_given() -> None:
-    for thing in (OsEntropy, DiscreteGaussian, DiscreteGaussian.draw, poisson_sample):
+    for thing in (OsEntropy, DiscreteGaussian, DiscreteGaussian.draw, DrawnAhead, FreshWords, poisson_sample):
         assert not any("seed" in name for name in inspect.signature(thing).parameters)
 
 
@@ -89,3 +96,39 @@ def test_the_operating_system_is_asked_each_time() -> None:
     entropy = OsEntropy()
     assert entropy.random_bytes(16) != entropy.random_bytes(16)
     assert len(entropy.random_bytes(3)) == 3
+
+
+def test_many_bytes_come_from_a_key_of_their_own_and_nothing_takes_one_twice() -> None:
+    entropy = OsEntropy()
+    first, second = entropy.random_bytes(MANY_BYTES), entropy.random_bytes(MANY_BYTES)
+    assert len(first) == len(second) == MANY_BYTES
+    assert first != second
+    assert len(set(first)) > 200
+    words = FreshWords(entropy)
+    assert not set(words(500)) & set(words(500))
+
+
+class Counting:
+    """Draws 0, 1, 2, ... and remembers how it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int]] = []
+        self.next = 0
+
+    def draw(self, count: int, scale: int) -> np.ndarray:
+        self.asked.append((count, scale))
+        self.next += count
+        return np.arange(self.next - count, self.next)
+
+
+def test_what_is_drawn_ahead_is_handed_out_once() -> None:
+    source = Counting()
+    ahead = DrawnAhead(source, 10)
+    assert source.asked == []
+    given = [ahead.draw(4, SCALE).tolist() for _ in range(3)]
+    # Two numbers were left when four were asked for: they are thrown away.
+    assert given == [[0, 1, 2, 3], [4, 5, 6, 7], [10, 11, 12, 13]]
+    # Another scale never gets the noise of this one, and more than ahead is drawn at once.
+    assert ahead.draw(2, 2 * SCALE).tolist() == [20, 21]
+    assert ahead.draw(25, 2 * SCALE).tolist() == list(range(30, 55))
+    assert source.asked == [(10, SCALE), (10, SCALE), (10, 2 * SCALE), (25, 2 * SCALE)]

@@ -3,6 +3,7 @@
 import json
 import stat
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ import pytest
 
 from hospital_node import kept_set as module
 from hospital_node.entropy import OsEntropy, uniform_below
-from hospital_node.kept_set import KeptSetLost, kept_set
+from hospital_node.kept_set import KeptSetLost, chosen_level, kept_set
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.stage import apply_stage, cell_counts
 from hospital_node.table import read_table
+from privacy.level_choice import levels_of, small_classes
 from privacy.plan import Release
-from privacy.stage_release import ThresholdRelease, VoidRelease
+from privacy.stage_release import LevelRelease, StageRelease, ThresholdRelease
 from secagg.secret import SecretBytes
 from tests.consortium import Hand, ManualClock, World
 from tests.study_files import study, table, write_csv
@@ -99,6 +101,70 @@ def test_training_sees_the_kept_cells_only(tmp_path: Path) -> None:
     assert apply_stage(frame, read)[1].rows_after == 90
 
 
+LEVELS = ("cuts = [40, 60]", "cuts = [[30, 40, 50, 60, 70], [40, 60], [60]]")
+LEVEL = ('kind = "generalize"\nk = 3', 'kind = "level"\nk = 3\nepsilon = 4')
+
+
+def test_each_level_is_counted_as_the_table_generalized_to_it(tmp_path: Path) -> None:
+    read = study(LEVELS, LEVEL)
+    frame = read_table(write_csv(table(90), tmp_path), read.dictionary)
+    quasi = read.dictionary.quasi_identifiers
+    small = small_classes(cell_counts(frame, read), quasi, 3)
+    for level, expected in zip(levels_of(quasi), small, strict=True):
+        rest, report = apply_stage(frame, read, level=level)
+        sizes = rest.groupby("age", dropna=False).size()
+        assert int((sizes < 3).sum()) == expected
+        assert len(sizes) == report.after.classes
+        assert len(rest) == report.rows_after == 90
+    assert report.level == (2,)
+    assert set(apply_stage(frame, read, level=(2,))[0]["age"]) == {40.0, 80.0}
+
+
+def test_a_level_is_drawn_once_and_a_strange_one_is_not_used(tmp_path: Path, ledger: LedgerStore) -> None:
+    release = study(LEVELS, LEVEL).stage_release
+    assert isinstance(release, LevelRelease)
+    asked: list[int] = []
+
+    def cost() -> list[Fraction]:
+        asked.append(1)
+        return [Fraction(0)] * 3
+
+    def draw(study_hash: str) -> tuple[int, ...]:
+        return chosen_level(
+            release,
+            [(0,), (1,), (2,)],
+            cost,
+            tmp_path / "kept",
+            ledger,
+            study_hash,
+            "s",
+            OsEntropy(),
+            lambda _: 0,
+        )
+
+    first = draw("aa" * 32)
+    assert {draw(study_hash) for study_hash in ("aa" * 32, "bb" * 32) * 10} == {first}
+    assert len(asked) == 1
+    assert kinds(ledger) == ["RESERVE", "SPENT"]
+    (path,) = (tmp_path / "kept").iterdir()
+    path.write_text("[[7]]")
+    with pytest.raises(KeptSetLost):
+        draw("aa" * 32)
+
+
+def test_what_is_not_permitted_is_neither_drawn_nor_charged(tmp_path: Path, ledger: LedgerStore) -> None:
+    class Refusal(Exception):
+        pass
+
+    def refuse(_: object) -> None:
+        raise Refusal
+
+    with pytest.raises(Refusal):
+        kept_set(STAGE, COUNTS, tmp_path / "kept", ledger, "aa" * 32, "s", OsEntropy(), refuse)
+    assert kinds(ledger) == []
+    assert not (tmp_path / "kept").exists()
+
+
 def test_uniform_integers() -> None:
     drawn = [uniform_below(5, OsEntropy()) for _ in range(5000)]
     assert np.abs(np.bincount(drawn) - 1000).max() < 200
@@ -106,19 +172,19 @@ def test_uniform_integers() -> None:
 
 
 @pytest.mark.threat("FL-27", control="C-BUDGETALL")
-@pytest.mark.parametrize("change", [THRESHOLD, ('"generalize"', '"mondrian"')], ids=["threshold", "mondrian"])
-def test_a_whole_study_pays_for_its_stage(tmp_path: Path, change: tuple[str, str]) -> None:
-    world = World.of(tmp_path, change, rows=55)
-    for node in world.nodes.values():
-        # The remembering admission of other tests would skip the charge of a second world.
-        own = node.admission
-        node.admission = Hand.plain(own, own.policy)
+@pytest.mark.parametrize(
+    "changes",
+    [(THRESHOLD,), (LEVELS, LEVEL), (('"generalize"', '"mondrian"'),)],
+    ids=["threshold", "level", "mondrian"],
+)
+def test_a_whole_study_pays_for_its_stage(tmp_path: Path, changes: tuple[tuple[str, str], ...]) -> None:
+    world = World.of(tmp_path, *changes, rows=55)
     hand = Hand(world).join()
     hand.round(1)
     for hospital in world.nodes:
         entries = world.nodes[hospital].ledger.entries()
         assert [e.kind for e in entries] == ["RESERVE", "SPENT"] * 2
-        assert isinstance(entries[0].record.release, ThresholdRelease | VoidRelease)
+        assert isinstance(entries[0].record.release, StageRelease)
         assert isinstance(entries[2].record.release, Release)
-    if change is THRESHOLD:
+    if changes[0][1] != '"mondrian"':
         assert (tmp_path / "state" / "a" / "kept").is_dir()

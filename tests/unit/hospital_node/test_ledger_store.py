@@ -151,3 +151,20 @@ def test_the_budget_is_asked_under_the_lock_that_the_charge_takes(tmp_path: Path
         assert len(second.entries()) == 1
         # The restarted round has paid already.
         second.reserve(session=SESSION, round_number=1, **common)  # type: ignore[arg-type]
+
+
+@pytest.mark.threat("FL-15", control="C-LEDGER")
+def test_a_note_of_mode_none_is_permitted_under_the_lock_that_writes_it(tmp_path: Path) -> None:
+    """Two processes with room for one more round without noise, both of which looked before either wrote."""
+    noted = {"study_hash": STUDY, "study_id": "demo", "session": SESSION, "text": "released without noise"}
+
+    def one_round(entries: Sequence[Entry]) -> None:
+        if any(entry.record.round for entry in entries):
+            raise PolicyRefusal("aborted_rounds_maximum", "2 rounds", "at most 1")
+
+    with opened(tmp_path) as first, opened(tmp_path) as second:
+        assert first.entries() == second.entries() == ()
+        first.note(round_number=1, permit=one_round, **noted)
+        with pytest.raises(PolicyRefusal):
+            second.note(round_number=2, permit=one_round, **noted)
+        assert [entry.record.round for entry in second.entries()] == [1]

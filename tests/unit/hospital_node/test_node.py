@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 
 from hospital_node.flower_link import FlowerTraining
 from hospital_node.journal import Journal
+from hospital_node.ledger_store import LedgerStore
 from hospital_node.node import Ended, Outgoing
 from hospital_node.round_work import RoundWork
 from privacy import exchange, participation
 from privacy.canonical import canonical, parse_canonical
+from privacy.ledger import Entry
 from privacy.ledger_export import read_sealed
 from secagg import coordinator as protocol
 from secagg import hospital as arrows
@@ -319,7 +321,9 @@ def test_without_the_bound_huge_weights_would_be_trained_on(
 ) -> None:
     right = second_round(hand)
     monkeypatch.setattr(RoundWork, "_expected", lambda *_: None)
-    monkeypatch.setattr(exchange, "parse_model", lambda _, data: np.frombuffer(data, dtype="<f8").copy())
+    monkeypatch.setattr(
+        exchange, "parse_model", lambda _, data, carries=0: np.frombuffer(data, dtype="<f8").copy()
+    )
     _, order = hand.order(2, model=_trap(1e6)(right))
     assert kinds(hand.ask("a", order))[0] == "upload_header"
 
@@ -352,7 +356,7 @@ def test_an_order_beside_the_agreement_is_refused(hand: Hand, monkeypatch: pytes
     _, order = hand.order(1, task="train", model=b"")
     assert refusal(hand.ask("a", order)).reason == "round 1 is not for the task 'train'"
     _, order = hand.order(1, model=b"12345678")
-    assert refusal(hand.ask("a", order)).reason == "the life table's round carries a model"
+    assert refusal(hand.ask("a", order)).reason == "the round of life_table carries a model"
     assert hand.world.ledger("a") == []
     monkeypatch.setattr(RoundWork, "check_order", lambda *_: None)
     _, order = hand.order(1, settings=_other_settings(hand))
@@ -571,6 +575,29 @@ def test_without_noise_no_set_is_summed_that_singles_a_hospital_out(
     with monkeypatch.context() as off:
         off.setattr(participation, "isolates", lambda *_: False)
         hand.round(3, theta, who="abc")
+
+
+@pytest.mark.threat("FL-15", control="C-LEDGER")
+def test_without_noise_a_round_is_permitted_with_what_another_process_wrote_a_moment_ago(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process of the hospital begins rounds of this study between the node's look and its note."""
+    world = World.of(tmp_path, *MODE_NONE)
+    hand = Hand(world).join()
+    _, order = hand.order(1)
+    node, note = world.nodes["a"], LedgerStore.note
+
+    def raced(self: LedgerStore, **arguments: Any) -> Entry:
+        path = tmp_path / "state" / "a" / "ledger.db"
+        if not any(entry.record.round for entry in self.entries()):
+            with LedgerStore(path, world.keys["a"].identity_private, world.clock) as rival:
+                for number in (5, 6, 7):
+                    note(rival, **{**arguments, "round_number": number, "permit": lambda _: None})
+        return note(self, **arguments)
+
+    monkeypatch.setattr(LedgerStore, "note", raced)
+    assert "aborted_rounds_maximum" in refusal(list(node.on_message(order))).reason
+    assert [number for _, number in world.ledger("a")] == [5, 6, 7]
 
 
 # The model follows, whatever the coordinator leaves out

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from privacy.dictionary import Dictionary, Field
-from privacy.refusals import NotBuilt, StudyError
+from privacy.refusals import StudyError
 from tests.study_files import study
 
 TIME: dict[str, Any] = {"name": "t", "type": "float", "role": "time", "purpose": "p"}
@@ -105,17 +105,6 @@ def test_groups_of_categories_cover_each_once() -> None:
 def test_a_dictionary_is_complete(fields: list[dict[str, Any]], sentence: str) -> None:
     with pytest.raises(StudyError, match=sentence):
         Dictionary(fields=[Field(**f) for f in fields])
-
-
-@pytest.mark.parametrize(
-    "field",
-    [
-        AGE | {"cuts": [[40, 60], [50]]},
-    ],
-)
-def test_what_is_not_built_says_so(field: dict[str, Any]) -> None:
-    with pytest.raises(NotBuilt, match="not built yet"):
-        Field(**field)
 
 
 def test_times_in_other_units() -> None:

@@ -89,3 +89,10 @@ def test_weights_are_those_of_the_formula() -> None:
 def test_impossible_parameters(epsilon: float, delta: float) -> None:
     with pytest.raises(PlanError):
         ThresholdNoise(epsilon, delta)
+
+
+def test_no_draw_lifts_a_count() -> None:
+    """The two ends of the drawn noise, by hand: a count is never raised, and never lowered by more than 2B."""
+    noise = ThresholdNoise(1.0, 1e-3)
+    assert noise.draw(lambda total: total - 1) == 0
+    assert noise.draw(lambda _: 0) == -2 * noise.bound

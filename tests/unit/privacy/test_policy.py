@@ -103,6 +103,8 @@ def test_a_study_within_every_limit_is_permitted_with_its_account() -> None:
         ("minimum_threshold", replace(TERMS, threshold=2)),
         ("minimum_cohort", replace(TERMS, n=3)),
         ("colluding_minimum", replace(TERMS, colluding=0)),
+        ("analyses", replace(TERMS, analyses=("mean",))),
+        ("minimum_cell", replace(TERMS, minimum_cell=1)),
         ("epsilon_total", replace(TERMS, epsilon=2.0)),
         ("epsilon_total", replace(TERMS, plan=replace(plan_for(3.0), epsilon=2.0), epsilon=2.0)),
         ("delta_total", replace(TERMS, plan=replace(plan_for(3.0), delta=1e-3), delta=1e-3)),

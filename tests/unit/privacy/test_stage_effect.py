@@ -1,6 +1,7 @@
 """Every row of the design's table of stages: what the guarantee of the training becomes behind it."""
 
 from dataclasses import replace
+from math import exp
 
 import pytest
 
@@ -9,11 +10,13 @@ from privacy.agreement import AgreementError, build, from_bytes
 from privacy.canonical import canonical, parse_canonical
 from privacy.guarantee import Guarantee, NoGuarantee
 from privacy.ledger import ENTRY_LABEL, Ledger, Record, charged_to, cumulative
+from privacy.ledger_export import SEAL_LABEL, export
 from privacy.plan import DpPlan, Release, vectors
-from privacy.stage_effect import Adds, Beside, Replaces, Rows, Voids, effect_of, end_to_end
-from privacy.stage_release import ThresholdRelease, VoidRelease, stage_from_json
+from privacy.recompute import read_ledger
+from privacy.stage_effect import Adds, Beside, Effect, Replaces, Rows, Voids, effect_of, end_to_end, mixed
+from privacy.stage_release import LevelRelease, ThresholdRelease, VoidRelease, stage_from_json
 from privacy.study import StudyError
-from secagg.identity import sign
+from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes
 from tests.study_files import study
 
@@ -36,6 +39,7 @@ TABLE = [
     (("generalize", 5, None, None), training(1)),
     (("drop", 5, None, None), training(5)),
     (("threshold", 5, 0.5, 1e-6), (training(1).number() + 0.5, 1e-5 + 1e-6)),
+    (("level", 5, 0.5, None), (training(1).number() + 0.5, 1e-5)),
     (("synthetic_dp", None, 1.0, 1e-6), (1.0, 1e-6)),
     (("mondrian", 5, None, None), None),
     (("synthetic_sdv", None, None, None), None),
@@ -78,6 +82,41 @@ def test_a_void_stage_absorbs_whatever_is_chained_with_it() -> None:
     assert (
         end_to_end(Replaces(1.0, 1e-6), lambda _: pytest.fail("training is post-processing")).number() == 1.0
     )
+
+
+MIXES = [
+    # Several rows a patient in front of dropped classes: each of them can move k rows.
+    ((Rows(2), Rows(5)), (training(10).number(), 1e-5)),
+    ((Adds(0.5, 1e-6), Adds(0.25), Rows()), (training(1).number() + 0.75, 1e-5 + 1e-6)),
+    # The kept set of a table in which one patient moves two rows: group privacy, and the training sees both.
+    ((Rows(2), Adds(0.5, 1e-6)), (training(2).number() + 1.0, 1e-5 + (1 + exp(0.5)) * 1e-6)),
+    ((Beside(1.0, 1e-6), Adds(0.5, 1e-6)), (training(1).number() + 1.5, 1e-5 + 2e-6)),
+    ((Adds(0.5, 1e-6), Replaces(1.0, 1e-6)), (1.5, 2e-6)),
+    ((Rows(3), Replaces(1.0, 0.0)), (3.0, 0.0)),
+    # Cuts from private output are post-processing; cuts from rows are not, whatever follows.
+    ((Replaces(1.0, 1e-6), Voids("cuts from rows"), Rows(5)), (1.0, 1e-6)),
+    ((Voids("cuts from rows"), Replaces(1.0, 1e-6)), None),
+    ((Adds(0.5, 1e-6), Voids("fitted scaler")), None),
+    ((Rows(5), Voids("l-gated suppression")), None),
+]
+
+
+@pytest.mark.threat("FL-27", control="C-BUDGETALL")
+@pytest.mark.parametrize(("effects", "expected"), MIXES)
+def test_mixed_stages_compose(effects: tuple[Effect, ...], expected: tuple[float, float] | None) -> None:
+    found = mixed(effects, training)
+    if expected is None:
+        assert (found.kind, found.epsilon, found.delta) == ("none", None, None)
+        assert "epsilon" not in found.to_json()
+    else:
+        assert (found.number(), found.delta) == (pytest.approx(expected[0]), pytest.approx(expected[1]))
+
+
+@pytest.mark.parametrize("numbers", [(1.0, None, "r"), (None, 1e-5, "r"), (1.0, 1e-5, "r"), (None, None, "")])
+def test_no_guarantee_with_a_number_can_be_made(numbers: tuple[float, float, str]) -> None:
+    epsilon, delta, reason = numbers
+    with pytest.raises(ValueError, match="'none' has a reason and no numbers"):
+        Guarantee("none", epsilon, delta, reason=reason)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +213,32 @@ def test_one_drawing_pays_for_every_later_study() -> None:
         ledger = ledger.append(record, lambda body: sign(SEED, ENTRY_LABEL, body))
     assert charged_to(ledger.entries, "cd" * 32, stage) == (stage, noisy)
     assert charged_to(ledger.entries, "cd" * 32, replace(stage, k=6)) == (noisy,)
+
+
+@pytest.mark.threat("FL-27", control="C-BUDGETALL")
+def test_a_ledger_that_hides_a_void_stage_gets_no_number() -> None:
+    void, noisy = VoidRelease("mondrian", "cuts from rows"), Release("train", "gaussian", 4.0)
+    silent = chained(noisy)
+    seal = export(silent.entries, "2031-05-06T07:08:09Z", lambda body: sign(SEED, SEAL_LABEL, body))
+    read = read_ledger(seal, "a", public_key(SEED), "ab" * 32, 1e-5, void)
+    assert read.problem == ""
+    assert (read.epsilon_shown, read.epsilon_run, read.epsilon_cumulative, read.steps) == (
+        None,
+        None,
+        None,
+        (),
+    )
+    assert read_ledger(seal, "a", public_key(SEED), "ab" * 32, 1e-5).epsilon_shown is not None
+
+
+def test_a_ledger_that_mixes_stages_adds_all_of_them_once() -> None:
+    threshold, level = ThresholdRelease(0.5, 1e-6, 5, "ab" * 32), LevelRelease(0.25, 5, "ab" * 32)
+    plain, dropped = Release("train", "gaussian", 4.0), Release("other", "gaussian", 20.0, 5)
+    ledger = chained(threshold, plain, level, dropped)
+    alone = spent((plain, dropped), 1e-5 - 1e-6).number()
+    assert cumulative(ledger.entries, 1e-5).number() == pytest.approx(alone + 0.75)
+    void = chained(threshold, plain, VoidRelease("mondrian", "cuts from rows"), level, dropped)
+    assert cumulative(void.entries, 1e-5).kind == "none"
 
 
 @pytest.mark.parametrize(

@@ -98,8 +98,7 @@ NOT_BUILT = [
     ('"piecewise_exponential"', '"weibull_aft"'),
     ('"piecewise_exponential"', '"module"'),
     ('"piecewise_exponential"', '"mlp"\nstrategy = "fedprox"'),
-    ("epsilon = 3", "epsilon = 3\nevaluation_share = 0.1"),
-    ("[model]", "[analysis]\nlog_rank = true\n[model]"),
+    ("[model]", '[analysis]\ncox = "stratified"\n[model]'),
 ]
 
 

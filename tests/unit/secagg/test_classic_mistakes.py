@@ -1,8 +1,6 @@
-"""One test for each mistake that secure aggregation has been built with before, as far as no other file has it.
+"""What a whole round shows to who looks at its states and messages: no secret, no weight, no chance, no clock.
 
-Elsewhere: keys unsigned, a copied key, duplicate ids (test_key_list, test_open, test_codec); both share kinds, cohort of
-one, a label with something that the sealing lacks (test_agree); seed folded (test_arithmetic); noise clamped
-(test_arithmetic); secrets kept after the round (test_state_codec).
+`test_index` says which test shows which of the classic mistakes.
 """
 
 from __future__ import annotations

@@ -115,3 +115,28 @@ def test_vector_chunks_cover_the_vector() -> None:
     chunks = [codec.unpack("vector_chunk", VectorChunk, m) for m in codec.vector_chunks(3, vector, 300)]
     assert b"".join(chunk.data for chunk in chunks) == vector
     assert [chunk.offset for chunk in chunks] == [0, 300, 600, 900]
+
+
+def test_messages_are_unwrapped_as_protobuf_would() -> None:
+    """The hand-written envelope takes and makes exactly what the schema's own serializer does."""
+    for kind in codec.KINDS:
+        for payload in (b"", b"x", bytes(127), bytes(128), bytes(70_000)):
+            wrapped = codec.wrap(kind, payload)
+            assert wrapped == wardround_pb2.Message(**{kind: payload}).SerializeToString(deterministic=True)
+            assert codec.unwrap(wrapped) == (kind, payload)
+    known = codec.wrap("hello", b"x" * 200)
+    for bad in (
+        b"",
+        known + b"\0",
+        known[:-1],
+        known + known,
+        b"\x0a\xc8\x81\x00" + b"x" * 200,
+        b"\x8a\x00\x01x",
+        b"\x08\x01",
+        b"\x92",
+        b"\x0a",
+        b"\x0a\xff\xff\xff\xff\xff",
+        b"\x82\x02\x01x",
+    ):
+        with pytest.raises(WireError):
+            codec.unwrap(bad)

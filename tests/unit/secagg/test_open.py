@@ -21,6 +21,7 @@ from secagg.errors import (
     WireError,
     WrongStep,
 )
+from secagg.masks import Speed
 from secagg.secret import SecretBytes
 from secagg.wire import codec, wardround_pb2
 from secagg.wire.records import MemberSignature, OpenRequest, Shares
@@ -114,8 +115,8 @@ def test_stale_open_request() -> None:
 
 
 def test_open_once_by_type() -> None:
-    """Only an agreed state opens, and an opened one neither opens nor agrees, nor holds anything that could."""
-    assert get_type_hints(ho.open_shares)["state"] == ho.Agreed
+    """Only an agreed state opens (a settled one in the sparse graph), and an opened one neither opens nor agrees, nor holds anything that could."""
+    assert get_type_hints(ho.open_shares)["state"] == ho.Agreed | ho.Settled
     assert get_type_hints(ho.agree)["state"] == ho.Uploaded | ho.Agreed
     assert {f.name for f in fields(ho.Opened)} == {"after", "frame", "agreed_set"}
     c, agreeing = agreed()
@@ -228,20 +229,15 @@ def test_check_coordinate_catches_a_wrong_mask_seed() -> None:
         co.unmask(opening, c.masked(opening.members))
 
 
-def test_streaming_form_gives_the_same_sum() -> None:
+def test_blocks_give_the_same_sum() -> None:
     c, agreeing = agreed(no_upload=("h003",))
     opening = c.open_all(*co.request_open(agreeing))
-    total = co.empty_sum(c.params)
-    for name in opening.members:
-        data = c.uploads[name].vector
-        for offset in range(0, len(data), 24):
-            co.add_chunk(total, offset, data[offset : offset + 24])
-    co.remove_masks(opening, total)
-    assert (co.check_constants(opening, total) == co.unmask(opening, c.masked(opening.members))).all()
-    with pytest.raises(ParameterError):
-        co.add_chunk(total, 0, bytes(3))
-    with pytest.raises(ParameterError):
-        co.add_chunk(total, total.nbytes - 4, bytes(8))
+    vectors = c.masked(opening.members)
+    blocks = Speed(threads=2, block_bytes=16)
+    total = co.unmask_blocks(opening, lambda who, first, count: vectors[who][first : first + count], blocks)
+    assert (total == co.unmask(opening, vectors)).all()
+    with pytest.raises(ParameterError, match="were due"):
+        co.unmask_blocks(opening, lambda who, first, count: vectors[who][first + 1 : first + count])
 
 
 def test_vectors_must_be_those_of_the_members() -> None:

@@ -203,6 +203,18 @@ def test_two_processes_at_once_leave_one_drawing(home: Home, monkeypatch: pytest
     assert sorted(kinds(home)) == ["RESERVE"] * 4 + ["SPENT"] * 4
 
 
+@pytest.mark.threat("FL-27", control="C-BUDGETALL")
+def test_other_patients_of_a_new_data_epoch_are_drawn_and_paid_anew(home: Home) -> None:
+    assert synthesize(home, "--epsilon", 1.5).code == 0
+    assert run(main, "epoch", "2027 extract", "--home", home.root, "--yes").code == 0
+    home.policy.write_text(home.policy.read_text() + 'data_epoch = "2027 extract"\n', encoding="utf-8")
+    again = synthesize(home, "--epsilon", 1.5, "--json")
+    assert again.code == 0, again.err
+    assert again.json()["charged"] is True
+    assert len(list((home.root / "kept").glob("*.synthesis.json"))) == 2
+    assert kinds(home).count("SPENT") == 8
+
+
 @pytest.mark.parametrize("content", [None, "[", "{}", '{"outcome": 1}'])
 def test_lost_sums_are_never_drawn_again(home: Home, content: str | None) -> None:
     assert synthesize(home, "--epsilon", 1).code == 0
@@ -228,6 +240,7 @@ def test_other_numbers_or_another_dictionary_are_another_release(home: Home) -> 
         SynthesisRequest.dp(study(("maximum = 100\n", "maximum = 110\n")), 1.0, 1e-5),
         SynthesisRequest.dp(study(("horizon_days = 1000", "horizon_days = 900")), 1.0, 1e-5),
         SynthesisRequest.dp(study(), 1.0, 1e-5, use=("DUO:0000006", "", "small")),
+        SynthesisRequest.dp(study(), 1.0, 1e-5, epoch="2027 extract"),
         SynthesisRequest.sdv(study()),
     ]
     assert len({request.hash for request in [one, *others]}) == 1 + len(others)

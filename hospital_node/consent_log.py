@@ -1,0 +1,107 @@
+"""What the consent register answered before each round: records that never leave, each one named in the ledger by its hash.
+
+The ledger is handed to the coordinator, and a line in it that says "somebody withdrew" would be a release about one patient
+that nothing pays for. So the ledger gets one line before every round, whatever the register said: the hash of a record with
+random salt. The record itself, with the affected rounds and the action, stays here and can be shown to an auditor against that hash.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hospital_node.entropy import Entropy
+from privacy.canonical import canonical, sha256_hex
+from privacy.ledger import Entry
+
+SALT_BYTES = 32
+ACTION = "stop: nothing of them is used from this round on; sums already formed and models already released stay, budget is not refunded"
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentLog:
+    """One folder a study.
+
+    Attributes:
+        folder: of all studies; made where it does not exist.
+        study_hash, study_id: of the study.
+    """
+
+    folder: Path
+    study_hash: str
+    study_id: str
+
+    def taking_part(self) -> tuple[str, ...] | None:
+        """Pseudonyms that took part in the latest round that was computed, also before a restart; None before the first."""
+        held = _participants(self._own / "participants.json")
+        return None if held is None else tuple(held["now"])
+
+    def record(
+        self,
+        round_number: int,
+        now: Sequence[str],
+        left: Sequence[str],
+        problem: str,
+        entries: Sequence[Entry],
+        entropy: Entropy,
+    ) -> str:
+        """Keeps what was decided before a round; returns the ledger's line, the same form whatever was decided.
+
+        Args:
+            round_number: the round that is about to be computed.
+            now: pseudonyms that take part.
+            left: those who took part before and are not permitted any more.
+            problem: why the register could not be asked; "" where it could.
+            entries: the whole ledger.
+            entropy: of the salt.
+        """
+        spent = [entry.record for entry in entries if entry.kind == "SPENT" and entry.record.round > 0]
+        body = {
+            "salt": entropy.random_bytes(SALT_BYTES).hex(),
+            "study_id": self.study_id,
+            "round": round_number,
+            "problem": problem,
+            "withdrawn": sorted(left),
+            "affected_rounds": sorted({r.round for r in spent if r.study_hash == self.study_hash})
+            if left
+            else [],
+            "earlier_studies": sorted({r.study_id for r in spent if r.study_hash != self.study_hash})
+            if left
+            else [],
+            "action": ACTION if left else "",
+        }
+        digest = sha256_hex(canonical(body))
+        self._own.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self._own / f"{digest}.json").write_bytes(canonical(body))
+        held = _participants(self._own / "participants.json")
+        ever = sorted({*now, *(held["ever"] if held is not None else ())})
+        kept = {"study_id": [self.study_id], "now": list(now), "ever": ever}
+        draft = self._own / "participants.draft"
+        draft.write_text(json.dumps(kept), encoding="utf-8")
+        draft.replace(self._own / "participants.json")
+        return f"consent: the register was asked before round {round_number}; record {digest} stays here"
+
+    @property
+    def _own(self) -> Path:
+        return self.folder / self.study_hash
+
+
+def affected_studies(folder: Path, pseudonym: str) -> tuple[str, ...]:
+    """Ids of the studies in which a patient ever took part, running or finished."""
+    found = set()
+    for path in folder.glob("*/participants.json"):
+        held = _participants(path)
+        if held is not None and pseudonym in held["ever"]:
+            found.update(held["study_id"])
+    return tuple(sorted(found))
+
+
+def _participants(path: Path) -> dict[str, list[str]] | None:
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    lists = isinstance(held, dict) and all(isinstance(held.get(k), list) for k in ("study_id", "now", "ever"))
+    return held if lists else None

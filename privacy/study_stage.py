@@ -1,0 +1,103 @@
+"""What a study's `[stage]` means: its effect on the guarantee, its own entry in plan and ledger, and what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from privacy.canonical import canonical, sha256_hex
+from privacy.level_choice import MOST_LEVELS, level_count
+from privacy.plan_error import PlanError
+from privacy.stage_effect import Adds, Effect, Voids, effect_of
+from privacy.stage_release import LevelRelease, StageRelease, ThresholdRelease, VoidRelease
+
+if TYPE_CHECKING:
+    from privacy.study import Study
+
+OF_CELLS = ("generalize", "drop", "threshold", "level", "mondrian")
+WITH_K = ("drop", "threshold", "level", "mondrian")
+PAID = {
+    "threshold": "epsilon and delta, which are added to those",
+    "level": "epsilon, which is added to that",
+}
+
+
+def effect(study: Study) -> Effect:
+    """What the stage does to the guarantee of what is behind it."""
+    stage = study.stage
+    return effect_of(stage.kind, stage.k, stage.epsilon, stage.delta)
+
+
+def release(study: Study) -> StageRelease | None:
+    """The stage's own entry in plan and ledger; None where it costs nothing of its own, or nothing is noised.
+
+    Raises:
+        PlanError: a stage that is paid for with a number out of range.
+    """
+    if study.mode == "none":
+        return None
+    match effect(study):
+        case Adds(epsilon, delta):
+            k, cells = study.stage.k or 1, _cells(study)
+            if study.stage.kind == "level":
+                return LevelRelease(epsilon, k, cells)
+            return ThresholdRelease(epsilon, delta, k, cells)
+        case Voids(reason):
+            return VoidRelease(study.stage.kind, reason)
+    return None
+
+
+def problem(study: Study) -> str:
+    """What is wrong with the section, one sentence; "" where nothing is."""
+    kind = study.stage.kind
+    if kind in WITH_K and study.stage.k is None:
+        return f"[stage] kind = '{kind}' needs k, the smallest class that is kept"
+    found = _problem_of_fields(study) or _problem_of_payment(study)
+    if found:
+        return found
+    try:
+        _ = release(study)
+    except PlanError as error:
+        return f"[stage] {error.problem}"
+    return ""
+
+
+def _problem_of_fields(study: Study) -> str:
+    kind, quasi = study.stage.kind, study.dictionary.quasi_identifiers
+    if kind in OF_CELLS and not quasi:
+        return f"[stage] kind = '{kind}' needs a field with role 'quasi_identifier'"
+    for field in quasi:
+        if kind in OF_CELLS and kind != "mondrian" and field.is_number and not field.cuts:
+            return (
+                f"field '{field.name}' is a quasi-identifier: [stage] kind = '{kind}' needs its public cuts"
+            )
+        if kind != "level" and field.coarser:
+            return f"field '{field.name}' has several levels of cuts: they are for [stage] kind = 'level'; keep one"
+    if kind == "level" and level_count(quasi) == 1:
+        return "[stage] kind = 'level' chooses among levels: give a quasi-identifier several, as in cuts = [[30, 40, 50], [40]]"
+    if kind == "level" and level_count(quasi) > MOST_LEVELS:
+        return f"[stage] kind = 'level' has {level_count(quasi)} combinations of levels to choose from; at most {MOST_LEVELS}"
+    return ""
+
+
+def _problem_of_payment(study: Study) -> str:
+    stage = study.stage
+    needed = PAID.get(stage.kind)
+    if needed is None:
+        unpaid = stage.epsilon is None and stage.delta is None
+        return "" if unpaid else f"[stage] kind = '{stage.kind}' spends nothing: leave out epsilon and delta"
+    if stage.epsilon is None or (stage.kind == "threshold" and stage.delta is None):
+        return f"[stage] kind = '{stage.kind}' needs {needed} of [privacy]"
+    if stage.kind == "level" and stage.delta is not None:
+        return "[stage] kind = 'level' spends epsilon alone: leave out delta"
+    if study.mode == "none":
+        return (
+            f"[stage] kind = '{stage.kind}' is paid for: it needs [privacy] mode = 'local' or 'distributed'"
+        )
+    return ""
+
+
+def _cells(study: Study) -> str:
+    """SHA-256 of what says which patients share a cell."""
+    keys = {"name", "type", "unit", "cuts", "coarser", "categories", "missing"}
+    quasi = study.dictionary.quasi_identifiers
+    return sha256_hex(canonical([field.model_dump(mode="json", include=keys) for field in quasi]))

@@ -1,0 +1,131 @@
+"""The ledger as its owner reads it, and the epochs whose budgets are separate."""
+
+from dataclasses import replace
+
+import pytest
+
+from privacy.accounting import gdp_epsilon
+from privacy.data_epoch import epoch_name, epoch_note, in_epoch
+from privacy.ledger import ENTRY_LABEL, GENESIS, Entry, Ledger, Record
+from privacy.ledger_overview import overview
+from privacy.policy import PolicyRefusal, check, check_round
+from secagg.identity import sign
+from tests.unit.privacy.test_policy import NOW, POLICY, ROUNDS, SEED, STEP, TERMS, asking, plan_for
+
+FIRST, SECOND = "aa" * 32, "bb" * 32
+WIDE = POLICY.model_copy(update={"epsilon_total": 9.0})
+
+
+def chain(*steps: tuple[str, str, int]) -> tuple[Entry, ...]:
+    """(kind or epoch's name, study, round)."""
+    ledger = Ledger()
+    for kind, study, number in steps:
+        if kind in ("RESERVE", "SPENT", "ABORT", "NOTE", "CLOSE"):
+            paid = STEP if kind in ("RESERVE", "SPENT") else None
+            record = Record(kind, "2026-01-01T00:00:00Z", study, study[:2], "01" * 16, number, paid)  # type: ignore[arg-type]
+        else:
+            record = Record("NOTE", "2026-02-01T00:00:00Z", GENESIS, "", "", 0, None, epoch_note(kind))
+        ledger = ledger.append(record, lambda body: sign(SEED, ENTRY_LABEL, body))
+    return ledger.entries
+
+
+def rounds(study: str, count: int) -> list[tuple[str, str, int]]:
+    return [(kind, study, number) for number in range(1, count + 1) for kind in ("RESERVE", "SPENT")]
+
+
+MU = 1 / STEP.accounted_multiplier()
+
+
+def test_studies_add_up_in_the_order_in_which_they_began() -> None:
+    entries = chain(*rounds(FIRST, 4), ("CLOSE", FIRST, 0), *rounds(SECOND, 2), ("ABORT", SECOND, 2))
+    shown = overview(entries, WIDE)
+    assert [(line.study_id, line.charged, line.aborted, line.closed) for line in shown.studies] == [
+        ("aa", 4, 0, True),
+        ("bb", 2, 1, False),
+    ]
+    figures = [line.cumulative.number() for line in shown.studies]
+    assert figures == pytest.approx([gdp_epsilon(MU * n**0.5, 1e-5) for n in (4, 6)], rel=1e-9)
+    assert shown.total.number() == shown.ever.number() == figures[-1]
+    # The exact account is below the filter, and both are below the sum of epsilons at shares of the same delta.
+    alone = sum(gdp_epsilon(MU * n**0.5, 1e-5 / 2) for n in (4, 2))
+    assert shown.added == pytest.approx(alone, rel=1e-9)
+    assert shown.total.number() < shown.filter_epsilon
+    assert shown.total.number() < shown.added
+    assert dict(shown.curve)[1e-5] == shown.total.number()
+
+
+def test_one_more_study_of_the_same_size_is_the_latest_one_again() -> None:
+    shown = overview(chain(*rounds(FIRST, 4), *rounds(SECOND, 2)), WIDE)
+    more = shown.one_more
+    assert more is not None
+    assert more.like == "bb"
+    assert more.after.number() == pytest.approx(gdp_epsilon(MU * 8**0.5, 1e-5), rel=1e-9)
+    assert more.fits
+    tight = WIDE.model_copy(update={"epsilon_total": 2.4})
+    full = overview(chain(*rounds(FIRST, 4), *rounds(SECOND, 2)), tight).one_more
+    assert full is not None
+    # The exact account would have room, and the filter, which decides, has none.
+    assert full.after.number() < full.filter_epsilon
+    assert full.fits is (full.filter_epsilon <= 2.4)
+
+
+def test_an_empty_ledger_and_one_without_noise_have_nothing_to_add_up() -> None:
+    empty = overview((), POLICY)
+    assert (empty.studies, empty.total.number(), empty.one_more) == ((), 0.0, None)
+    noted = overview(chain(("NOTE", FIRST, 1), ("NOTE", FIRST, 2)), POLICY)
+    assert [line.without_noise for line in noted.studies] == [2]
+    assert noted.one_more is None
+
+
+@pytest.mark.threat("FL-15", control="C-LEDGER")
+def test_a_new_epoch_has_its_own_budget_and_forgets_nothing() -> None:
+    entries = chain(*rounds(FIRST, ROUNDS), ("2027 extract", "", 0))
+    assert epoch_name(entries) == "2027 extract"
+    assert in_epoch(entries) == ()
+    policy = POLICY.model_copy(update={"data_epoch": "2027 extract"})
+    assert check(policy, TERMS, entries, NOW).before.number() == 0
+    check_round(policy, TERMS, entries, STEP, NOW)
+    shown = overview(entries, policy)
+    assert shown.total.number() == 0
+    assert shown.ever.number() == pytest.approx(3.0, rel=1e-6)
+    # Without the statement there is no room, and a policy about another table than the ledger's permits nothing.
+    with pytest.raises(PolicyRefusal) as caught:
+        check(POLICY, TERMS, chain(*rounds(FIRST, ROUNDS)), NOW)
+    assert (caught.value.rule, caught.value.exit_code) == ("epsilon_total", 4)
+    for wrong, ledger in ((POLICY, entries), (policy, chain(*rounds(FIRST, 1)))):
+        with pytest.raises(PolicyRefusal, match="data_epoch"):
+            check(wrong, TERMS, ledger, NOW)
+        with pytest.raises(PolicyRefusal, match="data_epoch"):
+            check_round(wrong, TERMS, ledger, STEP, NOW)
+
+
+def test_a_study_stays_within_one_epoch() -> None:
+    entries = chain(*rounds(TERMS.study_hash, 1), ("2027", "", 0))
+    policy = POLICY.model_copy(update={"data_epoch": "2027"})
+    terms = replace(TERMS, study_id=TERMS.study_hash[:2])
+    with pytest.raises(PolicyRefusal, match="begun in an earlier epoch"):
+        check(policy, terms, entries, NOW)
+
+
+@pytest.mark.parametrize("name", ["", "a" * 41, "it's", "line\nbreak", "é"])
+def test_epochs_have_plain_names(name: str) -> None:
+    with pytest.raises(ValueError, match="name"):
+        epoch_note(name)
+
+
+def test_a_note_that_only_resembles_an_epoch_begins_none() -> None:
+    ledger = Ledger()
+    for text, study in ((epoch_note("x") + " ", GENESIS), (epoch_note("x"), FIRST)):
+        record = Record("NOTE", "2026-01-01T00:00:00Z", study, "s", "", 0, None, text)
+        ledger = ledger.append(record, lambda body: sign(SEED, ENTRY_LABEL, body))
+    assert epoch_name(ledger.entries) == ""
+
+
+@pytest.mark.threat("FL-16", control="C-POLICY")
+def test_a_policy_may_hold_each_study_to_a_ceiling() -> None:
+    capped = POLICY.model_copy(update={"epsilon_study": 1.0})
+    check(capped, asking(1.0), (), NOW)
+    with pytest.raises(PolicyRefusal) as caught:
+        check(capped, asking(1.5), (), NOW)
+    assert (caught.value.rule, caught.value.exit_code) == ("epsilon_study", 1)
+    assert plan_for(1.5).epsilon == 1.5

@@ -1,0 +1,143 @@
+"""Oversize lengths: every field of every message at its bound and one beyond, read off the records themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from secagg import hospital as ho
+from secagg.errors import WireError
+from secagg.wire import codec, records, shape, wardround_pb2
+from secagg.wire.records import Items, Length, Most, Name, Text
+from tests.unit.secagg.loot import ALL, nothing, uploaded
+from tests.unit.secagg.rounds import consortium, craft_request
+
+RECORDS = [
+    record
+    for record in vars(records).values()
+    if isinstance(record, type) and hasattr(wardround_pb2, record.__name__) and is_dataclass(record)
+]
+# A field of gigabytes is not made for a test; the bound of the whole message is the one that counts there.
+TOO_LONG_TO_MAKE = 1 << 23
+
+
+def bounded() -> Iterator[tuple[Any, str, Any]]:
+    """(record, field, bound) of everything that has a length or a largest value."""
+    for record in RECORDS:
+        for name, hint in get_type_hints(record, include_extras=True).items():
+            if not is_dataclass(hint) and hint is not bool:
+                yield record, name, get_args(hint)[1]
+
+
+def beyond(message: Any, name: str, bound: Any) -> None:
+    """Put one more into a field than it may hold."""
+    match bound:
+        case Length(_, high):
+            setattr(message, name, bytes(high + 1))
+        case Most(high):
+            setattr(message, name, high + 1)
+        case Text(high):
+            setattr(message, name, "a" * (high + 1))
+        case Name():
+            setattr(message, name, "a" * 64)
+        case Items(high):
+            entries = getattr(message, name)
+            if hasattr(entries, "add"):
+                for _ in range(high + 1):
+                    entries.add()
+            else:
+                entries.extend([bytes(32)] * (high + 1))
+
+
+CASES = [
+    (record, name, bound)
+    for record, name, bound in bounded()
+    if not (isinstance(bound, Length) and bound.high > TOO_LONG_TO_MAKE)
+]
+
+
+@pytest.mark.threat("FL-19", control="C-LIMITS")
+@pytest.mark.parametrize(
+    ("record", "name", "bound"), CASES, ids=lambda v: getattr(v, "__name__", None) or str(v)
+)
+def test_one_beyond_the_bound_is_refused(
+    record: Any, name: str, bound: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = getattr(wardround_pb2, record.__name__)()
+    try:
+        beyond(message, name, bound)
+    except ValueError:
+        return  # the schema's own type is narrower
+    data = message.SerializeToString(deterministic=True)
+    with pytest.raises(WireError) as caught:
+        codec.decode(record, data)
+    if isinstance(bound, Items):
+        assert "entries" in str(caught.value)
+    else:
+        assert told(record, name, data) is not None
+        monkeypatch.setattr(codec, "_check_scalar", nothing)
+        assert told(record, name, data) is None
+
+
+def told(record: Any, name: str, data: bytes) -> str | None:
+    """What the reader says of this one field."""
+    message = getattr(wardround_pb2, record.__name__).FromString(data)
+    bound = get_args(get_type_hints(record, include_extras=True)[name])[1]
+    try:
+        codec._check_scalar(bound, getattr(message, name), record.__name__, name)
+    except WireError as error:
+        return str(error)
+    return None
+
+
+def test_every_field_has_a_bound() -> None:
+    """No length, count or number comes in without one."""
+    for record in RECORDS:
+        assert [field.name for field in fields(record)] == [
+            field.name for field in getattr(wardround_pb2, record.__name__).DESCRIPTOR.fields
+        ]
+    assert all(bound is not None for _, _, bound in bounded())
+    assert len(CASES) > 50
+
+
+@pytest.mark.threat("FL-19", control="C-LIMITS")
+def test_a_request_longer_than_any_of_its_round_is_refused_unread() -> None:
+    """The bounds of a hospital's arrows follow from n: what cannot be honest is not parsed."""
+    c, uploading = uploaded()
+    longest = len(craft_request(uploading, ALL, "h000"))
+    padding = codec.wrap("agree_request", bytes(20_000))
+    assert longest < 20_000
+    state = c.hospitals["h000"]
+    assert isinstance(state, ho.Uploaded)
+    with pytest.raises(WireError, match="exceed the bound"):
+        ho.agree(state, padding)
+    agreed, _ = ho.agree(state, craft_request(uploading, ALL, "h000"))
+    with pytest.raises(WireError, match="exceed the bound"):
+        ho.open_shares(agreed, codec.wrap("open_request", bytes(2000)))
+    with pytest.raises(WireError, match="exceed the bound"):
+        ho.accept_key_list(consortium().advertise("h000")[0], codec.wrap("key_list", bytes(5000)))
+
+
+@pytest.mark.threat("FL-19", control="C-LIMITS")
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x10\x01\x0a\x01a",  # descending fields
+        b"\x0a\x01a\x0a\x01a",  # a singular field twice
+        b"\x0a\x05a",  # longer than what is left
+        b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",  # a length of 2^64 - 1
+        b"\x80" * 11,  # a number without end
+        b"\x0b\x0c",  # a group
+        b"\x0a",  # nothing behind the tag
+        b"\x78\x01",  # an unknown field
+        b"\x00\x00",  # field zero
+    ],
+)
+def test_shapes_that_no_message_has(data: bytes) -> None:
+    with pytest.raises(WireError):
+        shape.check_shape(records.SetMember, data)
+    with pytest.raises(WireError):
+        codec.decode(records.SetMember, data)
