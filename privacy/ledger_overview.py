@@ -15,7 +15,6 @@ from privacy.plan import Charge
 from privacy.policy import Policy, decisive_epsilon, filter_order
 
 
-
 @dataclass(frozen=True, slots=True)
 class StudyLine:
     """One study in the ledger.
