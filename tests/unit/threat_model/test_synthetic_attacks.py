@@ -29,8 +29,8 @@ SECRETS = (
     Secret("arm", (COLUMNS.index("arm=1"), COLUMNS.index("arm=2"))),
 )
 PLAN = synthesis_plan(1.0, 1e-5, DICTIONARY)
-EVERYBODY = drawn(1800, seed=5, effect=1.0)
-MEMBERS, CONTROLS = EVERYBODY.x[:900], EVERYBODY.x[900:]
+EVERYBODY = drawn(1400, seed=5, effect=1.0)
+MEMBERS, CONTROLS = EVERYBODY.x[:700], EVERYBODY.x[700:]
 # Attribute inference gains this much of what is left to gain before anybody worries.
 POLICY = 0.15
 
@@ -38,13 +38,13 @@ POLICY = 0.15
 def copied(share: float, jitter: float = 0.02) -> FloatArray:
     """A broken synthesizer: so many of its patients are real ones, slightly moved."""
     rng = np.random.default_rng(0)
-    other = drawn(900, seed=99).x
+    other = drawn(700, seed=99).x
     real = MEMBERS + jitter * rng.normal(size=MEMBERS.shape) * (np.abs(MEMBERS) % 1 > 0)
-    return np.where((rng.random(900) < share)[:, None], real, other)
+    return np.where((rng.random(700) < share)[:, None], real, other)
 
 
-def private(n: int = 900) -> FloatArray:
-    members = Drawn(MEMBERS, EVERYBODY.cell[:900])
+def private(n: int = 700) -> FloatArray:
+    members = Drawn(MEMBERS, EVERYBODY.cell[:700])
     sums = measure(members.x, members.cell, INTERVALS, DICTIONARY, PLAN, DiscreteGaussian(), lambda _: None)
     return generate(fit(sums, DICTIONARY, PLAN), DICTIONARY, n, np.random.default_rng()).x
 
@@ -91,7 +91,7 @@ def test_a_third_of_copies_among_others_is_enough_to_be_found_out() -> None:
 
 @pytest.mark.threat("FL-26", control="C-HOLDOUT")
 def test_patients_of_the_same_kind_are_chance_and_a_few_have_no_power() -> None:
-    for attack in found(drawn(900, seed=77, effect=1.0).x).values():
+    for attack in found(drawn(700, seed=77, effect=1.0).x).values():
         assert is_chance(attack), attack.name
     few = closest_record(MEMBERS[:12], CONTROLS[:12], copied(0.0))
     assert few.verdict(ceiling(), 0.6) == "NO_POWER"

@@ -20,7 +20,7 @@ from tests.unit.hospital_node.synthesis.test_synthesize import kinds, synthesize
 STUDY: Study = study()
 
 
-def patients(n: int = 1500, seed: int = 1) -> pd.DataFrame:
+def patients(n: int = 1200, seed: int = 1) -> pd.DataFrame:
     """Typed rows whose age shortens lives."""
     frame = table(n, seed)
     rng = np.random.default_rng(seed)
@@ -46,9 +46,9 @@ def test_other_patients_of_the_same_kind_pass() -> None:
 
 @pytest.mark.threat("FL-26", control="C-HOLDOUT")
 def test_the_report_finds_out_a_synthesizer_that_copies() -> None:
-    real = patients(1500)
-    copying = quality(real, patients(1500, seed=2), STUDY, lambda train: train)
-    honest = quality(real, patients(1500, seed=2), STUDY, lambda train: patients(len(train), seed=3))
+    real = patients(1200)
+    copying = quality(real, patients(1200, seed=2), STUDY, lambda train: train)
+    honest = quality(real, patients(1200, seed=2), STUDY, lambda train: patients(len(train), seed=3))
     caught, clear = ({a.name: a for a in found.attacks} for found in (copying, honest))
     assert list(caught) == ["closest record", "calibrated density ratio", "attribute arm"]
     assert all(attack.low > attack.chance + 0.1 for attack in caught.values())
