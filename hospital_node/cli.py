@@ -236,7 +236,9 @@ def study_show(study: STUDY, home: HOME, as_json: JSON = False) -> None:
         return
     if permit.after.epsilon is None:
         plan = agreement.plan
-        say(f"permitted; epsilon of this study is {plan.epsilon:g} at delta {plan.delta:g} per patient (add/remove)")
+        say(
+            f"permitted; epsilon of this study is {plan.epsilon:g} at delta {plan.delta:g} per patient (add/remove)"
+        )
         say(f"all studies together have no formal guarantee. {permit.after.reason}")
         return
     say(

@@ -246,7 +246,9 @@ def cumulative(entries: Sequence[Entry], delta: float, further: Sequence[Charge]
     from privacy.accounting import spent
 
     if exact := without_noise(entries):
-        return Guarantee.none(f"{', '.join(exact)}: sums were released without noise (mode none)", view=EVERYTHING)
+        return Guarantee.none(
+            f"{', '.join(exact)}: sums were released without noise (mode none)", view=EVERYTHING
+        )
     return spent((*charged(entries), *further), delta, view=EVERYTHING)
 
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from privacy.accounting import CURVE_DELTAS, curve, renyi_epsilon, spent
 from privacy.data_epoch import epoch_name, in_epoch
 from privacy.guarantee import Guarantee
-from privacy.ledger import EVERYTHING, Entry, RoundState, charged, cumulative, fold, without_noise
+from privacy.ledger import Entry, RoundState, charged, cumulative, fold, without_noise
 from privacy.plan import Charge
 from privacy.policy import Policy, decisive_epsilon, filter_order
-
 
 
 @dataclass(frozen=True, slots=True)

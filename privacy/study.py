@@ -273,7 +273,9 @@ class Study(Section):
             found.append(f"field '{name}' has bounds without a source; say where the public bounds come from")
         open_ = [field.name for field in self.fields if field.purpose.startswith(UNDECIDED)]
         if open_:
-            found.append(f"the draft's 'decide' stands in the purpose of {', '.join(open_)}; say why the study needs it")
+            found.append(
+                f"the draft's 'decide' stands in the purpose of {', '.join(open_)}; say why the study needs it"
+            )
         if not self.about.purpose.strip():
             found.append("[study] purpose is empty; hospitals and the assessment ask for it")
         if self.colluding == 0:

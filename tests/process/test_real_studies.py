@@ -44,7 +44,9 @@ def world(root: Path, *north: tuple[str, str]) -> Consortium:
 
 
 def write_study(root: Path, name: str, asked: str, *changes: tuple[str, str]) -> Path:
-    text = changed((root / "data" / "study.toml").read_text(encoding="utf-8"), ("actg175-demo", name), *changes)
+    text = changed(
+        (root / "data" / "study.toml").read_text(encoding="utf-8"), ("actg175-demo", name), *changes
+    )
     text = re.sub(r"\[model\].*?\n\n", lambda _: f'[model]\nfamily = "none"\n{asked}\n', text, flags=re.S)
     path = root / f"{name}.toml"
     path.write_text(text, encoding="utf-8")
@@ -97,7 +99,10 @@ def test_answers_without_a_model_cost_what_price_says(mode: str, tmp_path: Path)
     ill = [float(row["age"]) for row in rows if row["symptom"] == "1"]
     (mean,) = results["mean-age"]["groups"]
     assert abs(mean["mean"] - sum(ill) / len(ill)) < 6 * mean["mean_noise_sd"]
-    assert abs(sum(g["patients"] for g in arms["groups"]) - len(rows)) < 6 * 2 * arms["groups"][0]["patients_noise_sd"]
+    assert (
+        abs(sum(g["patients"] for g in arms["groups"]) - len(rows))
+        < 6 * 2 * arms["groups"][0]["patients_noise_sd"]
+    )
     assert_holds(made, study)
     paid = [("RESERVE", 1), ("SPENT", 1), ("RESERVE", 2), ("SPENT", 2), ("CLOSE", 0)]
     assert [charges(made.ledger(name), "answers") for name in HOSPITALS] == [paid] * 4
@@ -127,7 +132,15 @@ def test_a_withdrawal_holds_from_the_next_round_on(tmp_path: Path) -> None:
                 return
             if (event["step"], event["round"]) == ("upload", 2):
                 # Typed while this round's vector waits for the operator: too late for it, in time for the next.
-                ran = typed("hospital_node.cli", "consent", "revoke", "-", "--home", north.root, answers=f"{patient}\n")
+                ran = typed(
+                    "hospital_node.cli",
+                    "consent",
+                    "revoke",
+                    "-",
+                    "--home",
+                    north.root,
+                    answers=f"{patient}\n",
+                )
                 assert ran.code == 0 and "took part in" in ran.out, ran.out + ran.err
             group["north"].answer("y")
 
@@ -147,7 +160,11 @@ def test_a_withdrawal_holds_from_the_next_round_on(tmp_path: Path) -> None:
         by_round = {body["round"]: (digest, body) for digest, body in records.items()}
         assert [len(by_round[number][1]["withdrawn"]) for number in (1, 2, 3)] == [0, 0, 1]
         assert by_round[3][1]["action"].startswith("stop")
-        notes = [e["note"] for e in ledger if e.get("study_id") == name and "register was asked" in e.get("note", "")]
+        notes = [
+            e["note"]
+            for e in ledger
+            if e.get("study_id") == name and "register was asked" in e.get("note", "")
+        ]
         assert [by_round[number][0] in note for number, note in enumerate(notes, start=1)] == [True] * 3
     assert by_round[3][1]["affected_rounds"] == [1, 2]
     # Exact sums have no price: nothing may be said of all studies together, to nobody.
@@ -164,7 +181,10 @@ def test_a_stage_is_drawn_once_and_a_budget_ends(tmp_path: Path) -> None:
     stage = 'kind = "generalize"\nk = 5'
     drawn: dict[str, bytes] = {}
     folder = made.home("north").root / "kept"
-    cuts = (("cuts = [30, 40]", "cuts = [[30, 40, 50, 60], [40]]"), ("cuts = [75]", "cuts = [[60, 75, 90], [75]]"))
+    cuts = (
+        ("cuts = [30, 40]", "cuts = [[30, 40, 50, 60], [40]]"),
+        ("cuts = [75]", "cuts = [[60, 75, 90], [75]]"),
+    )
     for name, kind, more in (
         ("first", THRESHOLD, ()), ("second", THRESHOLD, ()), ("level-1", LEVEL, cuts), ("level-2", LEVEL, cuts),
     ):  # fmt: skip
@@ -193,14 +213,23 @@ def test_a_stage_is_drawn_once_and_a_budget_ends(tmp_path: Path) -> None:
     study = made.run(path, tables(made))
     assert study.codes == {"coordinator": 3} | dict.fromkeys(HOSPITALS, 4)
     (said,) = [e["text"] for e in study.said["north"] if e["event"] == "study_refused"]
-    asked, limit, past = re.search(r"asked epsilon ([\d.]+).*limit ([\d.]+) at.*epsilon ([\d.]+) is spent", said).groups()  # type: ignore[union-attr]
+    asked, limit, past = re.search(
+        r"asked epsilon ([\d.]+).*limit ([\d.]+) at.*epsilon ([\d.]+) is spent", said
+    ).groups()  # type: ignore[union-attr]
     assert float(asked) > float(limit) == 3.2
     assert float(past) == pytest.approx(spent, rel=1e-3)
     shown = typed("hospital_node.cli", "study", "show", "--study", path, "--home", made.home("north").root)
     assert (shown.code, said in shown.err) == (4, True)
     # The coordinator hears that they do not come, not what they spent; and nothing more is charged.
-    assert "epsilon" not in study.result["reason"] and "budget" not in study.complaints["coordinator"]
+    assert "epsilon" not in study.result["reason"]
+    assert "budget" not in study.complaints["coordinator"]
     assert {name: made.ledger(name) for name in HOSPITALS} == before
     page = typed("hospital_node.cli", "ledger", "--home", made.home("north").root).out
-    for expected_line in ("first", "second", "one more like level-2", "would be refused", "all studies together: epsilon"):
+    for expected_line in (
+        "first",
+        "second",
+        "one more like level-2",
+        "would be refused",
+        "all studies together: epsilon",
+    ):
         assert expected_line in page
