@@ -11,6 +11,7 @@ import typer
 
 from hospital_node.consent_cli import app as consent_app
 from hospital_node.home import Home
+from hospital_node.synthesis import command as synthesis
 from privacy import command_line
 from privacy.command_line import say, say_json
 
@@ -191,6 +192,9 @@ def data_flatten(
         say(f"{out}: one row for each patient; it must not leave this hospital")
     if study is not None:
         data_check(study, out, as_json=as_json)
+
+
+data_app.command("synthesize", epilog=synthesis.EPILOG)(synthesis.data_synthesize)
 
 
 @study_app.command(

@@ -67,7 +67,7 @@ def price(study: Path) -> dict[str, Any]:
 def assert_holds(made: Consortium, study: Study) -> None:
     roster = made.home(made.hospitals[0]).keys / "consortium.json"
     verified = typed("deploy.dpo_cli", "verify", study.out, "--roster", roster, "--json")
-    assert verified.code == 0 and json.loads(verified.out)["ok"], verified.out
+    assert (verified.code, json.loads(verified.out)["ok"]) == (0, True), verified.out
 
 
 def charges(lines: list[dict[str, Any]], study_id: str) -> list[tuple[str, int]]:
@@ -94,7 +94,7 @@ def test_answers_without_a_model_cost_what_price_says(mode: str, tmp_path: Path)
     assert [group["group"] for group in arms["groups"]] == [{"arms": str(i)} for i in range(4)]
     noise = {line["name"]: line for line in priced["analysis"]}
     assert arms["noise_sd"] == pytest.approx(noise["survival-1"]["noise_sd"], rel=1e-3)
-    assert any(answer["kind"] == "log_rank" for answer in results.values())
+    assert 0 <= arms["log_rank"]["p"] <= 1
     rows = [row for t in tables(made).values() for row in csv.DictReader(t.open(encoding="utf-8"))]
     ill = [float(row["age"]) for row in rows if row["symptom"] == "1"]
     (mean,) = results["mean-age"]["groups"]
@@ -141,7 +141,7 @@ def test_a_withdrawal_holds_from_the_next_round_on(tmp_path: Path) -> None:
                     north.root,
                     answers=f"{patient}\n",
                 )
-                assert ran.code == 0 and "took part in" in ran.out, ran.out + ran.err
+                assert (ran.code, "took part in" in ran.out) == (0, True), ran.out + ran.err
             group["north"].answer("y")
 
         study = ended[path.stem] = made.run(path, own, revoke_in_round_2, ask=["north"])

@@ -20,6 +20,7 @@ from deploy.simulate import simulation_policy
 from hospital_node.admission import Admission
 from hospital_node.clock import Clock
 from hospital_node.entropy import DiscreteGaussian, Entropy
+from hospital_node.flower_link import Tagged
 from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.local_study import LocalStudy
@@ -135,10 +136,11 @@ class MarkedTraining:
 
     place: int
 
-    def run(self, task: str, theta: NDArray[np.float64], training_round: int) -> NDArray[np.float64]:
+    def run(self, task: str, theta: NDArray[np.float64], training_round: int) -> Tagged:
         if task == "life_table":
-            return np.full(2 * INTERVALS, self.place + 1.0)
-        return theta + (self.place + 1) * 1e-3 * (np.arange(theta.size) % 7 + training_round)
+            return Tagged(np.full(2 * INTERVALS, self.place + 1.0), task)
+        moved = theta + (self.place + 1) * 1e-3 * (np.arange(theta.size) % 7 + training_round)
+        return Tagged(moved, task)
 
 
 INTERVALS = 10
