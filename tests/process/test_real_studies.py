@@ -94,7 +94,7 @@ def test_answers_without_a_model_cost_what_price_says(mode: str, tmp_path: Path)
     assert [group["group"] for group in arms["groups"]] == [{"arms": str(i)} for i in range(4)]
     noise = {line["name"]: line for line in priced["analysis"]}
     assert arms["noise_sd"] == pytest.approx(noise["survival-1"]["noise_sd"], rel=1e-3)
-    assert 0 <= arms["log_rank"]["p"] <= 1
+    assert 0 <= arms["log_rank"]["p_value"] <= 1
     rows = [row for t in tables(made).values() for row in csv.DictReader(t.open(encoding="utf-8"))]
     ill = [float(row["age"]) for row in rows if row["symptom"] == "1"]
     (mean,) = results["mean-age"]["groups"]
