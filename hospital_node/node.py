@@ -26,6 +26,7 @@ from privacy.ledger import LedgerBroken, highest_round
 from privacy.mechanisms import Sampler
 from privacy.policy import PolicyRefusal
 from privacy.release_tags import UntaggedRelease
+from privacy.stage_release import VoidRelease
 from secagg import hospital as protocol
 from secagg.context import Context
 from secagg.dealing import ENTROPY_BYTES
@@ -478,11 +479,12 @@ def _terms(admitted: Admitted) -> str:
     if admitted.agreement.plan is None:
         return "mode none, no noise and no formal guarantee"
     plan, after = admitted.agreement.plan, admitted.permit.after
-    if after.epsilon is None:
+    if isinstance(plan.stage, VoidRelease):
         return f"no formal guarantee. {after.reason}"
+    together = f"then {after.number():.3g}" if after.epsilon is not None else f"have none: {after.reason}"
     return (
         f"epsilon {plan.epsilon:g} at delta {plan.delta:g} per patient (add/remove) for everything it releases; "
-        f"all studies together then {after.number():.3g}"
+        f"all studies together {together}"
     )
 
 

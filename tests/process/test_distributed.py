@@ -112,5 +112,5 @@ def test_newton_steps_on_everything(consortium: DemoRun) -> None:
     text = text.replace('recipe = "auto"\nstrategy = "fedavg"', "rounds = 3")
     consortium.study.write_text(text, encoding="utf-8")
     result = finish(consortium)
-    assert result["rounds"] == 4  # life table and three scores: a Hessian would drown
+    assert result["rounds"] == 5  # life table, means and three scores: a Hessian would drown
     assert np.isfinite([row["log_hr"] for row in result["coefficients"]]).all()  # type: ignore[attr-defined]

@@ -46,7 +46,8 @@ def test_the_effect_has_an_interval_that_knows_of_the_noise(tmp_path: Path) -> N
         parse_study(text, "trial"), data, tmp_path / "out", lambda progress: None, baselines=False
     )
     assert done.failed is None, done.failed
-    assert done.result["rounds"] == 6
+    rounds = (tmp_path / "out" / "evidence" / "rounds.jsonl").read_text().splitlines()
+    assert [json.loads(line)["status"] for line in rounds] == 6 * ["done"]
     (row,) = done.result["coefficients"]
     assert row["name"] == "arm=1"
     # About 450 and 230 events: a standard error of .08 without noise.
