@@ -344,7 +344,11 @@ def epoch(
     with LedgerStore(place.ledger, keys.load(place.keys).identity_private, SystemClock()) as store:
         try:
             store.note(
-                study_hash=GENESIS, study_id="", session="", text=text, permit=lambda held: check_new(held, name)
+                study_hash=GENESIS,
+                study_id="",
+                session="",
+                text=text,
+                permit=lambda held: check_new(held, name),
             )
         except ValueError as error:
             command_line.say_error(str(error))

@@ -30,7 +30,9 @@ def check_new(entries: Sequence[Entry], name: str) -> None:
         ValueError: the name was used before.
     """
     if any(_begun(entry) == name for entry in entries):
-        raise ValueError(f"data epoch {name!r} was begun before, and its budget is used on; new patients need a new name")
+        raise ValueError(
+            f"data epoch {name!r} was begun before, and its budget is used on; new patients need a new name"
+        )
 
 
 def epoch_name(entries: Sequence[Entry]) -> str:
@@ -50,7 +52,9 @@ def in_epoch(entries: Sequence[Entry]) -> Sequence[Entry]:
     """
     first = _present(entries)[1]
     earlier = {entry.record.key for entry in entries[:first] if entry.kind == "RESERVE"}
-    return tuple(e for e in entries[first:] if e.kind not in ("SPENT", "ABORT") or e.record.key not in earlier)
+    return tuple(
+        e for e in entries[first:] if e.kind not in ("SPENT", "ABORT") or e.record.key not in earlier
+    )
 
 
 def _present(entries: Sequence[Entry]) -> tuple[str, int]:

@@ -66,7 +66,7 @@ def test_another_epochs_patients_are_not_kept_by_the_counts_of_earlier_ones(
 ) -> None:
     draw(tmp_path, ledger)
     ledger.note(study_hash=GENESIS, study_id="", session="", text=epoch_note("2027"))
-    few = {cell: 1 for cell in COUNTS}
+    few = dict.fromkeys(COUNTS, 1)
 
     def later(study_hash: str) -> frozenset[tuple[int, ...]]:
         folder = tmp_path / "kept"
