@@ -328,7 +328,7 @@ def epoch(
     from hospital_node import keys
     from hospital_node.clock import SystemClock
     from hospital_node.ledger_store import LedgerStore
-    from privacy.data_epoch import epoch_note
+    from privacy.data_epoch import check_new, epoch_note
     from privacy.ledger import GENESIS
 
     place = Home(home)
@@ -342,7 +342,17 @@ def epoch(
     if not yes and not typer.confirm("Is no patient of the new table in the table of an earlier epoch?"):
         raise typer.Exit(command_line.REFUSED)
     with LedgerStore(place.ledger, keys.load(place.keys).identity_private, SystemClock()) as store:
-        store.note(study_hash=GENESIS, study_id="", session="", text=text)
+        try:
+            store.note(
+                study_hash=GENESIS,
+                study_id="",
+                session="",
+                text=text,
+                permit=lambda held: check_new(held, name),
+            )
+        except ValueError as error:
+            command_line.say_error(str(error))
+            raise typer.Exit(command_line.REFUSED) from None
     say(f'{text}; write data_epoch = "{name}" into policy.toml')
 
 

@@ -1,4 +1,4 @@
-"""What a stage draws (the kept set of a noisy threshold, a level): once for everything that this hospital ever does with these cells.
+"""What a stage draws (the kept set of a noisy threshold, a level): once for everything that this hospital does with these cells in a data epoch.
 
 RESERVE, draw, write the file, SPENT: a crash between two of them draws again only where no set was ever stored. A set
 that the ledger says was drawn and that is not there is never drawn anew: the second drawing would be free.
@@ -14,6 +14,7 @@ from typing import ClassVar
 from hospital_node.entropy import Entropy, uniform_below
 from hospital_node.ledger_store import LedgerStore
 from privacy.canonical import canonical, sha256_hex
+from privacy.data_epoch import epoch_name, in_epoch
 from privacy.ledger import Entry, drawn, fold
 from privacy.level_choice import Level, choose
 from privacy.noisy_threshold import Cell, kept_cells
@@ -97,12 +98,14 @@ def chosen_level(
 
     found = _once(release, draw, folder, ledger, study_hash, study_id, permit)
     if len(found) != 1 or not found <= set(candidates):
-        raise KeptSetLost(_path(folder, release))
+        raise KeptSetLost(_path(folder, release, epoch_name(ledger.entries())))
     return next(iter(found))
 
 
-def _path(folder: Path, release: DrawnRelease) -> Path:
-    return folder / f"{sha256_hex(canonical(release.to_json()))}.json"
+def _path(folder: Path, release: DrawnRelease, epoch: str = "") -> Path:
+    """Of what was drawn in a data epoch: the cells of other patients say nothing about who is in a cell now."""
+    named = release.to_json() | ({"data_epoch": epoch} if epoch else {})
+    return folder / f"{sha256_hex(canonical(named))}.json"
 
 
 def _once(
@@ -114,9 +117,9 @@ def _once(
     study_id: str,
     permit: Permitting,
 ) -> frozenset[Cell]:
-    path = _path(folder, release)
     entries = ledger.entries()
-    if drawn(entries, release):
+    path = _path(folder, release, epoch_name(entries))
+    if drawn(in_epoch(entries), release):
         return _read(path)
     mine = fold(entries).get((study_hash, STAGE_SESSION, 0))
     if mine is not None and path.exists():
@@ -139,8 +142,13 @@ def _once(
 def charge_once(
     release: StageRelease, ledger: LedgerStore, study_hash: str, study_id: str, permit: Permitting
 ) -> None:
-    """Write a stage into the ledger, if it is not there: RESERVE and SPENT of this study."""
-    if drawn(ledger.entries(), release):
+    """Write a stage into the ledger of this study, if it is not there: RESERVE and SPENT.
+
+    Once a study, not once for all of them: what says that there is no number stands beside the charges that it takes it from, also where
+    they are read alone or in another data epoch.
+    """
+    mine = fold(ledger.entries()).get((study_hash, STAGE_SESSION, 0))
+    if mine is not None and mine.kind == "SPENT":
         return
     ledger.reserve(
         study_hash=study_hash,

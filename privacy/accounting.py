@@ -228,10 +228,12 @@ def tradeoff(events: Sequence[Charge], fprs: Sequence[float] = TRADEOFF_FPRS) ->
     """
     epsilon_stages, delta_stages = additive_cost(stages(events), "add/remove")
     releases = _merged_vectors(vectors(events))
-    if not releases and not delta_stages:
+    # A drawn level costs epsilon and no delta: any cost of a stage leaves the exact curves.
+    staged = epsilon_stages > 0 or delta_stages > 0
+    if not releases and not staged:
         return [(fpr, 1 - fpr) for fpr in fprs]
     mu = gaussian_mu(releases)
-    if mu is not None and not delta_stages:
+    if mu is not None and not staged:
         return [(fpr, float(ndtr(ndtri(1 - fpr) - mu))) for fpr in fprs]
     epsilons, deltas = np.zeros(1), np.zeros(1)
     if releases:

@@ -23,15 +23,48 @@ def epoch_note(name: str) -> str:
     return _BEGINS.format(name=name)
 
 
+def check_new(entries: Sequence[Entry], name: str) -> None:
+    """A name begins one epoch: the same one again would give the same patients a second budget.
+
+    Raises:
+        ValueError: the name was used before.
+    """
+    if any(_begun(entry) == name for entry in entries):
+        raise ValueError(
+            f"data epoch {name!r} was begun before, and its budget is used on; new patients need a new name"
+        )
+
+
 def epoch_name(entries: Sequence[Entry]) -> str:
     """The present epoch; "" where none was ever begun."""
-    return next((name for entry in reversed(entries) if (name := _begun(entry))), "")
+    return _present(entries)[0]
+
+
+def before_epoch(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """What was written before the present epoch began, and the line that began it."""
+    return entries[: _present(entries)[1]]
 
 
 def in_epoch(entries: Sequence[Entry]) -> Sequence[Entry]:
-    """What was written since the present epoch began."""
-    first = next((i + 1 for i in range(len(entries) - 1, -1, -1) if _begun(entries[i])), 0)
-    return entries[first:]
+    """What was written since the present epoch began, without the end of rounds that an earlier one was charged for.
+
+    Such an end (SPENT, ABORT) may come late, from a node that was at work when the epoch began, and belongs to its reservation.
+    """
+    first = _present(entries)[1]
+    earlier = {entry.record.key for entry in entries[:first] if entry.kind == "RESERVE"}
+    return tuple(
+        e for e in entries[first:] if e.kind not in ("SPENT", "ABORT") or e.record.key not in earlier
+    )
+
+
+def _present(entries: Sequence[Entry]) -> tuple[str, int]:
+    """Name of the present epoch and the position of its first entry; a name that was used before begins nothing."""
+    seen, present = set[str](), ("", 0)
+    for position, entry in enumerate(entries, start=1):
+        if (name := _begun(entry)) and name not in seen:
+            seen.add(name)
+            present = (name, position)
+    return present
 
 
 def _begun(entry: Entry) -> str:

@@ -218,7 +218,9 @@ def drawn(entries: Iterable[Entry], stage: StageRelease) -> bool:
 
 
 def charged_to(entries: Sequence[Entry], study_hash: str, stage: StageRelease | None) -> tuple[Charge, ...]:
-    """What one study cost: its own charges, and its stage's release where an earlier study paid for it.
+    """What one study cost: its own charges, and its stage's release, whoever paid for it.
+
+    An earlier study may have; and a ledger that keeps quiet about a drawing behind which it charged rounds gets no lower number for it.
 
     Args:
         entries: the whole ledger.
@@ -226,7 +228,7 @@ def charged_to(entries: Sequence[Entry], study_hash: str, stage: StageRelease | 
         stage: of its plan.
     """
     own = charged(entry for entry in entries if entry.record.study_hash == study_hash)
-    if stage is None or stage in own or not own or not drawn(entries, stage):
+    if stage is None or stage in own or not own:
         return own
     return (stage, *own)
 

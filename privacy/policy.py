@@ -6,7 +6,7 @@ from datetime import datetime
 from math import log, log1p
 
 from privacy.accounting import gdp_mu, renyi_epsilon, spent
-from privacy.data_epoch import epoch_name, in_epoch
+from privacy.data_epoch import before_epoch, epoch_name, in_epoch
 from privacy.guarantee import Guarantee
 from privacy.ledger import Entry, cumulative, drawn, fold
 from privacy.plan import Charge, DpPlan, Release, vectors
@@ -349,9 +349,7 @@ def _check_epoch(policy: Policy, terms: StudyTerms, entries: Sequence[Entry]) ->
             f"data of epoch {policy.data_epoch!r}",
             f"epoch {present!r} of the ledger; if no patient is in an earlier table, begin the epoch with `wardround-hospital epoch`",
         )
-    later = in_epoch(entries)
-    earlier = entries[: len(entries) - len(later)]
-    if any(entry.record.study_hash == terms.study_hash for entry in earlier):
+    if any(entry.record.study_hash == terms.study_hash for entry in before_epoch(entries)):
         raise PolicyRefusal(
             "data_epoch", f"study {terms.study_id!r}, begun in an earlier epoch", "a study of one data epoch"
         )

@@ -13,7 +13,7 @@ from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.piecewise import hazards
 from privacy.clipped_blocks import Block, Outer
 from privacy.grid import FloatArray
-from privacy.layout import Layout, LayoutError
+from privacy.layout import Layout, LayoutError, row_by_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class OneHidden:
         with np.errstate(over="ignore", invalid="ignore"):
             hidden = np.tanh(patients.x @ inner.weight(theta).T + inner.offset(theta))
             v = last.weight(theta)[0]
-            spent = patients.exposure * hazards(self.layout.alpha(theta), hidden @ v)
+            spent = patients.exposure * hazards(self.layout.alpha(theta), row_by_row(hidden, v))
             residuals = patients.events - spent
             total = residuals.sum(axis=1)
             back = (total[:, None] * v) * (1.0 - hidden * hidden)

@@ -202,6 +202,8 @@ def test_an_epoch_is_begun_by_a_statement(home: Home, study: Path) -> None:
     assert run(main, "study", "show", "--study", study, "--home", home.root).code == 4
     assert run(main, "epoch", "it's", "--yes", "--home", home.root).code == 2
     assert run(main, "epoch", "2027", "--yes", "--home", home.root).code == 0
+    again = run(main, "epoch", "2027", "--yes", "--home", home.root)
+    assert (again.code, "begun before" in again.err) == (1, True)
     ran = run(main, "study", "show", "--study", study, "--home", home.root)
     assert (ran.code, "data_epoch" in ran.error()) == (1, True)
     home.policy.write_text(POLICY.format(epsilon=3.5) + 'data_epoch = "2027"\n', encoding="utf-8")

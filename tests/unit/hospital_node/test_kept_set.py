@@ -11,16 +11,20 @@ import pytest
 
 from hospital_node import kept_set as module
 from hospital_node.entropy import OsEntropy, uniform_below
-from hospital_node.kept_set import KeptSetLost, chosen_level, kept_set
+from hospital_node.kept_set import KeptSetLost, charge_once, chosen_level, kept_set
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.stage import apply_stage, cell_counts
 from hospital_node.table import read_table
+from privacy.data_epoch import epoch_note
+from privacy.ledger import GENESIS
+from privacy.ledger_overview import overview
 from privacy.level_choice import levels_of, small_classes
 from privacy.plan import Release
-from privacy.stage_release import LevelRelease, StageRelease, ThresholdRelease
+from privacy.stage_release import LevelRelease, StageRelease, ThresholdRelease, VoidRelease
 from secagg.secret import SecretBytes
 from tests.consortium import Hand, ManualClock, World
 from tests.study_files import study, table, write_csv
+from tests.unit.privacy.test_policy import POLICY
 
 STAGE = ThresholdRelease(1.0, 1e-3, 5, "ab" * 32)
 COUNTS = {(number,): 3 * number for number in range(1, 12)}
@@ -54,6 +58,39 @@ def test_drawn_once_and_paid_once_for_all_studies(tmp_path: Path, ledger: Ledger
     (path, _) = sorted((tmp_path / "kept").iterdir(), key=lambda p: p.stat().st_mtime_ns)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert {tuple(cell) for cell in json.loads(path.read_text())} == first
+
+
+@pytest.mark.threat("FL-27", control="C-BUDGETALL")
+def test_another_epochs_patients_are_not_kept_by_the_counts_of_earlier_ones(
+    tmp_path: Path, ledger: LedgerStore
+) -> None:
+    draw(tmp_path, ledger)
+    ledger.note(study_hash=GENESIS, study_id="", session="", text=epoch_note("2027"))
+    few = dict.fromkeys(COUNTS, 1)
+
+    def later(study_hash: str) -> frozenset[tuple[int, ...]]:
+        folder = tmp_path / "kept"
+        return kept_set(STAGE, few, folder, ledger, study_hash, "t", OsEntropy(), lambda _: None)
+
+    assert later("bb" * 32) == later("cc" * 32) == frozenset()
+    assert kinds(ledger) == ["RESERVE", "SPENT", "NOTE", "RESERVE", "SPENT"]
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+
+
+@pytest.mark.threat("FL-27", control="C-BUDGETALL")
+def test_a_stage_without_guarantee_stands_beside_the_charges_of_every_study(ledger: LedgerStore) -> None:
+    void, noisy = VoidRelease("mondrian", "its cuts depend on patients"), Release("train", "gaussian", 4.0)
+    for study_hash in ("aa" * 32, "bb" * 32):
+        for _ in range(2):
+            charge_once(void, ledger, study_hash, study_hash[:2], lambda _: None)
+        ledger.reserve(
+            study_hash=study_hash, study_id=study_hash[:2], session="s", round_number=1, release=noisy
+        )
+        if study_hash == "aa" * 32:
+            ledger.note(study_hash=GENESIS, study_id="", session="", text=epoch_note("2027"))
+    shown = overview(ledger.entries(), POLICY)
+    assert [line.alone.kind for line in shown.studies] == ["none"]
+    assert shown.total.kind == shown.ever.kind == "none"
 
 
 def test_a_lost_set_is_never_drawn_again(tmp_path: Path, ledger: LedgerStore) -> None:

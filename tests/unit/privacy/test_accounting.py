@@ -3,7 +3,7 @@
 import json
 import time
 from dataclasses import replace
-from math import exp, sqrt
+from math import e, exp, sqrt
 
 import dp_accounting
 import numpy as np
@@ -27,6 +27,7 @@ from privacy.accounting import (
 from privacy.calibration import calibrate_local, calibrate_shares
 from privacy.mixture import sampled_rdp
 from privacy.plan import Release
+from privacy.stage_release import LevelRelease
 
 DELTA = 1e-5
 
@@ -168,6 +169,15 @@ def test_tradeoff_is_exact_for_gaussians_and_a_bound_for_samples() -> None:
     for fpr, fnr in tradeoff((subsampled,)):
         assert 0 <= fnr <= 1 - fpr
         assert fnr >= 1 - DELTA - exp(epsilon(subsampled)) * fpr - 1e-6
+
+
+def test_a_stage_without_delta_moves_the_tradeoff_too() -> None:
+    level, score = LevelRelease(1.0, 5, "ab" * 32), Release("score", "gaussian", 2.0)
+    for fpr, fnr in tradeoff((level,)):
+        # Randomized response is the worst case of a pure epsilon.
+        assert fnr == pytest.approx(max(0.0, 1 - e * fpr, (1 - fpr) / e))
+    for (fpr, alone), (_, behind) in zip(tradeoff((score,)), tradeoff((level, score)), strict=True):
+        assert behind < alone - 0.005, fpr
 
 
 def test_price_is_quick_whole_and_repeatable() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from privacy.accounting import gdp_epsilon
-from privacy.data_epoch import epoch_name, epoch_note, in_epoch
+from privacy.data_epoch import check_new, epoch_name, epoch_note, in_epoch
 from privacy.ledger import ENTRY_LABEL, GENESIS, Entry, Ledger, Record
 from privacy.ledger_overview import overview
 from privacy.policy import PolicyRefusal, check, check_round
@@ -123,6 +123,32 @@ def test_a_study_stays_within_one_epoch() -> None:
     terms = replace(TERMS, study_id=TERMS.study_hash[:2])
     with pytest.raises(PolicyRefusal, match="begun in an earlier epoch"):
         check(policy, terms, entries, NOW)
+
+
+@pytest.mark.threat("FL-15", control="C-LEDGER")
+@pytest.mark.parametrize("late", ["SPENT", "ABORT"])
+def test_the_late_end_of_an_earlier_epochs_round_stops_no_later_study(late: str) -> None:
+    # A node was at work when the epoch began; whoever coordinates decides when the abort comes.
+    entries = chain(*rounds(FIRST, 1), ("RESERVE", FIRST, 2), ("2027", "", 0), (late, FIRST, 2))
+    policy = POLICY.model_copy(update={"data_epoch": "2027"})
+    assert check(policy, TERMS, entries, NOW).before.number() == 0
+    check_round(policy, TERMS, entries, STEP, NOW)
+    shown = overview(entries, policy)
+    assert shown.total.number() == 0
+    assert shown.ever.number() == pytest.approx(gdp_epsilon(MU * 2**0.5, 1e-5), rel=1e-9)
+
+
+@pytest.mark.threat("FL-15", control="C-LEDGER")
+def test_an_epochs_name_gives_no_second_budget() -> None:
+    for names in (("2027", "2027"), ("2027", "2028", "2027")):
+        begun = [(name, "", 0) for name in names]
+        entries = chain(begun[0], *rounds(FIRST, ROUNDS), *begun[1:])
+        policy = POLICY.model_copy(update={"data_epoch": "2027"})
+        with pytest.raises(PolicyRefusal):
+            check(policy, TERMS, entries, NOW)
+    with pytest.raises(ValueError, match="was begun before"):
+        check_new(entries, "2028")
+    check_new(entries, "2029")
 
 
 @pytest.mark.parametrize("name", ["", "a" * 41, "it's", "line\nbreak", "é"])
