@@ -141,7 +141,7 @@ class RoundEngine:
             uploading = self._uploads(uploading, order, present, spool, working)
             agreeing = self._agreements(uploading, working)
             opening = self._openings(agreeing, working)
-            total = self._sum(opening, spool)
+            total = sum_spooled(opening, spool)
             receipt = protocol.make_receipt(opening, total)
         except RoundAborted as abort:
             return self._aborted(working, abort, started)
@@ -262,16 +262,6 @@ class RoundEngine:
         too_few = TooFewSurvivors(self.params.threshold, present, step)
         raise RoundAborted("; ".join([str(too_few), *told]), culprits[0] if len(culprits) == 1 else "")
 
-    def _sum(self, state: protocol.Opening, spool: Spool) -> Ring:
-        """The checked sum; vectors are read from disk block by block."""
-        ring = self.params.ring
-
-        def read(hospital: str, first: int, count: int) -> Ring:
-            block = spool.read(hospital, first * ring.itemsize, count * ring.itemsize)
-            return np.frombuffer(block, dtype=ring)
-
-        return protocol.unmask_blocks(state, read)
-
     def _aborted(self, working: _Working, abort: RoundAborted, started: float) -> Outcome:
         return Outcome(
             working.frame.round,
@@ -286,6 +276,17 @@ class RoundEngine:
             self.clock.monotonic_s() - started,
             _at_fault(working.silent, abort),
         )
+
+
+def sum_spooled(state: protocol.Opening, spool: Spool) -> Ring:
+    """The checked sum; vectors are read from disk block by block."""
+    ring = state.agreeing.uploading.session.desk.params.ring
+
+    def read(hospital: str, first: int, count: int) -> Ring:
+        block = spool.read(hospital, first * ring.itemsize, count * ring.itemsize)
+        return np.frombuffer(block, dtype=ring)
+
+    return protocol.unmask_blocks(state, read)
 
 
 def _spool(spool: Spool, hospital: str, message: bytes, round_number: int) -> None:

@@ -34,7 +34,7 @@ def make_strategy(training: Training, hospitals: int) -> Strategy:
             return FedYogi(**quiet, eta=rate, tau=SERVER_TAU)
         case "fedadagrad":
             return FedAdagrad(**quiet, eta=rate, tau=SERVER_TAU)
-        case "newton" | "adam":
+        case "newton" | "adam" | "trial":
             raise ValueError("recipes that fold statistics are made by fold_strategy")
 
 

@@ -39,7 +39,7 @@ from privacy.exchange import (
     task_of,
     total_rounds,
 )
-from privacy.recipes.fit import Statistic
+from privacy.recipes.fit import Fit, Statistic
 from privacy.recipes.intervals import Estimate
 from secagg.context import SESSION_ID_BYTES, Context
 from secagg.errors import ProtocolError
@@ -116,7 +116,7 @@ class StudyRun:
         self._restore()
         try:
             self._join()
-            theta = self._train(self._start()) if study.has_model else None
+            theta = self._train(*self._start()) if study.has_model else None
             analysis = analyze(self.agreement, theta, self._round)
             self._check_answers()
         except StudyFailed as failed:
@@ -274,15 +274,17 @@ class StudyRun:
             )
         )
 
-    def _start(self) -> NDArray[np.float64]:
-        """The common start: the life table's baseline where the study has one, otherwise a flat one."""
+    def _start(self) -> tuple[NDArray[np.float64], Fit | None]:
+        """The common start: the life table's baseline where the study has one, otherwise a flat one; and the fold, if the recipe has one."""
         if not self.agreement.training.life_table:
-            return start_model(self.agreement, None, ())
+            return start_model(self.agreement, None, ()), None
         outcome = self._round(1, b"")
         if outcome.total is None:
             raise StudyFailed(f"the life table's round was aborted: {outcome.reason}")
         try:
-            return start_model(self.agreement, outcome.total, outcome.answered)
+            table = (self.agreement, outcome.total, outcome.answered)
+            fit = begin_fit(*table)
+            return (start_model(*table) if fit is None else fit.ordered(task_of(self.agreement, 2))), fit
         except ExchangeError as error:
             raise StudyFailed(str(error)) from error
 
@@ -309,10 +311,10 @@ class StudyRun:
             raise StudyFailed(str(error)) from error
         return Answer(theta + mean, weight, 0.0, task.name)
 
-    def _train(self, start: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _train(self, start: NDArray[np.float64], fit: Fit | None) -> NDArray[np.float64]:
         """Flower's strategy over the secure grid: the fold's result, or the mean of the last models."""
         adopt_identity()
-        agreement, fit = self.agreement, begin_fit(self.agreement, start)
+        agreement = self.agreement
         first = 1 + int(agreement.training.life_table)
         rounds = fit_rounds(agreement) - first + 1
         strategy = (

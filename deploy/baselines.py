@@ -162,15 +162,15 @@ def train_alone(study: LocalStudy, agreement: Agreement) -> FloatArray:
 def _fold_alone(study: LocalStudy, agreement: Agreement) -> FloatArray:
     """Alone, a hospital has nobody to share the noise with and adds all of it."""
     alone = replace(study, statistics={name: replace(r, shares=1) for name, r in study.statistics.items()})
-    layout, intervals = layout_of(agreement), agreement.study.intervals
+    layout = layout_of(agreement)
 
     def released(task: str, theta: FloatArray) -> Statistic:
         release = alone.statistics[task]
         values = decode_release(alone.statistic(task, theta), release)
         return Statistic(values, 0.0 if agreement.plan is None else release.noise_sd(1))
 
-    table = released("life_table", np.zeros(layout.dim)).values
-    fit = Fit.start(agreement.training, layout, layout.start(baseline(table[:intervals], table[intervals:])))
+    table = released("life_table", np.zeros(layout.dim))
+    fit = Fit.start(agreement.training, layout, table)
     for task in (task for task in agreement.tasks[1:] if task.part == "fit"):
         for _ in range(task.rounds):
             fit = fit.after(task.name, released(task.name, fit.ordered(task.name)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,7 +74,11 @@ def prepare(folder: DemoFolder, console: Console) -> DemoRun:
             "[bold]ACTG 175[/bold]: 2,139 patients of a randomized HIV trial, in four pretended hospitals by age"
         )
         write_demo(folder.data)
-        _form_consortium(folder)
+        policies = {
+            folder.hospital(name): (folder.data / f"{name}.policy.toml").read_text(encoding="utf-8")
+            for name in HOSPITALS
+        }
+        form_consortium(folder.coordinator, policies, "operator of the demo")
         console.print("every party made its own keys; all hospitals signed the roster")
     text = (folder.data / "study.toml").read_text(encoding="utf-8")
     run.study.write_text(
@@ -83,23 +88,27 @@ def prepare(folder: DemoFolder, console: Console) -> DemoRun:
     return run
 
 
-def _form_consortium(folder: DemoFolder) -> None:
-    """init, enrol and roster, as the three commands do it on three machines."""
+def form_consortium(coordinator: Path, policies: Mapping[Home, str], contact: str) -> None:
+    """init, enrol and roster, as the three commands do it on each party's machine.
+
+    Args:
+        coordinator: the coordinator's home folder.
+        policies: each hospital's home folder, named as the hospital, with the text of its policy.toml.
+        contact: whom to call, for the enrolment files.
+    """
     now = datetime.now(UTC)
-    at_coordinator = folder.coordinator / "keys"
+    at_coordinator = coordinator / "keys"
     coordinator_keys.create(at_coordinator, "coordinator", entropy=CoordinatorEntropy().take, now=now)
     files = []
-    for name in HOSPITALS:
-        home = folder.hospital(name)
+    for home, policy in policies.items():
         home.prepare()
-        keys.create(home.keys, name, entropy=OsEntropy().random_bytes, now=now)
-        files.append(enrolment.write_enrolment(home.keys, f"demo operator of {name}"))
-        policy = (folder.data / f"{name}.policy.toml").read_text(encoding="utf-8")
+        keys.create(home.keys, home.root.name, entropy=OsEntropy().random_bytes, now=now)
+        files.append(enrolment.write_enrolment(home.keys, contact))
         home.policy.write_text(policy, encoding="utf-8")
     coordinator_enrolment.enrol(at_coordinator, files)
-    draft = coordinator_enrolment.draft_roster(at_coordinator, "demo operator of the coordinator")
-    signatures = [enrolment.sign_roster(folder.hospital(name).keys, draft) for name in HOSPITALS]
+    draft = coordinator_enrolment.draft_roster(at_coordinator, contact)
+    signatures = [enrolment.sign_roster(home.keys, draft) for home in policies]
     complete = coordinator_enrolment.collect_signatures(at_coordinator, signatures).path
     assert complete is not None
-    for name in HOSPITALS:
-        enrolment.accept_roster(folder.hospital(name).keys, complete)
+    for home in policies:
+        enrolment.accept_roster(home.keys, complete)

@@ -108,6 +108,9 @@ class ProcessGroup:
             except queue.Empty:
                 continue
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._processes
+
     def __getitem__(self, name: str) -> RoleProcess:
         return self._processes[name]
 

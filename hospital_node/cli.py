@@ -11,6 +11,7 @@ import typer
 
 from hospital_node.consent_cli import app as consent_app
 from hospital_node.home import Home
+from hospital_node.synthesis import command as synthesis
 from privacy import command_line
 from privacy.command_line import say, say_json
 
@@ -193,6 +194,9 @@ def data_flatten(
         data_check(study, out, as_json=as_json)
 
 
+data_app.command("synthesize", epilog=synthesis.EPILOG)(synthesis.data_synthesize)
+
+
 @study_app.command(
     "show", epilog="Example: wardround-hospital study show --study study.toml --home /srv/wardround"
 )
@@ -205,6 +209,7 @@ def study_show(study: STUDY, home: HOME, as_json: JSON = False) -> None:
     from privacy.agreement import build
     from privacy.policy import check
     from privacy.policy_file import parse_policy
+    from privacy.stage_release import VoidRelease
     from privacy.study import load_study
 
     place = Home(home)
@@ -230,8 +235,15 @@ def study_show(study: STUDY, home: HOME, as_json: JSON = False) -> None:
     if agreement.plan is None:
         say("mode none: no noise, no formal guarantee; your policy permits it")
         return
-    if permit.after.epsilon is None:
+    if isinstance(agreement.plan.stage, VoidRelease):
         say(f"permitted, without any formal guarantee. {permit.after.reason}")
+        return
+    if permit.after.epsilon is None:
+        plan = agreement.plan
+        say(
+            f"permitted; epsilon of this study is {plan.epsilon:g} at delta {plan.delta:g} per patient (add/remove)"
+        )
+        say(f"all studies together have no formal guarantee. {permit.after.reason}")
         return
     say(
         f"permitted; per patient (add/remove, delta {policy.delta_total:g}) epsilon is {permit.before.number():.3g} before, "

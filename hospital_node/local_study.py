@@ -146,7 +146,7 @@ class LocalStudy:
 
         Args:
             task: one of `statistics`.
-            theta: (dim,) the round's common model; ignored by the life table.
+            theta: (dim,) the round's common model, and what the task carries behind it; ignored by the life table.
 
         Raises:
             LayoutError: theta is not of this model.
@@ -162,5 +162,7 @@ class LocalStudy:
 
             return summed(len(asked), rows_of_ask(self.asks[task], asked, theta, risk), release, sampler)
         everyone = Patients.of(self.cohort, self.patients, self.grid_days)
-        rows = rows_of(task, self.model, self.training, self.model.layout.checked(theta), everyone)
+        layout = self.model.layout
+        checked, carried = layout.checked(theta[: layout.dim]), theta[layout.dim :]
+        rows = rows_of(task, self.model, self.training, checked, everyone, carried)
         return summed(len(everyone), rows, release, sampler)

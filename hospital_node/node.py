@@ -26,6 +26,7 @@ from privacy.ledger import LedgerBroken, highest_round
 from privacy.mechanisms import Sampler
 from privacy.policy import PolicyRefusal
 from privacy.release_tags import UntaggedRelease
+from privacy.stage_release import VoidRelease
 from secagg import hospital as protocol
 from secagg.context import Context
 from secagg.dealing import ENTROPY_BYTES
@@ -35,7 +36,7 @@ from secagg.params import PROTOCOL_VERSION, SecAggParams
 from secagg.receipt import NO_RECEIPT, ReceiptRef
 from secagg.secret import SecretBytes
 from secagg.state_codec import decode_state, encode_state
-from secagg.states import Advertised, Agreed, HospitalState, Ready, Uploaded
+from secagg.states import Advertised, Agreed, HospitalState, Joining, Ready, Uploaded
 from secagg.wire import codec
 from secagg.wire.records import (
     Abort,
@@ -265,7 +266,7 @@ class Node:
         if self.state is None:
             raise ProtocolError("a key list came that no advert of this hospital asked for")
         if not isinstance(self.state, Advertised):
-            if _is_known(message, protocol.close_round(self.state)):
+            if not isinstance(self.state, Joining) and _is_known(message, protocol.close_round(self.state)):
                 return
             raise ProtocolError("a key list came that no advert of this hospital asked for")
         ready = protocol.accept_key_list(self.state, message)
@@ -274,7 +275,7 @@ class Node:
 
     def _order(self, message: bytes) -> Iterator[bytes]:
         self._require()
-        if self.state is None or isinstance(self.state, Advertised) or self._work is None:
+        if self.state is None or isinstance(self.state, Joining) or self._work is None:
             raise ProtocolError("a round order came before the session's key list")
         ordered, told = protocol.accept_order(self.state, message)
         self._work.check_order(told)
@@ -351,7 +352,7 @@ class Node:
         yield reply
 
     def _receipt(self, message: bytes) -> None:
-        if self.state is None or isinstance(self.state, Advertised):
+        if self.state is None or isinstance(self.state, Joining):
             raise ProtocolError("a receipt came outside a session")
         ready, verified = protocol.accept_receipt(self.state, message)
         if not verified.sum:
@@ -365,7 +366,7 @@ class Node:
 
     def _abort(self, payload: bytes) -> None:
         abort = codec.decode(Abort, payload)
-        if self._work is not None and self.state is not None and not isinstance(self.state, Advertised):
+        if self._work is not None and self.state is not None and not isinstance(self.state, Joining):
             self._work.note_abort(abort, self.state, self.ledger)
         self.report(
             NodeEvent("round_aborted", f"round {abort.round} was aborted: {abort.reason}", abort.round)
@@ -402,7 +403,7 @@ def _history(state: HospitalState | None) -> tuple[int, ReceiptRef]:
     match state:
         case None:
             return 0, NO_RECEIPT
-        case Advertised():
+        case _ if isinstance(state, Joining):
             return state.highest_round, state.last_receipt
         case _:
             ready = protocol.close_round(state)
@@ -414,14 +415,14 @@ def _session_id(state: HospitalState | None) -> bytes:
     match state:
         case None:
             return b""
-        case Advertised():
+        case _ if isinstance(state, Joining):
             return state.seat.context.session_id
         case _:
             return protocol.close_round(state).seat.context.session_id
 
 
 def _journal_round(state: HospitalState) -> int:
-    if isinstance(state, Advertised):
+    if isinstance(state, Joining):
         return state.highest_round
     return protocol.close_round(state).highest_round
 
@@ -478,11 +479,12 @@ def _terms(admitted: Admitted) -> str:
     if admitted.agreement.plan is None:
         return "mode none, no noise and no formal guarantee"
     plan, after = admitted.agreement.plan, admitted.permit.after
-    if after.epsilon is None:
+    if isinstance(plan.stage, VoidRelease):
         return f"no formal guarantee. {after.reason}"
+    together = f"then {after.number():.3g}" if after.epsilon is not None else f"have none: {after.reason}"
     return (
         f"epsilon {plan.epsilon:g} at delta {plan.delta:g} per patient (add/remove) for everything it releases; "
-        f"all studies together then {after.number():.3g}"
+        f"all studies together {together}"
     )
 
 

@@ -22,7 +22,7 @@ from privacy.policy import Policy, check_round
 from secagg.agreed_set import member_headers, read_set
 from secagg.fixed_point import from_ring
 from secagg.masks import Ring
-from secagg.states import Advertised, Agreed, HospitalState, Ordered
+from secagg.states import Agreed, HospitalState, Joining, Ordered
 from secagg.wire.records import Abort, RoundOrder
 
 
@@ -62,7 +62,7 @@ class RoundWork:
             if told.model:
                 raise RoundRefused(f"the round of {told.task} carries a model")
             return
-        theta = exchange.parse_model(agreement, told.model)
+        theta = exchange.parse_model(agreement, told.model, exchange.task_at(agreement, told.round).carries)
         expected = self._expected(told)
         if expected is not None and not exchange.is_expected(
             agreement, theta, expected, evaluates=task.part == "analysis"
@@ -163,7 +163,11 @@ class RoundWork:
         """
         agreement = self.admitted.agreement
         task = exchange.task_at(agreement, told.round)
-        theta = exchange.parse_model(agreement, told.model) if told.model else np.zeros(agreement.parameters)
+        theta = (
+            exchange.parse_model(agreement, told.model, task.carries)
+            if told.model
+            else np.zeros(agreement.parameters)
+        )
         if task.payload == "change":
             training_round = told.round - int(agreement.training.life_table)
             trained = self.training.run(task.name, theta, training_round)
@@ -189,7 +193,7 @@ class RoundWork:
 
     def note_abort(self, abort: Abort, state: HospitalState, ledger: LedgerStore) -> None:
         """Records that a reserved round came to nothing; it stays charged. A round with a receipt did not."""
-        if isinstance(state, Advertised) or abort.round in self.sums.receipted:
+        if isinstance(state, Joining) or abort.round in self.sums.receipted:
             return
         agreement = self.admitted.agreement
         session = (state.seat if not hasattr(state, "after") else state.after.seat).context.session_id.hex()

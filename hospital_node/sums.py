@@ -99,9 +99,7 @@ class Sums:
             return exchange.expected_model(
                 self._agreement, task, last.round, last.model, last.total, last.members, last.fit
             )
-        start = exchange.start_model(self._agreement, None, ())
-        fit = exchange.begin_fit(self._agreement, start)
-        return start if fit is None else fit.ordered(task)
+        return exchange.start_model(self._agreement, None, ())
 
     def _take(self, number: int, previous: int, members: tuple[str, ...], data: bytes) -> None:
         agreement, before = self._agreement, self._last

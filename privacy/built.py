@@ -28,7 +28,7 @@ FAMILIES = {
     "cox": False,
     "deepsurv": False,
 }
-RECIPES = {"auto": True, "dp_sgd": True, "newton": True, "adam": True}
+RECIPES = {"auto": True, "dp_sgd": True, "newton": True, "adam": True, "trial": True}
 STRATEGIES = {
     "fedavg": True,
     "fedavgm": True,

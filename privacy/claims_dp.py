@@ -258,7 +258,7 @@ def _budgets(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
     ]
     if unbounded:
         text = f"Nothing bounds all studies together at this delta at {', '.join(unbounded)}."
-        note = "A stage without guarantee ran there, or stages alone spend this study's delta."
+        note = "A study or a stage without guarantee ran there, or stages alone spend this study's delta."
         yield gap("E-BUDGET", SECTION, text, note, ("FL-15", "FL-31"))
     elif over:
         text = f"More was spent over all studies than the budget allows at {', '.join(over)}."

@@ -193,19 +193,25 @@ def start_model(
     layout = layout_of(agreement)
     if total is None or not agreement.study.has_model:
         return layout.start(np.zeros(intervals))
-    task = task_at(agreement, 1)
-    if task.payload == "statistic":
-        table = statistic(agreement, task, total, answered).values
-    else:
-        table = payload_of(agreement, total, answered, task.length).astype(np.float64)
+    table = _life_table(agreement, total, answered).values
     return layout.start(baseline(table[:intervals], table[intervals:]))
 
 
-def begin_fit(agreement: Agreement, start: NDArray[np.float64]) -> Fit | None:
-    """The fold over a study's sums behind its life table; None for recipes that average models."""
-    if agreement.training.sends_models or not agreement.study.has_model:
+def _life_table(agreement: Agreement, total: NDArray[np.int64], answered: Collection[str]) -> Statistic:
+    """The released counts of the first round, (2 intervals,)."""
+    task = task_at(agreement, 1)
+    if task.payload == "statistic":
+        return statistic(agreement, task, total, answered)
+    counts = payload_of(agreement, total, answered, task.length).astype(np.float64)
+    noise = 0.0 if agreement.plan is None else release_of(agreement, task).noise_sd(len(answered))
+    return Statistic(counts, noise)
+
+
+def begin_fit(agreement: Agreement, total: NDArray[np.int64] | None, answered: Collection[str]) -> Fit | None:
+    """The fold over a study's sums behind its life table's, `total`; None for recipes that average models."""
+    if agreement.training.sends_models or not agreement.study.has_model or total is None:
         return None
-    return Fit.start(agreement.training, layout_of(agreement), start)
+    return Fit.start(agreement.training, layout_of(agreement), _life_table(agreement, total, answered))
 
 
 def followed(
@@ -223,7 +229,7 @@ def followed(
     if agreement.training.sends_models or task.part == "analysis":
         return fit
     if round_number == 1:
-        return begin_fit(agreement, start_model(agreement, total, answered))
+        return begin_fit(agreement, total, answered)
     return None if fit is None else fit.after(task.name, statistic(agreement, task, total, answered))
 
 
@@ -297,15 +303,15 @@ def model_bytes(theta: NDArray[np.float64]) -> bytes:
     return theta.astype("<f8").tobytes()
 
 
-def parse_model(agreement: Agreement, data: bytes) -> NDArray[np.float64]:
-    """Parameters from a round order.
+def parse_model(agreement: Agreement, data: bytes, carries: int = 0) -> NDArray[np.float64]:
+    """Parameters from a round order, and the `carries` numbers that its task carries behind them.
 
     Raises:
         ExchangeError: wrong length, a value that is not finite or lies outside the agreed box (a trap model).
     """
-    if len(data) != 8 * agreement.parameters:
+    if len(data) != 8 * (agreement.parameters + carries):
         raise ExchangeError(
-            f"the model has {len(data) // 8} parameters, the agreement says {agreement.parameters}"
+            f"the model has {len(data) // 8} parameters, the agreement says {agreement.parameters + carries}"
         )
     theta = np.frombuffer(data, dtype="<f8").astype(np.float64)
     bound = 2.0 * agreement.training.parameter_clip

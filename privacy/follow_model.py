@@ -57,8 +57,8 @@ def follow_model(agreement: Agreement, rounds: Sequence[RoundFacts]) -> Followed
     first = 1 + int(agreement.training.life_table)
     if first == 2 and 1 not in known:
         return FollowedModel()
-    theta = start_model(agreement, known.get(1) if first == 2 else None, answered[1] if first == 2 else ())
-    fit = begin_fit(agreement, theta)
+    table, members = (known.get(1), answered[1]) if first == 2 else (None, ())
+    theta, fit = start_model(agreement, table, members), begin_fit(agreement, table, members)
     if fit is not None:
         for number in expected[first - 1 :]:
             if number in known:

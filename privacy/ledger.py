@@ -24,6 +24,7 @@ Key = tuple[str, str, int]
 GENESIS = "0" * 64
 ENTRY_LABEL = label(None, "ledger entry")
 MAXIMUM_LINE_BYTES = 1 << 16
+EVERYTHING = "everything this hospital ever released"
 
 
 class LedgerBroken(Exception):
@@ -230,12 +231,25 @@ def charged_to(entries: Sequence[Entry], study_hash: str, stage: StageRelease | 
     return (stage, *own)
 
 
-def cumulative(entries: Iterable[Entry], delta: float) -> Guarantee:
-    """Guarantee of everything charged so far, over all studies, at `delta`."""
+def without_noise(entries: Iterable[Entry]) -> tuple[str, ...]:
+    """Ids of the studies that released exact sums (mode none), in their order: they are noted by round and never charged."""
+    noted = (e.record.study_id for e in entries if e.kind == "NOTE" and e.record.round > 0)
+    return tuple(dict.fromkeys(noted))
+
+
+def cumulative(entries: Sequence[Entry], delta: float, further: Sequence[Charge] = ()) -> Guarantee:
+    """Guarantee of everything that these entries released, and of what would be released further, at `delta`.
+
+    Exact sums have no price, so with one among them there is no number for the whole.
+    """
     # Imported here: reading and checking a chain must not wait a second for the accounting library.
     from privacy.accounting import spent
 
-    return spent(charged(entries), delta, view="everything this hospital ever released")
+    if exact := without_noise(entries):
+        return Guarantee.none(
+            f"{', '.join(exact)}: sums were released without noise (mode none)", view=EVERYTHING
+        )
+    return spent((*charged(entries), *further), delta, view=EVERYTHING)
 
 
 def verify_chain(entries: Sequence[Entry], public_key: bytes) -> None:

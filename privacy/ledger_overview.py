@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from privacy.accounting import CURVE_DELTAS, curve, renyi_epsilon, spent
 from privacy.data_epoch import epoch_name, in_epoch
 from privacy.guarantee import Guarantee
-from privacy.ledger import Entry, RoundState, charged, fold
+from privacy.ledger import Entry, RoundState, charged, cumulative, fold, without_noise
 from privacy.plan import Charge
 from privacy.policy import Policy, decisive_epsilon, filter_order
-
-EVERYTHING = "everything this hospital ever released"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +125,8 @@ def overview(entries: Sequence[Entry], policy: Policy) -> Overview:
     present, delta = in_epoch(entries), policy.delta_total
     everything, order = charged(present), filter_order(policy)
     lines = _studies(present, delta)
-    total = spent(everything, delta, view=EVERYTHING)
+    total = cumulative(present, delta)
+    exact = bool(without_noise(present))
     alone = [
         spent(own, delta / len(lines)).epsilon
         for line in lines
@@ -138,12 +137,12 @@ def overview(entries: Sequence[Entry], policy: Policy) -> Overview:
         epoch_name(entries),
         lines,
         total,
-        spent(charged(entries), delta, view=EVERYTHING),
+        cumulative(entries, delta),
         renyi_epsilon(everything, delta, order),
         order,
-        sum(numbers) if len(numbers) == len(alone) else None,
+        sum(numbers) if len(numbers) == len(alone) and not exact else None,
         policy.epsilon_total,
-        tuple(curve(everything, CURVE_DELTAS)),
+        () if exact else tuple(curve(everything, CURVE_DELTAS)),
         _one_more(present, lines, policy),
     )
 
@@ -157,10 +156,11 @@ def _studies(entries: Sequence[Entry], delta: float) -> tuple[StudyLine, ...]:
     for entry in entries:
         if entry.record.study_id:
             named.setdefault(entry.record.study_hash, []).append(entry)
-    lines, before = [], []  # type: ignore[var-annotated]
+    lines: list[StudyLine] = []
+    before: list[Entry] = []
     for study_hash, own in named.items():
         states = rounds.get(study_hash, [])
-        before.extend(state.release for state in states)
+        before.extend(own)
         lines.append(
             StudyLine(
                 own[0].record.study_id,
@@ -171,8 +171,8 @@ def _studies(entries: Sequence[Entry], delta: float) -> tuple[StudyLine, ...]:
                 sum(state.kind == "ABORT" for state in states),
                 len({e.record.round for e in own if e.kind == "NOTE" and e.record.round > 0}),
                 any(entry.kind == "CLOSE" for entry in own),
-                spent([state.release for state in states], delta),
-                spent(before, delta, view=EVERYTHING),
+                cumulative(own, delta),
+                cumulative(before, delta),
             )
         )
     return tuple(lines)
@@ -185,7 +185,7 @@ def _one_more(entries: Sequence[Entry], lines: tuple[StudyLine, ...], policy: Po
     earlier, again = charged(entries), _charges(entries, latest.study_hash)
     renyi = renyi_epsilon((*earlier, *again), policy.delta_total, filter_order(policy))
     decisive = decisive_epsilon(policy, earlier, again)
-    after = spent((*earlier, *again), policy.delta_total, view=EVERYTHING)
+    after = cumulative(entries, policy.delta_total, again)
     return OneMore(latest.study_id, after, renyi, decisive <= policy.epsilon_total)
 
 

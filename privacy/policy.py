@@ -8,7 +8,7 @@ from math import log, log1p
 from privacy.accounting import gdp_mu, renyi_epsilon, spent
 from privacy.data_epoch import epoch_name, in_epoch
 from privacy.guarantee import Guarantee
-from privacy.ledger import Entry, drawn, fold
+from privacy.ledger import Entry, cumulative, drawn, fold
 from privacy.plan import Charge, DpPlan, Release, vectors
 from privacy.policy_file import Mode
 from privacy.policy_file import Policy as Policy
@@ -140,8 +140,9 @@ def check(policy: Policy, terms: StudyTerms, entries: Sequence[Entry], now: date
         _check_plan(policy, terms, terms.plan)
     planned = _planned(terms, entries)
     order = filter_order(policy)
-    before = spent(earlier, policy.delta_total, view="everything this hospital ever released")
-    after = spent((*earlier, *planned), policy.delta_total, view=before.view)
+    beside = [e for e in in_epoch(entries) if e.record.study_hash != terms.study_hash]
+    before = cumulative(beside, policy.delta_total)
+    after = cumulative(beside, policy.delta_total, planned)
     renyi = renyi_epsilon((*earlier, *planned), policy.delta_total, order)
     decisive = decisive_epsilon(policy, earlier, planned)
     if planned and decisive > policy.epsilon_total:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from privacy.refusals import nearest
 
 Mode = Literal["local", "distributed", "none"]
+SyntheticGate = Literal["measure", "stop"]
 
 
 class PolicyFileError(Exception):
@@ -46,6 +47,8 @@ class Policy(BaseModel):
         analyses: kinds of [analysis] that a study may ask: "survival", "count", "mean", "histogram", "quantile", "evaluation", or
             "*" for any; none where the file does not say.
         minimum_cell: floor for [analysis] minimum_cell, which rules what is printed in mode none.
+        synthetic_gate: what a synthetic table that does not pass its quality gate means: "measure" reports it, "stop" holds the
+            table back, which others can see and no number covers; decided before anybody looks.
         record_releases: keep a copy of each release in the hospital's own journal.
     """
 
@@ -70,6 +73,7 @@ class Policy(BaseModel):
     field_purposes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     analyses: tuple[str, ...] = ()
     minimum_cell: int = Field(default=5, ge=1)
+    synthetic_gate: SyntheticGate = "measure"
     record_releases: bool = False
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from privacy.accountable import accounting_problem
 from privacy.agreement import Agreement
 from privacy.evidence import Evidence, RoundRecord
-from privacy.ledger import Entry, LedgerBroken, charged, charged_to, is_closed
+from privacy.ledger import Entry, LedgerBroken, charged, charged_to, is_closed, without_noise
 from privacy.ledger_export import read_export
 from privacy.plan import Charge, Release
 from privacy.remembered import epsilon
@@ -221,7 +221,9 @@ def read_ledger(
         named_rounds=frozenset(number for _, _, number in reserved | paid) | noted,
         epsilon_shown=shown,
         epsilon_run=shown if final else None,
-        epsilon_cumulative=None if delta is None or void or not final else epsilon(everything, delta),
+        epsilon_cumulative=None
+        if delta is None or void or without_noise(entries) or not final
+        else epsilon(everything, delta),
         steps=() if delta is None or void else _steps(everything, delta),
     )
 

@@ -62,8 +62,12 @@ OUTGOING: Mapping[str, Outgoing] = {
     "hello": Outgoing(records.Hello, _public("version", "hospital", "study_hash", "session_id", "round")),
     "study_answer": Outgoing(records.StudyAnswer, _public("study_hash", "accepted", "reason", "exit_code")),
     "advert": Outgoing(
-        records.Signed, _public("body.hospital", "body.key", "signature"), body=records.Advert
+        records.Signed,
+        _public("body.hospital", "body.key", "body.commitment", "signature"),
+        body=records.Advert,
     ),
+    # Drawn for the seed of the sparse graph.
+    "graph_contribution": Outgoing(records.GraphContribution, _public("contribution")),
     "upload_header": Outgoing(
         records.Signed,
         {
@@ -79,6 +83,7 @@ OUTGOING: Mapping[str, Outgoing] = {
     "agreement": Outgoing(
         records.Agreement, _public("round", "set_hash", "signature", "seeds.hospital", "seeds.seed")
     ),
+    "set_signature": Outgoing(records.SetSignature, _public("round", "set_hash", "signature")),
     "shares": Outgoing(records.Shares, _public("round", "shares.dealer", "shares.share", "shares.opening")),
     "abort": Outgoing(records.Abort, _public("round", "reason", "culprit")),
     # Charges, hashes and times of the ledger itself; nothing in it is computed from patients.

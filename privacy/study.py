@@ -18,9 +18,11 @@ from pydantic import Field as Setting
 from privacy import study_stage
 from privacy.analytics.asks import Ask, asks
 from privacy.built import check_built
+from privacy.column_rules import MAXIMUM_SUMMED_PATIENTS, local_newton_pays
 from privacy.consent import COVERS, DISEASE
 from privacy.dictionary import Dictionary
 from privacy.field import Field
+from privacy.recipes.tasks import HESSIAN_COLUMNS
 from privacy.refusals import NotBuilt as NotBuilt
 from privacy.refusals import RefusedModel as RefusedModel
 from privacy.refusals import StudyError as StudyError
@@ -28,18 +30,25 @@ from privacy.stage_effect import Effect, Rows
 from privacy.stage_release import StageRelease, VoidRelease, additive_cost
 from privacy.study_problems import first_problem
 from privacy.study_sections import About, Analysis, Consortium, Model, Privacy, Section, Stage
+from privacy.trial_arms import arms_of, check_trial
 from secagg.params import default_threshold
 
 MAX_STUDY_BYTES = 4 << 20
 MINIMUM_HOSPITALS = 3
-# Most columns of a model whose Hessian is released.
-NEWTON_COLUMNS = 50
 # Share of mu^2 for [analysis] beside a model that does not say otherwise.
 ANALYSIS_SHARE = 0.10
-# Sums of 2^40 units a patient fit a 64-bit ring with room for the noise up to here.
-MAXIMUM_SUMMED_PATIENTS = 1 << 21
 RECIPE_RELEASES = frozenset(
-    ("life_table", "train", "hessian", "newton", "gradient", "predictor_moments", "risk_table")
+    (
+        "life_table",
+        "train",
+        "hessian",
+        "means",
+        "newton",
+        "trial",
+        "gradient",
+        "predictor_moments",
+        "risk_table",
+    )
 )
 SECTIONS: dict[str, type[BaseModel]] = {
     "study": About,
@@ -220,17 +229,30 @@ class Study(Section):
     def recipe(self) -> str:
         """As asked; otherwise by the public rule, from the mode, the family and the number of declared columns.
 
-        Without noise exact gradients, in local mode DP-SGD; distributed takes Newton steps for a linear model of few columns, whose
-        Hessian the noise leaves readable, and Adam for the rest.
+        Without noise exact gradients. Distributed takes Newton steps for a linear model (with a released Hessian or a public one,
+        privacy/column_rules.py) and Adam for a network. Local takes DP-SGD, and Newton steps for a linear model with enough events a
+        column that states no setting of DP-SGD.
         """
         if not self.has_model:
             return "none"
         if self.model.recipe != "auto":
             return self.model.recipe
+        if self.model.trial is not None:
+            return "trial"
         if self.mode == "distributed":
-            few = self.dictionary.n_columns <= NEWTON_COLUMNS
-            return "newton" if few and self.model.family == "piecewise_exponential" else "adam"
-        return "full_batch" if self.mode == "none" else "dp_sgd"
+            return "newton" if self.model.family == "piecewise_exponential" else "adam"
+        if self.mode == "none":
+            return "full_batch"
+        return "newton" if local_newton_pays(self) else "dp_sgd"
+
+    @property
+    def allocation(self) -> tuple[float, ...]:
+        """Public share of each arm of a trial, the reference first, adding up to 1; empty without `[model] trial`."""
+        trial = self.model.trial
+        if trial is None:
+            return ()
+        parts = [trial.allocation[arm] for arm in arms_of(self)]
+        return tuple(part / sum(parts) for part in parts)
 
     @property
     def noise_shares(self) -> int:
@@ -323,8 +345,10 @@ def _check_privacy(study: Study) -> str:
 
 def _check_model(study: Study) -> str:
     model = study.model
-    if study.recipe in ("newton", "adam"):
-        return _check_statistics(study)
+    if (study.recipe == "trial") != (model.trial is not None):
+        return "[model] recipe = 'trial' goes with trial = {arm = ..., allocation = {...}}, and only with it"
+    if study.recipe in ("newton", "adam", "trial"):
+        return check_trial(study) or _check_statistics(study)
     if model.recipe == "dp_sgd" and study.mode == "distributed":
         return "[model] recipe = 'dp_sgd' samples patients at each hospital and needs [privacy] mode = 'local'; leave recipe out"
     if model.recipe == "dp_sgd" and study.mode == "none":
@@ -371,12 +395,14 @@ def _check_statistics(study: Study) -> str:
     for key in ("local_steps", "sample_rate", "server_learning_rate"):
         if getattr(model, key) is not None:
             return f"[model] {key} is for recipes that train at the hospitals; recipe = '{recipe}' has none"
-    if recipe == "newton" and model.clip_l2 is not None:
-        return "[model] clip_l2: the bound of recipe = 'newton' is proved for one number; leave it out"
+    if recipe != "adam" and model.clip_l2 is not None:
+        return f"[model] clip_l2: the bound of recipe = '{recipe}' is proved for one number; leave it out"
+    if recipe == "trial" and model.family != "piecewise_exponential":
+        return "[model] recipe = 'trial' is for family = 'piecewise_exponential'; leave family out"
     if recipe == "newton" and model.family != "piecewise_exponential":
         return "[model] recipe = 'newton' is for family = 'piecewise_exponential'; take recipe = 'adam'"
-    if recipe == "newton" and study.dictionary.n_columns > NEWTON_COLUMNS:
-        return f"[model] recipe = 'newton' takes at most {NEWTON_COLUMNS} columns, the fields make {study.dictionary.n_columns}; take 'adam'"
+    if recipe == "newton" and study.mode == "none" and study.dictionary.n_columns > HESSIAN_COLUMNS:
+        return f"[model] recipe = 'newton' in mode 'none' takes at most {HESSIAN_COLUMNS} columns, the fields make {study.dictionary.n_columns}; take 'auto'"
     if recipe == "adam" and study.mode == "none":
         return "[model] recipe = 'adam' is for noisy sums; mode 'none' takes recipe = 'auto' with strategy = 'fedadam'"
     if model.hidden is not None and model.family != "mlp":

@@ -82,11 +82,24 @@ class Stage(Section):
     delta: Annotated[float, Setting(strict=True, gt=0, le=1e-3, allow_inf_nan=False)] | None = None
 
 
+class Trial(Section):
+    """`[model] trial`: the arms of a randomized trial and how patients were allocated to them.
+
+    Attributes:
+        arm: name of the field that holds the arm; its first category is the reference.
+        allocation: for each category its part in the allocation, as 1 to 1 or 2 to 1, from the protocol.
+    """
+
+    arm: StrictStr
+    allocation: dict[StrictStr, Positive]
+
+
 class Model(Section):
     """`[model]`: family, recipe and strategy; the numbers default by the public rule of privacy/training.py."""
 
     family: StrictStr = "piecewise_exponential"
     recipe: StrictStr = "auto"
+    trial: Trial | None = None
     strategy: StrictStr | None = None
     rounds: Annotated[StrictInt, Setting(ge=1, le=10_000)] | None = None
     local_steps: Annotated[StrictInt, Setting(ge=1, le=100_000)] | None = None

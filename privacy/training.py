@@ -6,10 +6,10 @@ design's privacy page). Whatever the study file states replaces the rule's numbe
 
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Setting
 
+from privacy.column_rules import column_scale, hessian_is_readable, spread
 from privacy.study import Study
 
 ADAPTIVE_STRATEGIES = frozenset({"fedadam", "fedyogi", "fedadagrad"})
@@ -21,8 +21,8 @@ class Training(BaseModel):
     Attributes:
         family: "piecewise_exponential" or "mlp"; "none" for a study that trains nothing.
         recipe: "dp_sgd" (Poisson samples, clipped, noised), "full_batch" (exact gradients, no guarantee), "newton" (weighted
-            noisy Newton) or "adam" (noisy sums of gradients); privacy/recipes/tasks.py says what each asks for; "none" trains nothing.
-        strategy: Flower strategy of the coordinator; the last two recipes are strategies themselves.
+            noisy Newton), "adam" (noisy sums of gradients) or "trial" (arms alone); privacy/recipes/tasks.py says what each asks for; "none" trains nothing.
+        strategy: Flower strategy of the coordinator; the last three recipes are strategies themselves.
         rounds: training rounds; life table, Hessian and recalibration come beside them.
         local_steps: optimizer steps of one hospital in one round.
         sample_rate: chance of each patient to be in one step's sample; 1 for full_batch.
@@ -39,13 +39,17 @@ class Training(BaseModel):
         hidden: widths of the hidden layers of "mlp"; empty otherwise.
         recalibration: "slope" and level, "level" alone, or "none", after the fit (privacy/recipes/recalibration.py).
         column_scale: public factor of the columns inside the score of "newton"; 1 elsewhere.
+        column_spread: expected variance of each scaled column, the public curvature of "newton"; empty where a Hessian is released.
+        allocation: public share of each arm of "trial", the reference first; empty elsewhere.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     family: Literal["piecewise_exponential", "mlp", "none"]
-    recipe: Literal["dp_sgd", "full_batch", "newton", "adam", "none"]
-    strategy: Literal["fedavg", "fedavgm", "fedadam", "fedyogi", "fedadagrad", "newton", "adam", "none"]
+    recipe: Literal["dp_sgd", "full_batch", "newton", "adam", "trial", "none"]
+    strategy: Literal[
+        "fedavg", "fedavgm", "fedadam", "fedyogi", "fedadagrad", "newton", "adam", "trial", "none"
+    ]
     rounds: Annotated[int, Setting(ge=1)]
     local_steps: Annotated[int, Setting(ge=1)]
     sample_rate: Annotated[float, Setting(gt=0, le=1)]
@@ -60,6 +64,8 @@ class Training(BaseModel):
     hidden: tuple[int, ...] = ()
     recalibration: Literal["none", "level", "slope"] = "none"
     column_scale: Annotated[float, Setting(gt=0)] = 1.0
+    column_spread: tuple[Annotated[float, Setting(gt=0)], ...] = ()
+    allocation: tuple[Annotated[float, Setting(gt=0, lt=1)], ...] = ()
 
     @property
     def sends_models(self) -> bool:
@@ -108,6 +114,10 @@ NEWTON: dict[str, dict[str, Any]] = {
     "local": {"rounds": 5, "learning_rate": 0.7, "average_last": 3},
     "none": {"rounds": 20, "learning_rate": 0.7, "average_last": 1},
 }
+# Without a Hessian the steps cost nothing but their noise, which does not depend on their number.
+PUBLIC_CURVATURE: dict[str, Any] = {"rounds": 20, "learning_rate": 0.3, "average_last": 10}
+# The mean of all but the first of few long steps keeps 1.1 times the noise of the plain sum, and lacks 3 % of the way, which is known.
+TRIAL: dict[str, Any] = {"rounds": 5, "learning_rate": 0.7, "average_last": 4}
 ADAM_SUMS: dict[str, Any] = {"rounds": 200, "learning_rate": 0.05, "average_last": 100}
 STATISTICS: dict[str, Any] = {
     "local_steps": 1,
@@ -171,8 +181,10 @@ def _statistics(study: Study) -> dict[str, Any]:
     settings: dict[str, Any] = {**STATISTICS, "recipe": study.recipe, "strategy": study.recipe}
     if study.recipe == "adam":
         settings |= ADAM_SUMS
+    elif study.recipe == "trial":
+        settings |= TRIAL | {"allocation": study.allocation}
     else:
-        settings |= NEWTON[study.mode] | {"column_scale": column_scale(study)}
+        settings |= NEWTON[study.mode] | {"column_scale": column_scale(study)} | _curvature(study)
     if study.model.rounds is not None:
         settings["average_last"] = max(1, study.model.rounds // 2)
     if study.model.family == "mlp":
@@ -184,23 +196,12 @@ def _statistics(study: Study) -> dict[str, Any]:
     return settings
 
 
-def column_scale(study: Study) -> float:
-    """Public factor that brings a typical patient's covariates near the bound B of the score.
-
-    Columns lie within [-1, 1]; a number spread evenly over its declared bounds has mean square 1/3, a flag 1/2, one of m categories
-    1/m. A score of patients far inside the bound would pay for room that nobody uses. Never below 1: rows beyond the bound are
-    weighted, and shrinking all of them costs more than it saves (chosen on simulated patients).
-    """
-    expected = 0.0
-    for field in study.dictionary.covariates:
-        for column in field.columns:
-            expected += {
-                "scaled": 1 / 3,
-                "flag": 1 / 2,
-                "missing": 1 / 10,
-                "level": 1 / max(len(field.categories), 2),
-            }[column.kind]
-    return float(np.clip(np.round(2.0 / np.sqrt(expected), 3), 1.0, 4.0))
+def _curvature(study: Study) -> dict[str, Any]:
+    """Where a released Hessian would drown in its noise, a public one."""
+    if hessian_is_readable(study):
+        return {}
+    scale = column_scale(study, further=True)
+    return PUBLIC_CURVATURE | {"column_scale": scale, "column_spread": spread(study, scale)}
 
 
 def resolve_training(study: Study) -> Training:

@@ -7,32 +7,47 @@ hospital, may leave it out.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 
-from secagg import agreed_set, order, pairs, receipt, rules
-from secagg.context import Context
-from secagg.errors import (
-    KeyListError,
-    OrderMismatch,
-    ParameterError,
-    TooFewSurvivors,
-    VectorMismatch,
-    WrongStep,
+from secagg import agreed_set, order, pairs, receipt, rules, settling
+from secagg.collecting import (
+    add_advert,
+    add_contribution,
+    close_adverts,
+    close_contributions,
+    collect_adverts,
+    fix_commitments,
+    missing_contributions,
 )
+from secagg.errors import OrderMismatch, ParameterError, TooFewSurvivors, VectorMismatch, WrongStep
 from secagg.opening import add_shares, can_open, make_receipt, missing_hospitals
-from secagg.params import SecAggParams
 from secagg.receipt import NO_RECEIPT
-from secagg.roster import Roster
 from secagg.secret import SecretBytes
-from secagg.tables import Agreeing, BadOpening, Collecting, Desk, Opening, Session, Upload, Uploading
+from secagg.settling import (
+    AgreeRequests,
+    add_signature,
+    missing_agreements,
+    missing_signatures,
+    request_signatures,
+)
+from secagg.tables import (
+    Agreeing,
+    BadOpening,
+    Collecting,
+    Desk,
+    Opening,
+    Revealing,
+    Session,
+    Settling,
+    Upload,
+    Uploading,
+)
 from secagg.unmask import empty_sum, unmask, unmask_blocks
 from secagg.wire import codec
 from secagg.wire.records import (
     AgreedSet,
     Agreement,
-    AgreeRequest,
-    Deposit,
-    KeyList,
     MemberSignature,
     OpenRequest,
     RoundOrder,
@@ -47,76 +62,36 @@ __all__ = [
     "Collecting",
     "Desk",
     "Opening",
+    "Revealing",
     "Session",
+    "Settling",
     "Upload",
     "Uploading",
     "add_advert",
     "add_agreement",
+    "add_contribution",
     "add_shares",
+    "add_signature",
     "add_upload",
     "can_open",
     "close_adverts",
+    "close_contributions",
     "collect_adverts",
     "empty_sum",
+    "fix_commitments",
     "make_receipt",
     "missing_agreements",
+    "missing_contributions",
     "missing_hospitals",
+    "missing_signatures",
     "propose",
     "request_open",
+    "request_signatures",
     "shrink",
     "start_round",
     "unmask",
     "unmask_blocks",
 ]
-
-
-def collect_adverts(
-    identity_key: SecretBytes, params: SecAggParams, roster: Roster, context: Context, *, first_round: int = 1
-) -> Collecting:
-    """Open a session.
-
-    Args:
-        identity_key: the coordinator's Ed25519 seed.
-        params: from the study agreement.
-        roster: as signed by every hospital.
-        context: study, roster and a fresh session id.
-        first_round: the next round number of the study.
-    """
-    if params.n != len(roster.hospitals) or context.roster_hash != roster.hash:
-        raise ParameterError("params, roster and context must describe the same hospitals")
-    return Collecting(Desk(identity_key, params, roster, context), first_round, {})
-
-
-def add_advert(state: Collecting, hospital: str, data: bytes) -> Collecting:
-    """Take a hospital's signed key; the same one again changes nothing.
-
-    Raises:
-        WireError, KeyListError, BadSignature: the advert cannot go into a key list.
-        WrongStep: a second, different advert in one session.
-    """
-    signed = codec.unpack("advert", Signed, data, 10_000)
-    advert = pairs.read_advert(signed, state.desk.roster, state.desk.context)
-    if advert.hospital != hospital:
-        raise KeyListError("it sent the advert of another hospital", hospital)
-    if hospital in state.adverts:
-        if state.adverts[hospital] != signed:
-            raise WrongStep("a second key in one session; open a new session for it", hospital)
-        return state
-    return replace(state, adverts={**state.adverts, hospital: signed})
-
-
-def close_adverts(state: Collecting) -> tuple[Session, bytes]:
-    """The session of all who advertised, and the key list for each of them.
-
-    Raises:
-        TooFewSurvivors: fewer than the threshold.
-        KeyListError: two hospitals advertise one key.
-    """
-    desk = state.desk
-    adverts = tuple(state.adverts[hospital] for hospital in desk.roster.ids if hospital in state.adverts)
-    payload = codec.encode(KeyList(state.first_round, adverts))
-    participants = pairs.read_key_list(payload, desk.params, desk.roster, desk.context)
-    return Session(desk, participants), codec.wrap("key_list", payload)
 
 
 def start_round(
@@ -178,8 +153,8 @@ def add_upload(
     if hashlib.sha256(payload).digest() != parsed.seals_sha256:
         raise VectorMismatch("the sealed shares are not the ones that its header signs", hospital)
     sealed = codec.decode(Seals, payload)
-    peers = [peer for peer in frame.participants.ids if peer != hospital]
-    if sealed.round != frame.round or [seal.receiver for seal in sealed.seals] != peers:
+    peers = frame.participants.peers(hospital)
+    if sealed.round != frame.round or tuple(seal.receiver for seal in sealed.seals) != peers:
         raise WrongStep("its sealed shares are not one for each peer of this round", hospital)
     new = Upload(signed, parsed, digest, {seal.receiver: seal for seal in sealed.seals})
     if hospital in state.uploads:
@@ -189,7 +164,7 @@ def add_upload(
     return replace(state, uploads={**state.uploads, hospital: new})
 
 
-def propose(state: Uploading) -> tuple[Agreeing, dict[str, bytes]]:
+def propose(state: Uploading) -> tuple[Agreeing, Mapping[str, bytes]]:
     """Propose the set of all who uploaded, and the request to each of them.
 
     Raises:
@@ -214,10 +189,13 @@ def add_agreement(state: Agreeing, hospital: str, data: bytes) -> Agreeing:
     members = agreed_set.member_headers(state.proposed)
     if hospital not in members or answer.set_hash != agreed_set.set_hash(frame, state.proposed_bytes):
         raise WrongStep("it agreed to a set that was not proposed to it", hospital)
-    agreed_set.verify_set_signature(desk.roster, frame, state.proposed_bytes, hospital, answer.signature)
-    dropped = [peer for peer in frame.participants.ids if peer not in members]
+    if desk.params.neighborhood is None:
+        agreed_set.verify_set_signature(desk.roster, frame, state.proposed_bytes, hospital, answer.signature)
+    elif answer.signature:
+        raise WrongStep("it signed a set that is not the final one", hospital)
+    dropped = [peer for peer in frame.participants.peers(hospital) if peer not in members]
     if [seed.hospital for seed in answer.seeds] != dropped:
-        raise WrongStep("it did not reveal exactly the mask seeds of those outside the set", hospital)
+        raise WrongStep("it did not reveal exactly the mask seeds of its peers outside the set", hospital)
     return replace(
         state,
         signatures={**state.signatures, hospital: answer.signature},
@@ -228,12 +206,7 @@ def add_agreement(state: Agreeing, hospital: str, data: bytes) -> Agreeing:
     )
 
 
-def missing_agreements(state: Agreeing) -> frozenset[str]:
-    """Members that have not agreed to the current set."""
-    return frozenset(member.hospital for member in state.proposed.members) - state.signatures.keys()
-
-
-def shrink(state: Agreeing, without: frozenset[str]) -> tuple[Agreeing, dict[str, bytes]]:
+def shrink(state: Agreeing, without: frozenset[str]) -> tuple[Agreeing, Mapping[str, bytes]]:
     """Propose a smaller set. An `Opening` does not fit here: after the first open request a set never shrinks.
 
     Raises:
@@ -248,20 +221,26 @@ def shrink(state: Agreeing, without: frozenset[str]) -> tuple[Agreeing, dict[str
     return _propose(state.uploading, left, "agree", superseded)
 
 
-def request_open(state: Agreeing) -> tuple[Opening, dict[str, bytes]]:
+def request_open(state: Agreeing | Settling) -> tuple[Opening, dict[str, bytes]]:
     """Ask every member for its shares, with a threshold of signatures.
 
     Raises:
-        WrongStep: a member has not agreed to this very set; opening now could strand its mask.
+        WrongStep: a member has not agreed to this very set, so that opening now could strand its mask; or, in the
+            sparse graph, the final set is not signed yet.
+        TooFewSurvivors: fewer than the threshold signed the final set.
     """
-    missing = missing_agreements(state)
-    if missing:
-        raise WrongStep(f"{', '.join(sorted(missing))} did not agree yet; wait or shrink the set")
-    params, frame = state.uploading.session.desk.params, state.uploading.frame
-    members = tuple(member.hospital for member in state.proposed.members)
-    enough = tuple(MemberSignature(who, state.signatures[who]) for who in members[: params.threshold])
+    agreeing = state.agreeing if isinstance(state, Settling) else state
+    params, frame = agreeing.uploading.session.desk.params, agreeing.uploading.frame
+    if isinstance(state, Agreeing):
+        rules.final_set_is_signed(params)
+        settling.everybody_agreed(state)
+    members = tuple(member.hospital for member in agreeing.proposed.members)
+    signers = [who for who in members if who in agreeing.signatures]
+    if len(signers) < params.threshold:
+        raise TooFewSurvivors(params.threshold, len(signers), "sign")
+    enough = tuple(MemberSignature(who, agreeing.signatures[who]) for who in signers[: params.threshold])
     message = codec.pack("open_request", OpenRequest(frame.round, enough))
-    opening = Opening(state, frozenset(), {dealer: {} for dealer in members}, ())
+    opening = Opening(agreeing, frozenset(), {dealer: {} for dealer in members}, ())
     return opening, dict.fromkeys(members, message)
 
 
@@ -270,7 +249,7 @@ def _propose(
     members: tuple[str, ...],
     step: str,
     superseded: frozenset[bytes],
-) -> tuple[Agreeing, dict[str, bytes]]:
+) -> tuple[Agreeing, Mapping[str, bytes]]:
     threshold = state.session.desk.params.threshold
     if len(members) < threshold:
         raise TooFewSurvivors(threshold, len(members), step)
@@ -281,16 +260,4 @@ def _propose(
         tuple(SetMember(who, state.uploads[who].header_hash) for who in members),
     )
     data = codec.encode(proposed)
-    requests = {
-        who: codec.pack(
-            "agree_request",
-            AgreeRequest(data, tuple(_deposit(state.uploads[dealer], who) for dealer in members)),
-        )
-        for who in members
-    }
-    return Agreeing(state, proposed, data, {}, {}, superseded), requests
-
-
-def _deposit(upload: Upload, receiver: str) -> Deposit:
-    seal = upload.seals.get(receiver)
-    return Deposit(upload.signed, seal.nonce if seal else b"", seal.ciphertext if seal else b"")
+    return Agreeing(state, proposed, data, {}, {}, superseded), AgreeRequests(state, members, data)

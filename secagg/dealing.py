@@ -26,13 +26,13 @@ def exactly(entropy: bytes) -> bytes:
 
 
 def deal(frame: RoundFrame, seat: Seat, drawn: SecretBytes) -> tuple[bytes, dict[str, HeldShare]]:
-    """A fresh self-mask seed and one share of it per participant, in roster order."""
+    """A fresh self-mask seed and one share of it per holder, in roster order."""
     wide = [
         kdf.expand(drawn, frame.label("draw-polynomial", degree=degree), shamir.WIDE_BYTES).reveal()
-        for degree in range(seat.params.threshold)
+        for degree in range(seat.params.share_threshold)
     ]
     secret, *coefficients = [shamir.field_element(value) for value in wide]
-    positions = {holder: seat.roster.position(holder) for holder in frame.participants.ids}
+    positions = {holder: seat.roster.position(holder) for holder in frame.participants.holders(seat.me)}
     shares = shamir.split(secret, coefficients, positions.values())
     held = {
         holder: HeldShare(

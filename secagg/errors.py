@@ -106,6 +106,25 @@ class TooFewSurvivors(ProtocolError):
         )
 
 
+class TooFewNeighbors(ProtocolError):
+    """Sparse graph: fewer neighbors of a hospital than it may sign a set with."""
+
+    def __init__(self, needed: int, present: int, hospital: str) -> None:
+        self.needed = needed
+        self.present = present
+        self.hospital = hospital
+        super().__init__(
+            f"{present} neighbors of {hospital} are there, the neighbor threshold is {needed}; propose a set without it"
+        )
+
+
+class GraphNotDrawn(ProtocolError):
+    """Sparse graph: a contribution is missing, or one too many was asked for; this session has no graph.
+
+    Going on without it would let whoever holds it back choose between two graphs.
+    """
+
+
 class NotInSet(ProtocolError):
     """The proposed set leaves out the hospital that is asked to sign it."""
 

@@ -10,27 +10,29 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from secagg import agreed_set, dealing, identity, order, receipt, rules, sealing
-from secagg.context import Context
-from secagg.errors import KeyListError, ParameterError, ReceiptMismatch, StaleRound
+from secagg.errors import ReceiptMismatch, StaleRound
+from secagg.joining import accept_graph_seed, accept_key_list, advertise, reveal_contribution
 from secagg.masks import DEFAULT_SPEED, Ring, Speed
-from secagg.pairs import (
-    RoundFrame,
-    advert_label,
-    exchange_public,
-    pair_chains,
-    ratchet,
-    read_key_list,
-    round_secrets,
-)
-from secagg.params import SecAggParams
-from secagg.receipt import NO_RECEIPT, ReceiptRef, VerifiedReceipt
-from secagg.roster import Roster
+from secagg.pairs import RoundFrame, ratchet, round_secrets
+from secagg.receipt import ReceiptRef, VerifiedReceipt
 from secagg.sealing import HeldShare
 from secagg.secret import SecretBytes
-from secagg.states import Advertised, Agreed, HospitalState, InRound, Opened, Ordered, Ready, Seat, Uploaded
+from secagg.states import (
+    Advertised,
+    Agreed,
+    HospitalState,
+    InRound,
+    Joining,
+    Opened,
+    Ordered,
+    Ready,
+    Revealed,
+    Seat,
+    Settled,
+    Uploaded,
+)
 from secagg.wire import codec
 from secagg.wire.records import (
-    Advert,
     AgreedSet,
     Agreement,
     AgreeRequest,
@@ -40,8 +42,10 @@ from secagg.wire.records import (
     RoundOrder,
     Seal,
     Seals,
+    SetSignature,
     Shares,
     Signed,
+    SignRequest,
     UploadHeader,
 )
 
@@ -50,12 +54,16 @@ __all__ = [
     "Agreed",
     "HospitalState",
     "InRound",
+    "Joining",
     "Opened",
     "Ordered",
     "Ready",
+    "Revealed",
     "Seat",
+    "Settled",
     "UploadMessages",
     "Uploaded",
+    "accept_graph_seed",
     "accept_key_list",
     "accept_order",
     "accept_receipt",
@@ -63,6 +71,8 @@ __all__ = [
     "agree",
     "close_round",
     "open_shares",
+    "reveal_contribution",
+    "settle",
     "upload",
 ]
 
@@ -77,63 +87,6 @@ class UploadMessages:
     header: bytes
     seals: bytes
     vector: memoryview
-
-
-def advertise(
-    identity_key: SecretBytes,
-    params: SecAggParams,
-    roster: Roster,
-    context: Context,
-    me: str,
-    entropy: bytes,
-    *,
-    highest_round: int = 0,
-    last_receipt: ReceiptRef = NO_RECEIPT,
-) -> tuple[Advertised, bytes]:
-    """Start a session with a fresh key.
-
-    Args:
-        identity_key: the hospital's long-lived Ed25519 seed.
-        params: from the study agreement, checked against the hospital's own policy.
-        roster: as signed by every hospital.
-        context: study, roster and session.
-        me: own id.
-        entropy: 32 fresh random bytes.
-        highest_round: the highest round of this study that was started in an earlier session.
-        last_receipt: the latest receipt accepted in an earlier session.
-
-    Raises:
-        ParameterError: the arguments do not belong together.
-    """
-    if params.n != len(roster.hospitals) or context.roster_hash != roster.hash:
-        raise ParameterError("params, roster and context must describe the same hospitals")
-    if identity.public_key(identity_key) != roster.member(me).identity_key:
-        raise ParameterError(f"the identity key is not the one that the roster lists for {me}")
-    session_key = SecretBytes(dealing.exactly(entropy))
-    body = codec.encode(Advert(me, exchange_public(session_key)))
-    signed = Signed(body, identity.sign(identity_key, advert_label(context), body))
-    seat = Seat(identity_key, params, roster, context, me)
-    return Advertised(seat, session_key, highest_round, last_receipt), codec.pack("advert", signed)
-
-
-def accept_key_list(state: Advertised, data: bytes) -> Ready:
-    """Check everybody's key and derive the pair secrets; the session key is dropped.
-
-    Raises:
-        WireError, KeyListError, BadSignature, TooFewSurvivors: the key list must not be used.
-        StaleRound: the session would start at a round that is over.
-    """
-    seat = state.seat
-    payload = codec.expect("key_list", data, 1000 * seat.params.n + 200)
-    participants = read_key_list(payload, seat.params, seat.roster, seat.context)
-    if participants.keys.get(seat.me) != exchange_public(state.session_key):
-        raise KeyListError("the own session key is missing or changed")
-    if participants.first_round <= state.highest_round:
-        raise StaleRound(participants.first_round, f"rounds up to {state.highest_round} are over")
-    chains = pair_chains(state.session_key, participants, seat.context, seat.me)
-    return Ready(
-        seat, participants, chains, participants.first_round, state.highest_round, state.last_receipt
-    )
 
 
 def accept_order(
@@ -195,7 +148,7 @@ def upload(
         frame,
         {peer: secrets.mask_seed for peer, secrets in state.secrets.items()},
         {peer: secrets.seal_in for peer, secrets in state.secrets.items()},
-        held[seat.me],
+        held.get(seat.me),
         agreed_set.header_hash(frame, body),
     )
     return after_upload, UploadMessages(
@@ -204,7 +157,9 @@ def upload(
 
 
 def agree(state: Uploaded | Agreed, data: bytes) -> tuple[Agreed, bytes]:
-    """Sign a proposed set and reveal the mask seeds of whoever is not in it.
+    """Agree to a proposed set and reveal the mask seeds of those peers who are not in it.
+
+    In the complete graph to agree is to sign; in the sparse graph `settle` signs, once.
 
     Raises:
         ProtocolError: one of the rules of `secagg.rules` is broken; the state stays as it is.
@@ -219,27 +174,47 @@ def agree(state: Uploaded | Agreed, data: bytes) -> tuple[Agreed, bytes]:
     rules.members_take_part(members, frame.participants)
     rules.set_is_large_enough(members, seat.params)
     rules.i_am_in(members, seat.me)
+    rules.neighborhood_is_large_enough(members, seat.me, frame.participants, seat.params)
     rules.own_header_is_unchanged(members, seat.me, state.own_header_hash)
     headers = _read_headers(request, members, state)
     rules.orders_are_equal(headers, frame.order_hash)
     rules.order_is(frame, proposed.order_hash)
     if isinstance(state, Agreed):
         rules.set_only_shrinks(members, agreed_set.member_headers(_last_agreed(state)))
-        shares = {dealer: state.shares[dealer] for dealer in members}
+        shares = {dealer: state.shares[dealer] for dealer in headers}
     else:
         shares = _open_seals(state, request, headers)
     seeds = tuple(
         MaskSeed(peer, state.mask_seeds[peer].reveal())
-        for peer in frame.participants.ids
+        for peer in frame.participants.holders(seat.me)
         if peer not in members
     )
-    signature = agreed_set.sign_set(seat.identity, frame, request.agreed_set)
+    signature = b""
+    if seat.params.neighborhood is None:
+        signature = agreed_set.sign_set(seat.identity, frame, request.agreed_set)
     answer = Agreement(frame.round, agreed_set.set_hash(frame, request.agreed_set), signature, seeds)
     agreed = Agreed(state.after, frame, state.mask_seeds, state.own_header_hash, request.agreed_set, shares)
     return agreed, codec.pack("agreement", answer)
 
 
-def open_shares(state: Agreed, data: bytes) -> tuple[Opened, bytes]:
+def settle(state: Agreed, data: bytes) -> tuple[Settled, bytes]:
+    """Sparse graph: sign the set last agreed to as the final one; there is no second one in this round.
+
+    Raises:
+        StaleRound, WrongStep: of another round, or not the set that was agreed to last.
+    """
+    seat, frame = state.after.seat, state.frame
+    request = codec.unpack("sign_request", SignRequest, data, 1000)
+    rules.one_final_set(seat.params)
+    rules.round_is(frame, request.round)
+    digest = agreed_set.set_hash(frame, state.agreed_set)
+    rules.final_set_is(digest, request.set_hash)
+    signature = agreed_set.sign_set(seat.identity, frame, state.agreed_set)
+    settled = Settled(state.after, frame, state.agreed_set, state.shares)
+    return settled, codec.pack("set_signature", SetSignature(frame.round, digest, signature))
+
+
+def open_shares(state: Agreed | Settled, data: bytes) -> tuple[Opened, bytes]:
     """Give the self-mask shares of the members, against a threshold of signatures on the set last agreed to.
 
     Raises:
@@ -247,6 +222,8 @@ def open_shares(state: Agreed, data: bytes) -> tuple[Opened, bytes]:
     """
     seat, frame = state.after.seat, state.frame
     request = codec.unpack("open_request", OpenRequest, data, 200 * seat.params.n + 200)
+    if isinstance(state, Agreed):
+        rules.final_set_is_signed(seat.params)
     rules.round_is(frame, request.round)
     agreed_set.check_signatures(request.signatures, state.agreed_set, frame, seat.params, seat.roster)
     members = agreed_set.member_headers(_last_agreed(state))
@@ -303,22 +280,23 @@ def _check_history(previous_round: int, previous_hash: bytes, known: ReceiptRef)
         raise ReceiptMismatch(f"it continues another history than the receipt of round {known.round}")
 
 
-def _last_agreed(state: Agreed) -> AgreedSet:
+def _last_agreed(state: Agreed | Settled) -> AgreedSet:
     return agreed_set.read_set(state.agreed_set, state.after.seat.params)
 
 
 def _read_headers(
     request: AgreeRequest, members: dict[str, bytes], state: Uploaded | Agreed
 ) -> dict[str, UploadHeader]:
-    """Each member's header: signed by it and the one that the set names."""
-    seat = state.after.seat
-    rules.one_deposit_each(members, request.deposits)
+    """The header of each member whose share this hospital holds: signed by it and the one that the set names."""
+    seat, frame = state.after.seat, state.frame
+    dealers = [dealer for dealer in frame.participants.holders(seat.me) if dealer in members]
+    rules.one_deposit_each(dealers, request.deposits)
     headers = {}
-    for (hospital, digest), deposit in zip(members.items(), request.deposits, strict=True):
+    for hospital, deposit in zip(dealers, request.deposits, strict=True):
         headers[hospital], found = rules.read_header(
-            deposit.header, hospital, state.frame, seat.params, seat.roster
+            deposit.header, hospital, frame, seat.params, seat.roster
         )
-        rules.header_is(hospital, digest, found)
+        rules.header_is(hospital, members[hospital], found)
     return headers
 
 
@@ -327,12 +305,12 @@ def _open_seals(
 ) -> dict[str, HeldShare]:
     """The share of every member, each checked against its dealer's commitment."""
     me, frame = state.after.seat.me, state.frame
-    mine = frame.participants.ids.index(me)
     shares = {}
     for (dealer, header), deposit in zip(headers.items(), request.deposits, strict=True):
-        if dealer == me:
+        if dealer == me and state.own_share is not None:
             shares[me] = state.own_share
             continue
+        mine = frame.participants.holders(dealer).index(me)
         sealing.seal_is_complete(dealer, me, deposit)
         seal = Seal(me, deposit.nonce, deposit.ciphertext)
         held = sealing.open_seal(frame, state.seal_in[dealer], seal, dealer)
@@ -345,8 +323,8 @@ def _check_receipt_against(state: InRound, verified: VerifiedReceipt) -> None:
     """What the receipt says of this round is what this hospital was told and agreed to."""
     if verified.body.order_hash != state.frame.order_hash:
         raise ReceiptMismatch("the receipt names another order than the one this hospital was given")
-    if isinstance(state, Opened) and verified.body.agreed_set != state.agreed_set:
-        raise ReceiptMismatch("the receipt names another set than the one this hospital opened")
+    if isinstance(state, Settled | Opened) and verified.body.agreed_set != state.agreed_set:
+        raise ReceiptMismatch("the receipt names another set than the one this hospital signed last")
     if isinstance(state, Agreed):
         signed = agreed_set.member_headers(_last_agreed(state))
         if not verified.members.items() <= signed.items():

@@ -31,12 +31,15 @@ def add_shares(state: Opening, hospital: str, data: bytes) -> Opening:
     if hospital in state.opened_by:
         return state
     given = {opened.dealer: opened for opened in answer.shares}
-    if not given.keys() <= state.good_shares.keys():
-        raise WrongStep("it opened a share of a hospital outside the set", hospital)
-    place = frame.participants.ids.index(hospital)
+    dealers = [who for who in frame.participants.holders(hospital) if who in state.good_shares]
+    if not given.keys() <= set(dealers):
+        raise WrongStep(
+            "it opened a share of a hospital outside the set, or one that it does not hold", hospital
+        )
     good = dict(state.good_shares)
     bad = []
-    for dealer in state.good_shares:
+    for dealer in dealers:
+        place = frame.participants.holders(dealer).index(hospital)
         opened = given.get(dealer)
         held = HeldShare(SecretBytes(opened.share), SecretBytes(opened.opening)) if opened else None
         commitment = uploading.uploads[dealer].header.share_commitments[place]
@@ -54,7 +57,7 @@ def add_shares(state: Opening, hospital: str, data: bytes) -> Opening:
 
 def can_open(state: Opening) -> bool:
     """Whether every member's self-mask has a threshold of good shares."""
-    threshold = state.agreeing.uploading.session.desk.params.threshold
+    threshold = state.agreeing.uploading.session.desk.params.share_threshold
     return all(len(shares) >= threshold for shares in state.good_shares.values())
 
 
@@ -86,13 +89,13 @@ def make_receipt(state: Opening, total: Ring) -> bytes:
     desk, frame = uploading.session.desk, uploading.frame
     if total.shape != (desk.params.dim,) or total.dtype != desk.params.ring:
         raise ParameterError("the receipt is made of the checked sum")
-    data = total.tobytes()
+    data, signed = total.tobytes(), state.agreeing.signatures
     body = ReceiptBody(
         frame.round,
         frame.order_hash,
         frame.participants.hash,
         state.agreeing.proposed_bytes,
-        tuple(MemberSignature(who, state.agreeing.signatures[who]) for who in state.members),
+        tuple(MemberSignature(w, signed[w]) for w in state.members if w in signed),
         tuple(MissingHospital(who, step) for who, step in missing_hospitals(state).items()),
         hashlib.sha256(data).digest(),
         uploading.order.previous_round,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from secagg import identity, kdf
 from secagg.context import Context, label
 from secagg.errors import KeyListError, TooFewSurvivors
+from secagg.graph import Graph
 from secagg.masks import Mask
 from secagg.params import SecAggParams
 from secagg.roster import Roster
@@ -35,16 +36,31 @@ class Participants:
         hash: SHA-256 of the key list's bytes in its context; in every label from then on.
         first_round: the round at which every pair's ratchet starts.
         keys: id to 32-byte X25519 public key, in roster order.
+        graph: who is whose neighbor; None in the complete graph.
     """
 
     hash: bytes
     first_round: int
     keys: Mapping[str, bytes]
+    graph: Graph | None = None
 
     @property
     def ids(self) -> tuple[str, ...]:
         """The ids in roster order."""
         return tuple(self.keys)
+
+    def peers(self, hospital: str) -> tuple[str, ...]:
+        """With whom a hospital exchanges masks and sealed shares, in roster order."""
+        if self.graph is not None:
+            return self.graph.neighbors(hospital)
+        return tuple(peer for peer in self.keys if peer != hospital)
+
+    def holders(self, dealer: str) -> tuple[str, ...]:
+        """Who holds a share of a dealer's self-mask, in roster order; as a relation it is symmetric.
+
+        In the complete graph the dealer itself holds one; in the sparse graph its t_k shares are all its neighbors'.
+        """
+        return self.ids if self.graph is None else self.graph.neighbors(dealer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +118,34 @@ def read_advert(signed: Signed, roster: Roster, context: Context) -> Advert:
     """The verified body of a signed advert.
 
     Raises:
+        WireError, KeyListError: as `parse_advert`.
+        BadSignature: not signed by the hospital it names, in this context.
+    """
+    advert = parse_advert(signed, roster)
+    verify_advert(signed, advert, roster, context)
+    return advert
+
+
+def parse_advert(signed: Signed, roster: Roster) -> Advert:
+    """The body of an advert whose signature is not looked at.
+
+    Raises:
         WireError: not an advert.
         KeyListError: of nobody on the roster, or a key with a second spelling.
-        BadSignature: not signed by the hospital it names, in this context.
     """
     advert = codec.decode(Advert, signed.body, 200)
     if advert.hospital not in roster:
         raise KeyListError("an advert names a hospital that is not on the roster", advert.hospital)
-    verify_advert(signed, advert, roster, context)
     # RFC 7748 ignores the top bit and reduces modulo p: only the canonical form makes "pairwise distinct" mean it.
     if int.from_bytes(advert.key, "little") >= _X25519_PRIME:
         raise KeyListError("the session key is not in canonical form", advert.hospital)
     return advert
+
+
+def check_commitment(advert: Advert, params: SecAggParams) -> None:
+    """Raise KeyListError unless the advert commits to a contribution to the graph exactly if the study has one."""
+    if len(advert.commitment) != (0 if params.neighborhood is None else 32):
+        raise KeyListError("the advert is made for another kind of graph than the study's", advert.hospital)
 
 
 def verify_advert(signed: Signed, advert: Advert, roster: Roster, context: Context) -> None:
@@ -135,14 +167,30 @@ def read_key_list(payload: bytes, params: SecAggParams, roster: Roster, context:
     """
     key_list = codec.decode(KeyList, payload, 1000 * params.n + 100)
     adverts = [read_advert(signed, roster, context) for signed in key_list.adverts]
-    ids = [advert.hospital for advert in adverts]
-    if any(a >= b for a, b in itertools.pairwise(ids)):
+    check_listed(adverts, params)
+    keys = {advert.hospital: advert.key for advert in adverts}
+    return Participants(key_list_hash(context, payload), key_list.first_round, keys)
+
+
+def key_list_hash(context: Context, payload: bytes) -> bytes:
+    """SHA-256 of the key list's bytes in its context."""
+    return hashlib.sha256(label(context, "key-list") + payload).digest()
+
+
+def check_listed(adverts: Sequence[Advert], params: SecAggParams) -> None:
+    """What a key list must be beside the signatures in it.
+
+    Raises:
+        KeyListError: out of roster order, a hospital or key twice, or an advert for another kind of graph.
+        TooFewSurvivors: fewer than the threshold.
+    """
+    if any(a.hospital >= b.hospital for a, b in itertools.pairwise(adverts)):
         raise KeyListError("the key list is out of order or names a hospital twice")
+    for advert in adverts:
+        check_commitment(advert, params)
     check_distinct_keys(adverts)
     if len(adverts) < params.threshold:
         raise TooFewSurvivors(params.threshold, len(adverts), "advertise")
-    digest = hashlib.sha256(label(context, "key-list") + payload).digest()
-    return Participants(digest, key_list.first_round, {advert.hospital: advert.key for advert in adverts})
 
 
 def check_distinct_keys(adverts: Iterable[Advert]) -> None:
@@ -160,18 +208,16 @@ def check_distinct_keys(adverts: Iterable[Advert]) -> None:
 def pair_chains(
     private: SecretBytes, participants: Participants, context: Context, me: str
 ) -> dict[str, SecretBytes]:
-    """The pair secret with every peer, at the session's first round.
+    """The pair secret with every peer (every neighbor in the sparse graph), at the session's first round.
 
     Raises:
         KeyListError: a peer's key is of small order, so that the exchange would be public.
     """
     own = X25519PrivateKey.from_private_bytes(private.reveal())
     chains = {}
-    for peer, key in participants.keys.items():
-        if peer == me:
-            continue
+    for peer in participants.peers(me):
         try:
-            shared = own.exchange(X25519PublicKey.from_public_bytes(key))
+            shared = own.exchange(X25519PublicKey.from_public_bytes(participants.keys[peer]))
         except ValueError:
             raise KeyListError("the session key is of small order", peer) from None
         parts = _pair_parts(participants, me, peer)

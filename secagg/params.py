@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from secagg.errors import ParameterError
+from secagg.sparse_table import GRAPH_FAILURE, bits, security_failure
 
 PROTOCOL_VERSION = 1
 MAX_HOSPITALS = 1000
@@ -27,6 +28,19 @@ def default_threshold(n: int, colluding: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Neighborhood:
+    """The sparse graph of SPEC.md, section 10.
+
+    Attributes:
+        degree: k, neighbors of one hospital on the roster; even, below n.
+        threshold: t_k, neighbors that a set must hold, and shares that open one self-mask.
+    """
+
+    degree: int
+    threshold: int
+
+
+@dataclass(frozen=True, slots=True)
 class SecAggParams:
     """Parameters of one study; part of the study agreement, checked by every hospital for itself.
 
@@ -36,6 +50,7 @@ class SecAggParams:
         threshold: t, the smallest set that may be summed and the number of shares that opens it.
         modulus_bits: the ring is the integers modulo 2**modulus_bits; 32 or 64.
         dim: coordinates of one vector, without the check coordinate.
+        neighborhood: degree and neighbor threshold of the sparse graph; None for the complete graph.
     """
 
     n: int
@@ -43,6 +58,7 @@ class SecAggParams:
     threshold: int
     modulus_bits: int
     dim: int
+    neighborhood: Neighborhood | None = None
 
     def __post_init__(self) -> None:
         rules = (
@@ -60,6 +76,13 @@ class SecAggParams:
                 f"n={self.n}, colluding={self.colluding}, threshold={self.threshold}, "
                 f"modulus_bits={self.modulus_bits}, dim={self.dim}: {'; '.join(broken)}"
             )
+        if self.neighborhood is not None:
+            check_neighborhood(self.n, self.colluding, self.neighborhood)
+
+    @property
+    def share_threshold(self) -> int:
+        """Shares that open one self-mask: t, or t_k in the sparse graph."""
+        return self.threshold if self.neighborhood is None else self.neighborhood.threshold
 
     @property
     def ring(self) -> np.dtype[np.unsignedinteger]:
@@ -75,3 +98,20 @@ class SecAggParams:
     def vector_bytes(self) -> int:
         """Length of a masked vector on the wire, in bytes."""
         return self.wire_dim * self.modulus_bits // 8
+
+
+def check_neighborhood(n: int, colluding: int, chosen: Neighborhood) -> None:
+    """Raise ParameterError unless one graph fails with probability 2**-44 at most (SPEC.md, section 10.6)."""
+    degree, threshold = chosen.degree, chosen.threshold
+    if not (2 <= degree < n and degree % 2 == 0 and degree < 2 * threshold <= 2 * degree):
+        raise ParameterError(
+            f"degree={degree}, neighbor threshold={threshold}: the degree must be even, from 2 to n - 1, and the "
+            "threshold above half of it and not above it"
+        )
+    failure = security_failure(n, colluding, degree, threshold)
+    if failure > GRAPH_FAILURE:
+        raise ParameterError(
+            f"degree={degree}, neighbor threshold={threshold}: a graph of {n} hospitals with {colluding} colluding may fail "
+            f"with probability 2**{-bits(failure):.1f}, at most 2**{-bits(GRAPH_FAILURE):.0f} is admitted; "
+            "take a row of secagg/SPEC.md, section 10.6"
+        )

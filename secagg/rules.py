@@ -15,6 +15,7 @@ from secagg.errors import (
     NotInSet,
     OrderMismatch,
     StaleRound,
+    TooFewNeighbors,
     TooFewSurvivors,
     WrongStep,
 )
@@ -42,6 +43,17 @@ def set_is_large_enough(members: Collection[str], params: SecAggParams) -> None:
     """|U| >= t: an honest sum covers at least t - T honest hospitals."""
     if len(members) < params.threshold:
         raise TooFewSurvivors(params.threshold, len(members), "agree")
+
+
+def neighborhood_is_large_enough(
+    members: Collection[str], me: str, participants: Participants, params: SecAggParams
+) -> None:
+    """|N(v) and U| >= t_k in the sparse graph: a hospital cuts itself off from k - t_k neighbors at most."""
+    if params.neighborhood is None:
+        return
+    around = sum(1 for peer in participants.peers(me) if peer in members)
+    if around < params.neighborhood.threshold:
+        raise TooFewNeighbors(params.neighborhood.threshold, around, me)
 
 
 def i_am_in(members: Collection[str], me: str) -> None:
@@ -83,16 +95,34 @@ def orders_are_equal(headers: Mapping[str, UploadHeader], own_order_hash: bytes)
         raise OrderMismatch(others)
 
 
+def one_final_set(params: SecAggParams) -> None:
+    """Only in the sparse graph is a set signed in a step of its own, and opened only after it."""
+    if params.neighborhood is None:
+        raise WrongStep("sets of the complete graph are signed when they are agreed to")
+
+
+def final_set_is_signed(params: SecAggParams) -> None:
+    """In the sparse graph nothing is opened but the one final set."""
+    if params.neighborhood is not None:
+        raise WrongStep("no final set is signed in this round")
+
+
+def final_set_is(agreed: bytes, asked: bytes) -> None:
+    """The final set is the one agreed to last: the seeds of those outside it, and no others, are revealed."""
+    if agreed != asked:
+        raise WrongStep("the set to be signed is not the one that was agreed to last")
+
+
 def order_is(frame: RoundFrame, order_hash: bytes) -> None:
     """The set itself names the order that this hospital was given."""
     if order_hash != frame.order_hash:
         raise WrongStep("the set names another round order than the one under way")
 
 
-def one_deposit_each(members: Collection[str], deposits: Collection[Deposit]) -> None:
-    """There is one deposit per member."""
-    if len(deposits) != len(members):
-        raise WrongStep(f"{len(deposits)} deposits came for {len(members)} members")
+def one_deposit_each(dealers: Collection[str], deposits: Collection[Deposit]) -> None:
+    """There is one deposit per member whose share the receiver holds."""
+    if len(deposits) != len(dealers):
+        raise WrongStep(f"{len(deposits)} deposits came for {len(dealers)} members")
 
 
 def header_is(hospital: str, named: bytes, found: bytes) -> None:
@@ -115,8 +145,8 @@ def read_header(
     header_is_signed(signed, header, hospital, frame, roster)
     if header.hospital != hospital or header.round != frame.round:
         raise WrongStep("the header belongs to another hospital or round", hospital)
-    if len(header.share_commitments) != len(frame.participants.keys):
-        raise WrongStep("the header does not commit to one share per participant", hospital)
+    if len(header.share_commitments) != len(frame.participants.holders(hospital)):
+        raise WrongStep("the header does not commit to one share per holder", hospital)
     return header, header_hash(frame, signed.body)
 
 

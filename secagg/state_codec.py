@@ -11,14 +11,28 @@ from typing import TypeVar
 
 from secagg import identity
 from secagg.context import Context
+from secagg.drawing import read_listed
 from secagg.errors import ParameterError, SecAggError, WireError
+from secagg.graph import draw_graph
 from secagg.pairs import Participants, RoundFrame, RoundSecrets
-from secagg.params import SecAggParams
+from secagg.params import Neighborhood, SecAggParams
 from secagg.receipt import ReceiptRef
 from secagg.roster import parse_roster
 from secagg.sealing import HeldShare
 from secagg.secret import SecretBytes
-from secagg.states import Advertised, Agreed, HospitalState, InRound, Opened, Ordered, Ready, Seat, Uploaded
+from secagg.states import (
+    Advertised,
+    Agreed,
+    HospitalState,
+    InRound,
+    Opened,
+    Ordered,
+    Ready,
+    Revealed,
+    Seat,
+    Settled,
+    Uploaded,
+)
 from secagg.wire import codec
 from secagg.wire.records import OpenedShare
 from secagg.wire.stored import StoredReady, StoredRound, StoredSeat, StoredSecret, StoredState
@@ -31,13 +45,12 @@ MAX_STATE_BYTES = 4 << 20
 def encode_state(state: HospitalState) -> bytes:
     """The bytes of a state."""
     match state:
-        case Advertised():
-            return codec.encode(_stored(state, state.seat, state.highest_round, state.last_receipt))
-        case Ready():
-            return codec.encode(_stored(state, state.seat, state.highest_round, state.last_receipt))
+        case Advertised() | Ready():
+            return codec.encode(_stored(state, state))
+        case Revealed():
+            return codec.encode(_stored(state, state.advertised))
         case _:
-            after = state.after
-            return codec.encode(_stored(state, after.seat, after.highest_round, after.last_receipt))
+            return codec.encode(_stored(state, state.after))
 
 
 def decode_state(data: bytes, identity_key: SecretBytes) -> HospitalState:
@@ -63,38 +76,68 @@ def decode_state(data: bytes, identity_key: SecretBytes) -> HospitalState:
             f"the stored state is that of {seat.me}; give the identity key that belongs to it"
         )
     receipt = ReceiptRef(stored.receipt_round, stored.receipt_hash)
-    if stored.kind == "Advertised":
-        return Advertised(seat, SecretBytes(stored.session_key), stored.highest_round, receipt)
-    ready = _ready(_only(stored.ready, "ready"), seat, stored.highest_round, receipt)
+    if stored.kind in ("Advertised", "Revealed"):
+        return _joining(stored, seat, receipt)
+    ready = _ready(_only(stored.ready, "ready"), seat, stored.highest_round, receipt, stored.graphs)
     return ready if stored.kind == "Ready" else _in_round(stored.kind, ready, _only(stored.round, "round"))
 
 
-def _stored(state: HospitalState, seat: Seat, highest_round: int, receipt: ReceiptRef) -> StoredState:
-    key = b""
+def _joining(stored: StoredState, seat: Seat, receipt: ReceiptRef) -> Advertised | Revealed:
+    contribution = SecretBytes(stored.contribution) if stored.contribution else None
+    key = SecretBytes(stored.session_key)
+    advertised = Advertised(seat, key, stored.highest_round, receipt, contribution, stored.graphs)
+    if stored.kind == "Advertised":
+        return advertised
+    try:
+        return Revealed(advertised, read_listed(stored.key_list, seat.params, seat.roster))
+    except WireError:
+        raise
+    except SecAggError as error:
+        raise WireError("StoredState.key_list", str(error)) from None
+
+
+def _stored(state: HospitalState, between: Advertised | Ready) -> StoredState:
+    key = contribution = key_list = b""
     ready: tuple[StoredReady, ...] = ()
     rounds: tuple[StoredRound, ...] = ()
     match state:
         case Advertised():
             key = state.session_key.reveal()
+            contribution = state.contribution.reveal() if state.contribution else b""
+        case Revealed():
+            key, key_list = state.advertised.session_key.reveal(), state.listed.payload
         case Ready():
             ready = (_store_ready(state),)
         case _:
             ready, rounds = (_store_ready(state.after),), (_store_round(state),)
-    params, context = seat.params, seat.context
+    params, context = between.seat.params, between.seat.context
     stored_seat = StoredSeat(
-        seat.me,
+        between.seat.me,
         params.n,
         params.colluding,
         params.threshold,
         params.modulus_bits,
         params.dim,
-        seat.roster.canonical,
+        between.seat.roster.canonical,
         context.version,
         context.study_hash,
         context.session_id,
+        params.neighborhood.degree if params.neighborhood else 0,
+        params.neighborhood.threshold if params.neighborhood else 0,
     )
-    kind = type(state).__name__
-    return StoredState(kind, stored_seat, highest_round, receipt.round, receipt.hash, key, ready, rounds)
+    return StoredState(
+        type(state).__name__,
+        stored_seat,
+        between.highest_round,
+        between.last_receipt.round,
+        between.last_receipt.hash,
+        key,
+        ready,
+        rounds,
+        contribution,
+        between.graphs,
+        key_list,
+    )
 
 
 def _store_ready(ready: Ready) -> StoredReady:
@@ -119,12 +162,14 @@ def _store_round(state: InRound) -> StoredRound:
                 (),
             )
         case Uploaded():
-            own = _shares({state.after.seat.me: state.own_share})
+            own = _shares({state.after.seat.me: state.own_share} if state.own_share else {})
             seeds, keys = _secrets(state.mask_seeds), _secrets(state.seal_in)
             return StoredRound(number, told, seeds, (), keys, state.own_header_hash, b"", own)
         case Agreed():
             seeds, shares = _secrets(state.mask_seeds), _shares(state.shares)
             return StoredRound(number, told, seeds, (), (), state.own_header_hash, state.agreed_set, shares)
+        case Settled():
+            return StoredRound(number, told, (), (), (), b"", state.agreed_set, _shares(state.shares))
         case Opened():
             return StoredRound(number, told, (), (), (), b"", state.agreed_set, ())
 
@@ -140,17 +185,25 @@ def _shares(by_dealer: Mapping[str, HeldShare]) -> tuple[OpenedShare, ...]:
 
 
 def _seat(stored: StoredSeat, identity_key: SecretBytes) -> Seat:
-    params = SecAggParams(stored.n, stored.colluding, stored.threshold, stored.modulus_bits, stored.dim)
+    sparse = Neighborhood(stored.degree, stored.neighbor_threshold) if stored.degree else None
+    params = SecAggParams(
+        stored.n, stored.colluding, stored.threshold, stored.modulus_bits, stored.dim, sparse
+    )
     roster = parse_roster(stored.roster)
     context = Context(stored.version, stored.study_hash, roster.hash, stored.session_id)
     roster.position(stored.me)
     return Seat(identity_key, params, roster, context, stored.me)
 
 
-def _ready(stored: StoredReady, seat: Seat, highest_round: int, receipt: ReceiptRef) -> Ready:
+def _ready(stored: StoredReady, seat: Seat, highest_round: int, receipt: ReceiptRef, graphs: int) -> Ready:
     keys = {entry.hospital: entry.secret for entry in stored.keys}
-    participants = Participants(stored.key_list_hash, stored.first_round, keys)
-    return Ready(seat, participants, _by_peer(stored.chains), stored.chain_round, highest_round, receipt)
+    drawn, neighborhood = None, seat.params.neighborhood
+    if neighborhood is not None:
+        present = frozenset(keys)
+        drawn = draw_graph(seat.context, stored.key_list_hash, seat.roster.ids, neighborhood.degree, present)
+    participants = Participants(stored.key_list_hash, stored.first_round, keys, drawn)
+    chains = _by_peer(stored.chains)
+    return Ready(seat, participants, chains, stored.chain_round, highest_round, receipt, graphs)
 
 
 def _in_round(kind: str, after: Ready, stored: StoredRound) -> InRound:
@@ -171,11 +224,14 @@ def _in_round(kind: str, after: Ready, stored: StoredRound) -> InRound:
                 {peer: RoundSecrets(seeds[peer], seal_out[peer], seal_in[peer]) for peer in seeds},
             )
         case "Uploaded":
-            if after.seat.me not in shares:
-                raise WireError("StoredState.round", "the own share is missing")
-            return Uploaded(after, frame, seeds, seal_in, shares[after.seat.me], stored.own_header_hash)
+            own = shares.get(after.seat.me)
+            if (own is None) != (after.participants.graph is not None):
+                raise WireError("StoredState.round", "the own share is missing, or one too many")
+            return Uploaded(after, frame, seeds, seal_in, own, stored.own_header_hash)
         case "Agreed":
             return Agreed(after, frame, seeds, stored.own_header_hash, stored.agreed_set, shares)
+        case "Settled":
+            return Settled(after, frame, stored.agreed_set, shares)
         case "Opened":
             return Opened(after, frame, stored.agreed_set)
         case _:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from secagg.context import Context
+from secagg.drawing import Listed
 from secagg.pairs import Participants, RoundFrame, RoundSecrets
 from secagg.params import SecAggParams
 from secagg.receipt import ReceiptRef
@@ -31,12 +32,51 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Advertised:
-    """The session key is made; the key list is awaited."""
+    """The session key is made; the key list is awaited.
+
+    Attributes:
+        seat: who this hospital is.
+        session_key: X25519.
+        highest_round: the highest round ever started in this study, across sessions.
+        last_receipt: the latest receipt accepted.
+        contribution: to the seed of the sparse graph; None in the complete graph.
+        graphs: graphs that this hospital has helped to draw in this study, across sessions.
+    """
 
     seat: Seat
     session_key: SecretBytes
     highest_round: int
     last_receipt: ReceiptRef
+    contribution: SecretBytes | None = None
+    graphs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """Sparse graph: the own contribution is given, for this key list; everybody's are awaited.
+
+    Attributes:
+        advertised: the state before, without its contribution.
+        listed: the key list, whose signatures are not verified yet.
+    """
+
+    advertised: Advertised
+    listed: Listed
+
+    @property
+    def seat(self) -> Seat:
+        """Who this hospital is."""
+        return self.advertised.seat
+
+    @property
+    def highest_round(self) -> int:
+        """As in `Advertised`."""
+        return self.advertised.highest_round
+
+    @property
+    def last_receipt(self) -> ReceiptRef:
+        """As in `Advertised`."""
+        return self.advertised.last_receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +90,7 @@ class Ready:
         chain_round: the lowest round that can still be run.
         highest_round: the highest round ever started in this study, across sessions.
         last_receipt: the latest receipt accepted.
+        graphs: as in `Advertised`.
     """
 
     seat: Seat
@@ -58,6 +99,7 @@ class Ready:
     chain_round: int
     highest_round: int
     last_receipt: ReceiptRef
+    graphs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +119,31 @@ class Uploaded:
     frame: RoundFrame
     mask_seeds: Mapping[str, SecretBytes]
     seal_in: Mapping[str, SecretBytes]
-    own_share: HeldShare
+    own_share: HeldShare | None
     own_header_hash: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """A set is signed. `shares` holds one share per member; the mask seeds of all others are revealed."""
+    """A set is agreed to. `shares` holds those of its members; the mask seeds of all other peers are revealed.
+
+    In the complete graph the set is signed and can be opened; in the sparse graph `Settled` follows first.
+    """
 
     after: Ready
     frame: RoundFrame
     mask_seeds: Mapping[str, SecretBytes]
     own_header_hash: bytes
+    agreed_set: bytes
+    shares: Mapping[str, HeldShare]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Sparse graph: the one final set is signed; nothing else is agreed to in this round."""
+
+    after: Ready
+    frame: RoundFrame
     agreed_set: bytes
     shares: Mapping[str, HeldShare]
 
@@ -102,5 +157,6 @@ class Opened:
     agreed_set: bytes
 
 
-InRound: TypeAlias = Ordered | Uploaded | Agreed | Opened
-HospitalState: TypeAlias = Advertised | Ready | InRound
+InRound: TypeAlias = Ordered | Uploaded | Agreed | Settled | Opened
+Joining: TypeAlias = Advertised | Revealed
+HospitalState: TypeAlias = Joining | Ready | InRound

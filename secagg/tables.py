@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from secagg.context import Context
+from secagg.drawing import Listed
 from secagg.pairs import Participants, RoundFrame
 from secagg.params import SecAggParams
 from secagg.roster import Roster
@@ -34,6 +35,15 @@ class Collecting:
     desk: Desk
     first_round: int
     adverts: Mapping[str, Signed]
+
+
+@dataclass(frozen=True, slots=True)
+class Revealing:
+    """Sparse graph: the key list is out; contributions come in."""
+
+    desk: Desk
+    listed: Listed
+    contributions: Mapping[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ class Agreeing:
         uploading: all uploads.
         proposed: the set.
         proposed_bytes: the set as sent and signed.
-        signatures: id to signature on this set.
+        signatures: id to signature on this set; of the sparse graph empty bytes of who agreed, until it is settled.
         mask_seeds: id to (dropped peer to mask seed).
         superseded: hashes of sets proposed before in this round.
     """
@@ -86,6 +96,17 @@ class Agreeing:
 
 
 @dataclass(frozen=True, slots=True)
+class Settling:
+    """Sparse graph: every member agreed to the final set; signatures on it come in.
+
+    Attributes:
+        agreeing: the final set; `signatures` holds those on it.
+    """
+
+    agreeing: Agreeing
+
+
+@dataclass(frozen=True, slots=True)
 class BadOpening:
     """A share that was skipped because it does not match its commitment."""
 
@@ -95,7 +116,7 @@ class BadOpening:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The final set is signed by all its members; shares come in.
+    """The final set is signed, in the complete graph by all its members; shares come in.
 
     Attributes:
         agreeing: the final set and the mask seeds.

@@ -114,9 +114,10 @@ def check_constants(state: Opening, total: Ring) -> Ring:
 def _self_mask_seed(state: Opening, dealer: str) -> bytes:
     desk, frame = state.agreeing.uploading.session.desk, state.agreeing.uploading.frame
     good = state.good_shares[dealer]
-    if len(good) < desk.params.threshold:
-        raise TooFewSurvivors(desk.params.threshold, len(good), "open")
-    openers = _first_openers(good, desk.params.threshold)
+    threshold = desk.params.share_threshold
+    if len(good) < threshold:
+        raise TooFewSurvivors(threshold, len(good), "open")
+    openers = _first_openers(good, threshold)
     secret = shamir.reconstruct({desk.roster.position(holder): good[holder].reveal() for holder in openers})
     seed = secret.to_bytes(shamir.SHARE_BYTES, "big")
     header = state.agreeing.uploading.uploads[dealer].header

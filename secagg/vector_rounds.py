@@ -14,7 +14,7 @@ from secagg import hospital as ho
 from secagg import identity
 from secagg.context import Context
 from secagg.masks import Ring
-from secagg.params import PROTOCOL_VERSION, SecAggParams
+from secagg.params import PROTOCOL_VERSION, Neighborhood, SecAggParams
 from secagg.roster import Member, Roster, sign_roster
 from secagg.secret import SecretBytes
 
@@ -29,6 +29,7 @@ class RoundPlan:
 
     no_upload: Collection[str] = ()
     no_agree: Collection[str] = ()
+    no_sign: Collection[str] = ()
     no_open: Collection[str] = ()
 
 
@@ -58,6 +59,17 @@ CASES = (
         "three_rounds_n4",
         SecAggParams(4, 1, 3, 32, 5),
         (RoundPlan(), RoundPlan(no_upload=("h0",)), RoundPlan(no_agree=("h3",))),
+    ),
+    Case(
+        "sparse_rounds_n8_k4",
+        SecAggParams(8, 1, 5, 32, 5, Neighborhood(4, 3)),
+        (RoundPlan(no_sign=("h2",)), RoundPlan(no_upload=("h0",)), RoundPlan(no_agree=("h4",))),
+    ),
+    Case(
+        "sparse_round_n8_k6_one_not_in_key_list",
+        SecAggParams(8, 1, 5, 64, 5, Neighborhood(6, 4)),
+        (RoundPlan(no_upload=("h3",)),),
+        absent=("h1",),
     ),
 )
 
@@ -98,6 +110,7 @@ class Run:
     session: co.Session = field(init=False)
     roster: Roster = field(init=False)
     log: Json = field(default_factory=dict)
+    graph_log: Json = field(default_factory=dict)
     receipt: bytes = b""
 
     def __post_init__(self) -> None:
@@ -111,7 +124,7 @@ class Run:
                 key_of(who), params, self.roster, context, who, draw("session key", who)
             )
             collecting = co.add_advert(collecting, who, adverts[who])
-        self.session, key_list = co.close_adverts(collecting)
+        key_list = self._join(collecting)
         self.log = {
             "version": PROTOCOL_VERSION,
             "parameters": {
@@ -129,11 +142,39 @@ class Run:
             "session_keys": _hex({who: draw("session key", who) for who in present}),
             "adverts": _hex(adverts),
             "key_list": key_list.hex(),
+            **self.graph_log,
             "rounds": [],
         }
+        if params.neighborhood is not None:
+            self.log["parameters"]["degree"] = params.neighborhood.degree
+            self.log["parameters"]["neighbor_threshold"] = params.neighborhood.threshold
+
+    def _join(self, collecting: co.Collecting) -> bytes:
+        """From the adverts to a session; the key list."""
+        if self.params.neighborhood is None:
+            self.session, key_list = co.close_adverts(collecting)
+            for who, state in self.states.items():
+                assert isinstance(state, ho.Advertised)
+                self.states[who] = ho.accept_key_list(state, key_list)
+            return key_list
+        revealing, key_list = co.fix_commitments(collecting)
+        contributions = {}
         for who, state in self.states.items():
             assert isinstance(state, ho.Advertised)
-            self.states[who] = ho.accept_key_list(state, key_list)
+            self.states[who], contributions[who] = ho.reveal_contribution(state, key_list)
+            revealing = co.add_contribution(revealing, who, contributions[who])
+        self.session, seed = co.close_contributions(revealing)
+        for who, state in self.states.items():
+            assert isinstance(state, ho.Revealed)
+            self.states[who] = ho.accept_graph_seed(state, seed)
+        drawn = self.session.participants.graph
+        assert drawn is not None
+        self.graph_log = {
+            "contributions": _hex(contributions),
+            "graph_seed": seed.hex(),
+            "ring": list(drawn.ring),
+        }
+        return key_list
 
     def round(self, number: int, plan: RoundPlan) -> None:
         """Run a round and log it."""
@@ -143,7 +184,7 @@ class Run:
         log: Json = {"round": number, "order": order.hex(), "uploads": {}, "agree": []}
         self.log["rounds"].append(log)
         for who, state in self.states.items():
-            assert not isinstance(state, ho.Advertised)
+            assert not isinstance(state, ho.Joining)
             self.states[who], _ = ho.accept_order(state, order)
         vectors = {}
         for who in [who for who in self.states if who not in plan.no_upload]:
@@ -153,7 +194,12 @@ class Run:
         if plan.no_agree:
             agreeing, requests = co.shrink(agreeing, co.missing_agreements(agreeing))
             agreeing = self._agree(log, agreeing, requests, ())
-        self._open(log, agreeing, vectors, plan.no_open)
+        if self.params.neighborhood is None:
+            self._open(log, agreeing, vectors, plan.no_open)
+        else:
+            self._open(
+                log, self._settle(log, agreeing, plan.no_sign), vectors, (*plan.no_sign, *plan.no_open)
+            )
 
     def _upload(self, uploading: co.Uploading, who: str, number: int) -> tuple[co.Uploading, Ring, Json]:
         state, vector = self.states[who], vector_of(self.params, who, number)
@@ -178,20 +224,35 @@ class Run:
         log["agree"].append({"requests": _hex(requests), "answers": _hex(answers)})
         return agreeing
 
+    def _settle(self, log: Json, agreeing: co.Agreeing, silent: Collection[str]) -> co.Settling:
+        settling, requests = co.request_signatures(agreeing)
+        answers = {}
+        for who in [who for who in requests if who not in silent]:
+            state = self.states[who]
+            assert isinstance(state, ho.Agreed)
+            self.states[who], answers[who] = ho.settle(state, requests[who])
+            settling = co.add_signature(settling, who, answers[who])
+        log["sign"] = {"requests": _hex(requests), "answers": _hex(answers)}
+        return settling
+
     def _open(
-        self, log: Json, agreeing: co.Agreeing, vectors: Mapping[str, Ring], silent: Collection[str]
+        self,
+        log: Json,
+        agreeing: co.Agreeing | co.Settling,
+        vectors: Mapping[str, Ring],
+        silent: Collection[str],
     ) -> None:
         opening, requests = co.request_open(agreeing)
         answers = {}
         for who in [who for who in requests if who not in silent]:
             state = self.states[who]
-            assert isinstance(state, ho.Agreed)
+            assert isinstance(state, ho.Agreed | ho.Settled)
             self.states[who], answers[who] = ho.open_shares(state, requests[who])
             opening = co.add_shares(opening, who, answers[who])
         total = co.unmask(opening, {who: vectors[who] for who in opening.members})
         self.receipt = co.make_receipt(opening, total)
         for who, state in self.states.items():
-            assert not isinstance(state, ho.Advertised)
+            assert not isinstance(state, ho.Joining)
             self.states[who], _ = ho.accept_receipt(state, self.receipt)
         log["open"] = {"requests": _hex(requests), "answers": _hex(answers)}
         log["members"] = list(opening.members)

@@ -43,6 +43,17 @@ def score_rows(log_hazards: FloatArray, risk: FloatArray, scale: float, patients
     return np.hstack([score, along[:, None]])
 
 
+def weighted_covariates(scale: float, patients: FollowUp) -> FloatArray:
+    """c X of each patient, shape (n, p): its norm is at most G by the weight."""
+    x = _with_intercept(scale, patients)
+    return np.asarray(score_weight((x**2).sum(axis=1))[:, None] * x)
+
+
+def centered(patients: FollowUp, center: FloatArray) -> FollowUp:
+    """The patients with their columns counted from a released center, (d,); the score's bound holds for any."""
+    return FollowUp(patients.x - center, patients.exposure, patients.events)
+
+
 def stopped_residuals(spent: FloatArray, events: FloatArray) -> FloatArray:
     """Martingale residuals by interval, stopped when the cumulative hazard reaches 1, shape (n, K).
 

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hospital_node.statistics.newton import hessian_rows, score_rows
+import numpy as np
+
+from hospital_node.statistics.newton import centered, hessian_rows, score_rows, weighted_covariates
 from hospital_node.statistics.sums import Rows
 from hospital_node.statistics.tables import exit_cells, moment_rows, risk_cells
+from hospital_node.statistics.trial import arm_rows
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.model import SurvivalModel
 from privacy.grid import FloatArray, IntArray
@@ -13,6 +16,9 @@ from privacy.training import Training
 
 if TYPE_CHECKING:
     from hospital_node.cohort import Cohort
+
+
+NOTHING_CARRIED = np.zeros(0)
 
 
 class UnknownTaskError(ValueError):
@@ -44,7 +50,12 @@ class Patients:
 
 
 def rows_of(
-    task: str, model: SurvivalModel, training: Training, theta: FloatArray, patients: Patients
+    task: str,
+    model: SurvivalModel,
+    training: Training,
+    theta: FloatArray,
+    patients: Patients,
+    carried: FloatArray = NOTHING_CARRIED,
 ) -> Rows:
     """The rows of a task's sum, asked for by slices of patients.
 
@@ -54,6 +65,7 @@ def rows_of(
         training: its settings.
         theta: (dim,) the round's model.
         patients: all of the hospital's.
+        carried: numbers behind the model in the order; the columns' center for "newton" with a public curvature.
 
     Raises:
         UnknownTaskError: no statistic has this name.
@@ -77,7 +89,16 @@ def rows_of(
         case "hessian":
             return lambda chosen: hessian_rows(alpha, scale, some(chosen))
         case "newton":
-            return lambda chosen: score_rows(alpha, risk(chosen), scale, some(chosen))
+            if not training.column_spread:
+                return lambda chosen: score_rows(alpha, risk(chosen), scale, some(chosen))
+            # With a public curvature the tilt's coordinate, the last, is not asked for.
+            return lambda chosen: score_rows(alpha, risk(chosen), scale, centered(some(chosen), carried))[
+                :, :-1
+            ]
+        case "means":
+            return lambda chosen: weighted_covariates(scale, some(chosen))
+        case "trial":
+            return lambda chosen: arm_rows(alpha, risk(chosen), some(chosen))
         case "gradient":
             return lambda chosen: model.clipped_gradients(theta, some(chosen), training.clip_l2)
         case "predictor_moments":

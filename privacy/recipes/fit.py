@@ -12,10 +12,13 @@ import numpy as np
 
 from privacy.grid import FloatArray
 from privacy.layout import Layout
+from privacy.life_table import baseline
 from privacy.recipes import recalibration
 from privacy.recipes.adam import Adam
+from privacy.recipes.few_events import FewEvents
 from privacy.recipes.intervals import Estimate, estimate
 from privacy.recipes.newton import Newton
+from privacy.recipes.trial import Trial, trial_estimate
 from privacy.training import Training
 
 #: What a hospital's own fold may differ by: linear algebra is not the same to the last bit on every machine.
@@ -48,18 +51,38 @@ class Fit:
 
     training: Training
     layout: Layout
-    state: Newton | Adam
+    state: Newton | FewEvents | Adam | Trial
     moments: tuple[float, float] | None = None
     final: FloatArray | None = None
 
     @classmethod
-    def start(cls, training: Training, layout: Layout, theta: FloatArray) -> Self:
-        """The fit behind the life table, whose baseline `theta` (dim,) starts from."""
+    def start(cls, training: Training, layout: Layout, table: Statistic) -> Self:
+        """The fit behind the released life table, (2K,) events, then censorings."""
         rate, last = training.learning_rate, training.average_last
-        if training.recipe == "adam":
-            return cls(training, layout, Adam.start(theta, rate, last))
-        marginal, columns = layout.alpha(theta), len(layout.columns)
-        return cls(training, layout, Newton(marginal, columns, rate, last, training.column_scale))
+        events, censored = table.values[: layout.intervals], table.values[layout.intervals :]
+        marginal = baseline(events, censored, reach_the_end=training.recipe == "trial")
+        match training.recipe:
+            case "adam":
+                return cls(training, layout, Adam.start(layout.start(marginal), rate, last))
+            case "trial":
+                trial = Trial.start(events, table.noise_sd, marginal, training.allocation, rate, last)
+                return cls(training, layout, trial)
+        columns, scale = len(layout.columns), training.column_scale
+        if training.column_spread:
+            spread, total = np.asarray(training.column_spread), max(float(events.sum()), 1.0)
+            few = FewEvents(
+                marginal,
+                total,
+                spread,
+                rate,
+                training.rounds,
+                last,
+                scale,
+                np.zeros(columns + 1),
+                np.zeros(columns),
+            )
+            return cls(training, layout, few)
+        return cls(training, layout, Newton(marginal, columns, rate, last, scale))
 
     def after(self, task: str, released: Statistic) -> Self:
         """The fit with one more released sum.
@@ -70,7 +93,11 @@ class Fit:
         match task, self.state:
             case "hessian", Newton() as state:
                 return replace(self, state=state.after_hessian(released.values, released.noise_sd))
-            case "newton", Newton() as state:
+            case "means", FewEvents() as state:
+                return replace(self, state=state.after_means(released.values, released.noise_sd))
+            case "newton", (Newton() | FewEvents()) as state:
+                return replace(self, state=state.after_score(released.values, released.noise_sd))
+            case "trial", Trial() as state:
                 return replace(self, state=state.after_score(released.values, released.noise_sd))
             case "gradient", Adam() as state:
                 return replace(self, state=state.after_gradient(released.values))
@@ -89,9 +116,11 @@ class Fit:
         return replace(self, final=theta)
 
     def ordered(self, task: str) -> FloatArray:
-        """The model that a round of `task` is asked at, (dim,)."""
+        """The model that a round of `task` is asked at, (dim,), and the numbers that the task carries behind it."""
         match task, self.state:
-            case "hessian" | "newton", Newton() as state:
+            case "newton", FewEvents() as state:
+                return np.concatenate([self._held(state.current), state.center])
+            case "hessian" | "newton" | "trial", (Newton() | Trial()) as state:
                 return self._held(state.current)
             case "gradient", Adam() as state:
                 return self._held(state.theta)
@@ -104,8 +133,10 @@ class Fit:
     def averaged(self) -> FloatArray:
         """The fit before recalibration, (dim,)."""
         match self.state:
-            case Newton() as state:
+            case Newton() | Trial() as state:
                 return self._held(state.model(state.averaged))
+            case FewEvents() as state:
+                return self._held(state.model(state.shrunk))
             case Adam() as state:
                 return self._held(state.averaged)
 
@@ -117,7 +148,14 @@ class Fit:
     @property
     def estimate(self) -> Estimate | None:
         """Coefficients with standard errors, where the recipe has them."""
-        return estimate(self.state) if isinstance(self.state, Newton) else None
+        match self.state:
+            case Newton() as state:
+                return estimate(state)
+            case Trial() as state:
+                return trial_estimate(state)
+            case FewEvents() as state:
+                return state.estimate
+        return None
 
     def _held(self, theta: FloatArray) -> FloatArray:
         bound = self.training.parameter_clip

@@ -71,18 +71,19 @@ def estimate(fit: Newton) -> Estimate:
     return Estimate(plain / progress, fit.scale * np.sqrt(np.diag(covariance)[1:]))
 
 
-def noise_variance(kappa: float, noise_sd: FloatArray, last: int) -> float:
+def noise_variance(kappa: float, noise_sd: FloatArray, last: int, gain: float | None = None) -> float:
     """Variance, times lambda^2, that the rounds' noise leaves in the mean of the last iterates.
 
     Args:
         kappa: share of the way that one step goes, in (0, 1].
+        gain: what a step makes of one unit of noise, times lambda; kappa unless stated.
         noise_sd: (T,) of each round's score.
         last: m, iterates in the mean.
     """
     rounds = len(noise_sd)
-    total = 0.0
+    total, gain = 0.0, kappa if gain is None else gain
     for j in range(rounds):
         after = np.arange(max(j, rounds - last), rounds)
-        weight = float(np.sum(kappa * (1.0 - kappa) ** (after - j))) / last
+        weight = float(np.sum(gain * (1.0 - kappa) ** (after - j))) / last
         total += (float(noise_sd[j]) * weight) ** 2
     return total

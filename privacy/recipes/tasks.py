@@ -23,6 +23,7 @@ Part = Literal["fit", "analysis"]
 # Shares of mu^2, the squared parameter of Gaussian differential privacy, which adds up over full-batch releases.
 LIFE_TABLE_SHARE = 0.10
 HESSIAN_SHARE = 0.30
+MEANS_SHARE = 0.05
 RECALIBRATION_SHARE = 0.15
 MOMENTS_SHARE = 0.20
 
@@ -30,8 +31,14 @@ MOMENTS_SHARE = 0.20
 B_SQUARED = 4.0
 # Frobenius bound of one patient's part of the Hessian.
 HESSIAN_CLIP = 1.5 * (1.0 + B_SQUARED)
+# Most columns of a model whose Hessian is released: its length grows with their square.
+HESSIAN_COLUMNS = 50
 # Proved in privacy.recipes.newton.
 SCORE_CLIP = sqrt(max(B_SQUARED + 2.0, 4.0))
+# Without the tilt's coordinate: proved in privacy.recipes.few_events.
+PLAIN_SCORE_CLIP = sqrt(1.0 + B_SQUARED)
+# A stopped martingale in the coordinate of one arm: proved in privacy.recipes.trial.
+TRIAL_CLIP = 1.0
 # |(1, l/6, (l/6)^2)| for |l| <= 6.
 MOMENTS_CLIP = sqrt(3.0)
 
@@ -50,6 +57,7 @@ class Task:
         clip_l2: L2 bound of what one row adds, in the statistic's unit.
         share: of the plan's mu^2 over all its rounds; 0 where the noise is not calibrated by shares.
         repeats: whether the study can go on when one of its rounds is aborted.
+        carries: numbers that an order carries behind the model's parameters, from earlier sums.
         part: whether the recipe needs the sum, or the analysis.
         carries_model: whether the order carries a model.
     """
@@ -61,6 +69,7 @@ class Task:
     clip_l2: float
     share: float = 0.0
     repeats: bool = False
+    carries: int = 0
     part: Part = "fit"
     carries_model: bool = True
 
@@ -90,7 +99,17 @@ def _fitting(training: Training, columns: int, parameters: int, rest: float) -> 
         return (
             Task("gradient", "statistic", parameters, training.rounds, training.clip_l2, share, repeats=True),
         )
+    if training.recipe == "trial":
+        share, arms = rest * (1.0 - LIFE_TABLE_SHARE), len(training.allocation)
+        return (Task("trial", "statistic", arms, training.rounds, TRIAL_CLIP, share, repeats=True),)
     p = columns + 1
+    if training.column_spread:
+        share = rest * (1.0 - LIFE_TABLE_SHARE - MEANS_SHARE)
+        means = Task("means", "statistic", p, 1, PLAIN_SCORE_CLIP, rest * MEANS_SHARE, repeats=True)
+        score = Task(
+            "newton", "statistic", p, training.rounds, PLAIN_SCORE_CLIP, share, repeats=True, carries=columns
+        )
+        return (means, score)
     share = rest * (1.0 - LIFE_TABLE_SHARE - HESSIAN_SHARE)
     return (
         Task("hessian", "statistic", p * (p + 1) // 2, 1, HESSIAN_CLIP, rest * HESSIAN_SHARE),

@@ -46,6 +46,10 @@ KINDS: dict[str, type] = {
     "ledger_export_request": records.LedgerExportRequest,
     "ledger_export": records.LedgerExport,
     "study_end": records.StudyEnd,
+    "graph_contribution": records.GraphContribution,
+    "graph_seed": records.GraphSeed,
+    "sign_request": records.SignRequest,
+    "set_signature": records.SetSignature,
 }
 
 
@@ -213,35 +217,47 @@ def _writer(hint: Any) -> Callable[[Any], Any]:
     return lambda value: value
 
 
+@functools.cache
+def _plan(record: Any) -> tuple[tuple[str, Any, Any, Any], ...]:
+    """(name, record of the field or None, record of its entries or None, bound) of each field; read once, used for each message."""
+    plan: list[tuple[str, Any, Any, Any]] = []
+    for name, hint in _hints(record):
+        if hint is bool or is_dataclass(hint):
+            plan.append((name, hint, None, None))
+            continue
+        inner, bound = get_args(hint)
+        element = get_args(inner)[0] if isinstance(bound, Items) else None
+        plan.append((name, None, element, bound))
+    return tuple(plan)
+
+
 def _from_message(record: Any, message: Any, where: str) -> Any:
-    values = {
-        name: _value(hint, getattr(message, name), f"{where}.{name}", message, name)
-        for name, hint in _hints(record)
-    }
+    values = {}
+    for name, single, element, bound in _plan(record):
+        raw = getattr(message, name)
+        if single is bool:
+            values[name] = raw
+        elif single is not None:
+            if not message.HasField(name):
+                raise WireError(f"{where}.{name}", "it is missing")
+            values[name] = _from_message(single, raw, f"{where}.{name}")
+        elif element is not None:
+            values[name] = _entries(element, bound, raw, f"{where}.{name}")
+        else:
+            _check_scalar(bound, raw, where, name)
+            values[name] = raw
     return record(**values)
-
-
-def _value(hint: Any, raw: Any, where: str, message: Any, name: str) -> Any:
-    if hint is bool:
-        return raw
-    if is_dataclass(hint):
-        if not message.HasField(name):
-            raise WireError(where, "it is missing")
-        return _from_message(hint, raw, where)
-    inner, bound = get_args(hint)
-    if isinstance(bound, Items):
-        return _entries(get_args(inner)[0], bound, raw, where)
-    _check_scalar(bound, raw, where)
-    return raw
 
 
 def _entries(element: Any, bound: Items, raw: Any, where: str) -> tuple[Any, ...]:
     if len(raw) > bound.high:
         raise WireError(where, f"{len(raw)} entries exceed the bound of {bound.high}")
     if not is_dataclass(element):
+        # Lists of scalars are lists of byte strings: one look at each length that occurs.
         _, length = get_args(element)
-        for value in raw:
-            _check_scalar(length, value, where)
+        for size in set(map(len, raw)):
+            if not length.low <= size <= length.high:
+                raise WireError(where, f"{size} bytes, expected {length.low} to {length.high}")
         return tuple(raw)
     entries = tuple(_from_message(element, value, where) for value in raw)
     if bound.key:
@@ -251,17 +267,17 @@ def _entries(element: Any, bound: Items, raw: Any, where: str) -> tuple[Any, ...
     return entries
 
 
-def _check_scalar(bound: Any, raw: Any, where: str) -> None:
+def _check_scalar(bound: Any, raw: Any, where: str, name: str) -> None:
     match bound:
         case Length(low, high):
             if not low <= len(raw) <= high:
-                raise WireError(where, f"{len(raw)} bytes, expected {low} to {high}")
+                raise WireError(f"{where}.{name}", f"{len(raw)} bytes, expected {low} to {high}")
         case Most(high):
             if raw > high:
-                raise WireError(where, f"the number exceeds {high}")
+                raise WireError(f"{where}.{name}", f"the number exceeds {high}")
         case Text(high):
             if len(raw) > high or not raw.isprintable():
-                raise WireError(where, f"not at most {high} printable characters")
+                raise WireError(f"{where}.{name}", f"not at most {high} printable characters")
         case Name(optional):
             if not (optional and raw == "") and not ID_PATTERN.fullmatch(raw):
-                raise WireError(where, "not a hospital id")
+                raise WireError(f"{where}.{name}", "not a hospital id")

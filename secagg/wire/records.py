@@ -57,6 +57,7 @@ Digest = Annotated[bytes, Length(32, 32)]
 OptionalDigest = Annotated[bytes, Length(0, 32)]
 Key = Annotated[bytes, Length(32, 32)]
 Signature = Annotated[bytes, Length(64, 64)]
+OptionalSignature = Annotated[bytes, Length(0, 64)]
 HospitalId = Annotated[str, Name()]
 RoundNumber = Annotated[int, Most((1 << 63) - 1)]
 Reason = Annotated[str, Text(2000)]
@@ -116,6 +117,7 @@ class Advert:
 
     hospital: HospitalId
     key: Key
+    commitment: OptionalDigest = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ class RoundOrder:
 
 @dataclass(frozen=True, slots=True)
 class UploadHeader:
-    """Body of a signed upload header; share_commitments follow the key list's order."""
+    """Body of a signed upload header; one share commitment per holder, in the key list's order."""
 
     hospital: HospitalId
     round: RoundNumber
@@ -205,7 +207,7 @@ class Deposit:
 
 @dataclass(frozen=True, slots=True)
 class AgreeRequest:
-    """The proposed set, with the deposits for one receiver in the order of the set."""
+    """The proposed set, with the deposits of those whose shares the receiver holds, in the order of the set."""
 
     agreed_set: Annotated[bytes, Length(1, 128 * MAX_HOSPITALS)]
     deposits: Annotated[tuple[Deposit, ...], Items(MAX_HOSPITALS)]
@@ -221,11 +223,11 @@ class MaskSeed:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """A hospital's signature on the set, and the mask seeds it reveals for those who are not in it."""
+    """A hospital's signature on the set (empty in the sparse graph), and the seeds it reveals for those outside."""
 
     round: RoundNumber
     set_hash: Digest
-    signature: Signature
+    signature: OptionalSignature
     seeds: Annotated[tuple[MaskSeed, ...], Items(MAX_HOSPITALS, "hospital")]
 
 
@@ -323,3 +325,34 @@ class StudyEnd:
 
     status: Annotated[str, Text(100)]
     reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class GraphContribution:
+    """What a hospital adds to the seed of the sparse graph; its advert committed to it."""
+
+    contribution: Key
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSeed:
+    """The contributions of everybody on the key list, in its order."""
+
+    contributions: Annotated[tuple[Digest, ...], Items(MAX_HOSPITALS)]
+
+
+@dataclass(frozen=True, slots=True)
+class SignRequest:
+    """Sparse graph: all members agreed to this set, it is the final one."""
+
+    round: RoundNumber
+    set_hash: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class SetSignature:
+    """Sparse graph: a member's signature on the final set."""
+
+    round: RoundNumber
+    set_hash: Digest
+    signature: Signature

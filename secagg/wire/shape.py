@@ -68,18 +68,28 @@ def _inside(hint: Any) -> Shape | None:
 
 
 def _walk(fields: Shape, data: bytes, at: int, end: int, where: str) -> None:
-    last = seen = 0
+    last = seen = last_tag = 0
+    field: FieldShape | None = None
     while at < end:
-        tag, at = _varint(data, at, end, where)
-        number = tag >> 3
-        field = fields.get(number)
-        if field is None or field.wire_type != tag & 7 or number < last:
-            raise WireError(where, _ANOTHER_FORM)
-        seen = seen + 1 if number == last else 1
-        last = number
+        # Nearly every number fits into one byte: thousands of entries are walked over without a call.
+        tag = data[at]
+        at += 1
+        if tag >= 0x80:
+            tag, at = _varint(data, at - 1, end, where)
+        if tag != last_tag or field is None:
+            number = tag >> 3
+            field = fields.get(number)
+            if field is None or field.wire_type != tag & 7 or number <= last:
+                raise WireError(where, _ANOTHER_FORM)
+            last, last_tag, seen = number, tag, 0
+        seen += 1
         if seen > field.most:
             raise WireError(where, _ANOTHER_FORM if field.most == 1 else f"more than {field.most} entries")
-        size, at = _varint(data, at, end, where)
+        if at < end and data[at] < 0x80:
+            size = data[at]
+            at += 1
+        else:
+            size, at = _varint(data, at, end, where)
         if field.wire_type == _VARINT:
             continue
         if size > end - at:

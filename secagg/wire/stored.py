@@ -47,6 +47,8 @@ class StoredSeat:
     version: Number
     study_hash: Digest
     session_id: Annotated[bytes, Length(16, 16)]
+    degree: Number = 0
+    neighbor_threshold: Number = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +88,6 @@ class StoredState:
     session_key: Annotated[bytes, Length(0, 32)] = field(repr=False)
     ready: Annotated[tuple[StoredReady, ...], Items(1)]
     round: Annotated[tuple[StoredRound, ...], Items(1)]
+    contribution: Annotated[bytes, Length(0, 32)] = field(default=b"", repr=False)
+    graphs: Number = 0
+    key_list: Annotated[bytes, Length(0, 1 << 21)] = b""

@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Message(_message.Message):
-    __slots__ = ("hello", "study_offer", "study_answer", "session_start", "advert", "key_list", "round_order", "upload_header", "seals", "vector_chunk", "agree_request", "agreement", "open_request", "shares", "receipt", "abort", "ledger_export_request", "ledger_export", "study_end")
+    __slots__ = ("hello", "study_offer", "study_answer", "session_start", "advert", "key_list", "round_order", "upload_header", "seals", "vector_chunk", "agree_request", "agreement", "open_request", "shares", "receipt", "abort", "ledger_export_request", "ledger_export", "study_end", "graph_contribution", "graph_seed", "sign_request", "set_signature")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     STUDY_OFFER_FIELD_NUMBER: _ClassVar[int]
     STUDY_ANSWER_FIELD_NUMBER: _ClassVar[int]
@@ -27,6 +27,10 @@ class Message(_message.Message):
     LEDGER_EXPORT_REQUEST_FIELD_NUMBER: _ClassVar[int]
     LEDGER_EXPORT_FIELD_NUMBER: _ClassVar[int]
     STUDY_END_FIELD_NUMBER: _ClassVar[int]
+    GRAPH_CONTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+    GRAPH_SEED_FIELD_NUMBER: _ClassVar[int]
+    SIGN_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    SET_SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     hello: bytes
     study_offer: bytes
     study_answer: bytes
@@ -46,7 +50,11 @@ class Message(_message.Message):
     ledger_export_request: bytes
     ledger_export: bytes
     study_end: bytes
-    def __init__(self, hello: _Optional[bytes] = ..., study_offer: _Optional[bytes] = ..., study_answer: _Optional[bytes] = ..., session_start: _Optional[bytes] = ..., advert: _Optional[bytes] = ..., key_list: _Optional[bytes] = ..., round_order: _Optional[bytes] = ..., upload_header: _Optional[bytes] = ..., seals: _Optional[bytes] = ..., vector_chunk: _Optional[bytes] = ..., agree_request: _Optional[bytes] = ..., agreement: _Optional[bytes] = ..., open_request: _Optional[bytes] = ..., shares: _Optional[bytes] = ..., receipt: _Optional[bytes] = ..., abort: _Optional[bytes] = ..., ledger_export_request: _Optional[bytes] = ..., ledger_export: _Optional[bytes] = ..., study_end: _Optional[bytes] = ...) -> None: ...
+    graph_contribution: bytes
+    graph_seed: bytes
+    sign_request: bytes
+    set_signature: bytes
+    def __init__(self, hello: _Optional[bytes] = ..., study_offer: _Optional[bytes] = ..., study_answer: _Optional[bytes] = ..., session_start: _Optional[bytes] = ..., advert: _Optional[bytes] = ..., key_list: _Optional[bytes] = ..., round_order: _Optional[bytes] = ..., upload_header: _Optional[bytes] = ..., seals: _Optional[bytes] = ..., vector_chunk: _Optional[bytes] = ..., agree_request: _Optional[bytes] = ..., agreement: _Optional[bytes] = ..., open_request: _Optional[bytes] = ..., shares: _Optional[bytes] = ..., receipt: _Optional[bytes] = ..., abort: _Optional[bytes] = ..., ledger_export_request: _Optional[bytes] = ..., ledger_export: _Optional[bytes] = ..., study_end: _Optional[bytes] = ..., graph_contribution: _Optional[bytes] = ..., graph_seed: _Optional[bytes] = ..., sign_request: _Optional[bytes] = ..., set_signature: _Optional[bytes] = ...) -> None: ...
 
 class Signed(_message.Message):
     __slots__ = ("body", "signature")
@@ -101,12 +109,14 @@ class SessionStart(_message.Message):
     def __init__(self, study_hash: _Optional[bytes] = ..., roster_hash: _Optional[bytes] = ..., session_id: _Optional[bytes] = ...) -> None: ...
 
 class Advert(_message.Message):
-    __slots__ = ("hospital", "key")
+    __slots__ = ("hospital", "key", "commitment")
     HOSPITAL_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
+    COMMITMENT_FIELD_NUMBER: _ClassVar[int]
     hospital: str
     key: bytes
-    def __init__(self, hospital: _Optional[str] = ..., key: _Optional[bytes] = ...) -> None: ...
+    commitment: bytes
+    def __init__(self, hospital: _Optional[str] = ..., key: _Optional[bytes] = ..., commitment: _Optional[bytes] = ...) -> None: ...
 
 class KeyList(_message.Message):
     __slots__ = ("first_round", "adverts")
@@ -115,6 +125,18 @@ class KeyList(_message.Message):
     first_round: int
     adverts: _containers.RepeatedCompositeFieldContainer[Signed]
     def __init__(self, first_round: _Optional[int] = ..., adverts: _Optional[_Iterable[_Union[Signed, _Mapping]]] = ...) -> None: ...
+
+class GraphContribution(_message.Message):
+    __slots__ = ("contribution",)
+    CONTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+    contribution: bytes
+    def __init__(self, contribution: _Optional[bytes] = ...) -> None: ...
+
+class GraphSeed(_message.Message):
+    __slots__ = ("contributions",)
+    CONTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
+    contributions: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, contributions: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class RoundOrder(_message.Message):
     __slots__ = ("round", "task", "model", "settings", "previous_round", "previous_receipt")
@@ -234,6 +256,24 @@ class Agreement(_message.Message):
     seeds: _containers.RepeatedCompositeFieldContainer[MaskSeed]
     def __init__(self, round: _Optional[int] = ..., set_hash: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., seeds: _Optional[_Iterable[_Union[MaskSeed, _Mapping]]] = ...) -> None: ...
 
+class SignRequest(_message.Message):
+    __slots__ = ("round", "set_hash")
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    SET_HASH_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    set_hash: bytes
+    def __init__(self, round: _Optional[int] = ..., set_hash: _Optional[bytes] = ...) -> None: ...
+
+class SetSignature(_message.Message):
+    __slots__ = ("round", "set_hash", "signature")
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    SET_HASH_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    set_hash: bytes
+    signature: bytes
+    def __init__(self, round: _Optional[int] = ..., set_hash: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
 class MemberSignature(_message.Message):
     __slots__ = ("hospital", "signature")
     HOSPITAL_FIELD_NUMBER: _ClassVar[int]
@@ -339,7 +379,7 @@ class StudyEnd(_message.Message):
     def __init__(self, status: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class StoredSeat(_message.Message):
-    __slots__ = ("me", "n", "colluding", "threshold", "modulus_bits", "dim", "roster", "version", "study_hash", "session_id")
+    __slots__ = ("me", "n", "colluding", "threshold", "modulus_bits", "dim", "roster", "version", "study_hash", "session_id", "degree", "neighbor_threshold")
     ME_FIELD_NUMBER: _ClassVar[int]
     N_FIELD_NUMBER: _ClassVar[int]
     COLLUDING_FIELD_NUMBER: _ClassVar[int]
@@ -350,6 +390,8 @@ class StoredSeat(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STUDY_HASH_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    DEGREE_FIELD_NUMBER: _ClassVar[int]
+    NEIGHBOR_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     me: str
     n: int
     colluding: int
@@ -360,7 +402,9 @@ class StoredSeat(_message.Message):
     version: int
     study_hash: bytes
     session_id: bytes
-    def __init__(self, me: _Optional[str] = ..., n: _Optional[int] = ..., colluding: _Optional[int] = ..., threshold: _Optional[int] = ..., modulus_bits: _Optional[int] = ..., dim: _Optional[int] = ..., roster: _Optional[bytes] = ..., version: _Optional[int] = ..., study_hash: _Optional[bytes] = ..., session_id: _Optional[bytes] = ...) -> None: ...
+    degree: int
+    neighbor_threshold: int
+    def __init__(self, me: _Optional[str] = ..., n: _Optional[int] = ..., colluding: _Optional[int] = ..., threshold: _Optional[int] = ..., modulus_bits: _Optional[int] = ..., dim: _Optional[int] = ..., roster: _Optional[bytes] = ..., version: _Optional[int] = ..., study_hash: _Optional[bytes] = ..., session_id: _Optional[bytes] = ..., degree: _Optional[int] = ..., neighbor_threshold: _Optional[int] = ...) -> None: ...
 
 class StoredSecret(_message.Message):
     __slots__ = ("hospital", "secret")
@@ -405,7 +449,7 @@ class StoredRound(_message.Message):
     def __init__(self, round: _Optional[int] = ..., order_hash: _Optional[bytes] = ..., mask_seeds: _Optional[_Iterable[_Union[StoredSecret, _Mapping]]] = ..., seal_out: _Optional[_Iterable[_Union[StoredSecret, _Mapping]]] = ..., seal_in: _Optional[_Iterable[_Union[StoredSecret, _Mapping]]] = ..., own_header_hash: _Optional[bytes] = ..., agreed_set: _Optional[bytes] = ..., shares: _Optional[_Iterable[_Union[OpenedShare, _Mapping]]] = ...) -> None: ...
 
 class StoredState(_message.Message):
-    __slots__ = ("kind", "seat", "highest_round", "receipt_round", "receipt_hash", "session_key", "ready", "round")
+    __slots__ = ("kind", "seat", "highest_round", "receipt_round", "receipt_hash", "session_key", "ready", "round", "contribution", "graphs", "key_list")
     KIND_FIELD_NUMBER: _ClassVar[int]
     SEAT_FIELD_NUMBER: _ClassVar[int]
     HIGHEST_ROUND_FIELD_NUMBER: _ClassVar[int]
@@ -414,6 +458,9 @@ class StoredState(_message.Message):
     SESSION_KEY_FIELD_NUMBER: _ClassVar[int]
     READY_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+    GRAPHS_FIELD_NUMBER: _ClassVar[int]
+    KEY_LIST_FIELD_NUMBER: _ClassVar[int]
     kind: str
     seat: StoredSeat
     highest_round: int
@@ -422,4 +469,7 @@ class StoredState(_message.Message):
     session_key: bytes
     ready: _containers.RepeatedCompositeFieldContainer[StoredReady]
     round: _containers.RepeatedCompositeFieldContainer[StoredRound]
-    def __init__(self, kind: _Optional[str] = ..., seat: _Optional[_Union[StoredSeat, _Mapping]] = ..., highest_round: _Optional[int] = ..., receipt_round: _Optional[int] = ..., receipt_hash: _Optional[bytes] = ..., session_key: _Optional[bytes] = ..., ready: _Optional[_Iterable[_Union[StoredReady, _Mapping]]] = ..., round: _Optional[_Iterable[_Union[StoredRound, _Mapping]]] = ...) -> None: ...
+    contribution: bytes
+    graphs: int
+    key_list: bytes
+    def __init__(self, kind: _Optional[str] = ..., seat: _Optional[_Union[StoredSeat, _Mapping]] = ..., highest_round: _Optional[int] = ..., receipt_round: _Optional[int] = ..., receipt_hash: _Optional[bytes] = ..., session_key: _Optional[bytes] = ..., ready: _Optional[_Iterable[_Union[StoredReady, _Mapping]]] = ..., round: _Optional[_Iterable[_Union[StoredRound, _Mapping]]] = ..., contribution: _Optional[bytes] = ..., graphs: _Optional[int] = ..., key_list: _Optional[bytes] = ...) -> None: ...

@@ -7,6 +7,8 @@ import sys
 
 BENCHMARKS: tuple[tuple[str, ...], ...] = (
     ("tests.bench.secagg", "--json"),
+    ("tests.bench.scale", "--json"),
+    ("tests.bench.memory", "--json"),
     ("tests.bench.round_trip", "--json"),
     ("tests.bench.dp_step", "--json"),
     ("tests.bench.kanon", "--json"),

@@ -29,7 +29,9 @@ def integer_path(agreement: Agreement, train: Mapping[str, Cohort]) -> Fit:
     for number in range(1, exchange.total_rounds(agreement) + 1):
         task = exchange.task_at(agreement, number)
         if fit is not None:
-            theta = exchange.parse_model(agreement, exchange.model_bytes(fit.ordered(task.name)))
+            theta = exchange.parse_model(
+                agreement, exchange.model_bytes(fit.ordered(task.name)), task.carries
+            )
         total = np.zeros(agreement.dim, dtype=np.uint64)
         for hospital, study in studies.items():
             total += exchange.statistic_vector(agreement, hospital, study.statistic(task.name, theta))
@@ -50,15 +52,19 @@ def float_reference(agreement: Agreement, train: Mapping[str, Cohort], rng: np.r
         total = np.zeros(task.length)
         for study in studies.values():
             patients = Patients.of(study.cohort, study.patients, study.grid_days)
-            total += rows_of(task.name, study.model, study.training, theta, patients)(slice(None)).sum(axis=0)
+            rows = rows_of(
+                task.name,
+                study.model,
+                study.training,
+                theta[: layout.dim],
+                patients,
+                theta[layout.dim :],
+            )
+            total += rows(slice(None)).sum(axis=0)
         return Statistic(total + rng.normal(0.0, sd, task.length) if sd else total, sd)
 
-    from privacy.life_table import baseline
-
     first, *rest = agreement.tasks
-    table, intervals = released(first, np.zeros(layout.dim)).values, layout.intervals
-    start = layout.start(baseline(table[:intervals], table[intervals:]))
-    fit = Fit.start(agreement.training, layout, start)
+    fit = Fit.start(agreement.training, layout, released(first, np.zeros(layout.dim)))
     for task in rest:
         for _ in range(task.rounds):
             fit = fit.after(task.name, released(task, fit.ordered(task.name)))

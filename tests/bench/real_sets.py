@@ -8,6 +8,7 @@ import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,7 @@ def dictionary_of(name: str) -> dict[str, Any]:
 
 def source(name: str) -> pd.DataFrame:
     """The set as text cells with the study's columns, one row a patient."""
-    from SurvSet.data import SurvLoader
-
-    raw = SurvLoader().load_dataset(ds_name=name)["df"].reset_index(drop=True)
+    raw = _actg175(name) if name.startswith("ACTG175") else _from_survset(name)
     public = dictionary_of(name)
     table = pd.DataFrame({"patient": [f"P{i:06d}" for i in range(len(raw))]})
     days = raw["time"].astype(float) * public["days_per_unit"]
@@ -68,6 +67,22 @@ def source(name: str) -> pd.DataFrame:
     for factor in public.get("factor", []):
         table[factor["name"]] = raw[factor["name"]].astype(str)
     return table
+
+
+def _from_survset(name: str) -> pd.DataFrame:
+    from SurvSet.data import SurvLoader
+
+    frame: pd.DataFrame = SurvLoader().load_dataset(ds_name=name)["df"].reset_index(drop=True)
+    return frame
+
+
+def _actg175(name: str) -> pd.DataFrame:
+    """The table that comes with lifelines, named as SurvSet names columns."""
+    raw = pd.read_csv(str(files("lifelines").joinpath("datasets", "ACTG175.csv")))
+    public = dictionary_of(name)
+    wanted = [field["name"] for field in (*public["number"], *public["factor"])]
+    columns = {column: raw[column.split("_", 1)[1]] for column in wanted}
+    return pd.DataFrame({**columns, "time": raw["days"], "event": raw["cens"]})
 
 
 def study_text(name: str, mode: str, epsilon: float, recipe: str, n_public: Mapping[str, int]) -> str:

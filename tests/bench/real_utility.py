@@ -21,10 +21,17 @@ from tests.bench.real_sets import FOLDS, Split, splits
 
 
 def runs(
-    dataset: str, mode: str, epsilon: float, repeats: int, *, folds: int = FOLDS, simulated: bool = False
+    dataset: str,
+    mode: str,
+    epsilon: float,
+    repeats: int,
+    *,
+    recipe: str = "auto",
+    folds: int = FOLDS,
+    simulated: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Every run of one set under one condition; mode none draws nothing, so it runs once a fold."""
-    for fold, split in enumerate(splits(dataset, mode, epsilon, "newton", folds)):
+    for fold, split in enumerate(splits(dataset, mode, epsilon, recipe, folds)):
         agreement = build(split.study)
         # Inner boundaries: too little has happened before the third, too few are left at the last.
         times, test = np.asarray(agreement.times_days)[3:-1], split.held_out
@@ -37,6 +44,8 @@ def runs(
                 "dataset": dataset,
                 "mode": mode,
                 "epsilon": None if mode == "none" else epsilon,
+                "recipe": agreement.training.recipe,
+                "curvature": _curvature(agreement),
                 "columns": len(agreement.columns),
                 "fold": fold,
                 "run": run,
@@ -46,6 +55,12 @@ def runs(
                 "ibs": integrated_brier(test, model.survival(test.x, times), times),
                 "cox_ibs": cox_ibs,
             }
+
+
+def _curvature(agreement: Agreement) -> str | None:
+    if agreement.training.recipe != "newton":
+        return None
+    return "public" if agreement.training.column_spread else "released"
 
 
 def _reference(agreement: Agreement, split: Split) -> float:

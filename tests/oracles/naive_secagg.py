@@ -30,6 +30,10 @@ KINDS = {
     "open_request": 13,
     "shares": 14,
     "receipt": 15,
+    "graph_contribution": 20,
+    "graph_seed": 21,
+    "sign_request": 22,
+    "set_signature": 23,
 }
 
 
@@ -162,21 +166,60 @@ class Session:
             "@roster": sha256(raw),
             "@session": bytes.fromhex(log["session_id"]),
         }
+        self.k, self.t_k = p.get("degree", 0), p.get("neighbor_threshold", 0)
         self.private = {who: bytes.fromhex(key) for who, key in log["session_keys"].items()}
+        self.contributions = {}
+        for who, drawn in self.private.items() if self.k else ():
+            self.contributions[who] = expand(
+                drawn, label("draw-contribution", {**self.context, "hospital": who})
+            )
+            self.private[who] = expand(drawn, label("draw-session-key", {**self.context, "hospital": who}))
         self.present = [who for who in self.ids if who in self.private]
         self.key_list = bytes.fromhex(log["key_list"])
         self.key_list_hash = sha256(label("key-list", self.context), unwrap("key_list", self.key_list))
+        if self.k:
+            tag = label("graph-seed", {**self.context, "key_list": self.key_list_hash})
+            self.key_list_hash = sha256(tag, *(self.contributions[who] for who in self.present))
+        self.ring = sorted(self.ids, key=self.ring_place)
         self.keys = {who: x25519(self.private[who], NINE) for who in self.present}
         self.chain_round = 1
         self.chains: dict[tuple[str, str], bytes] = {}
         for i, one in enumerate(self.present):
-            for other in self.present[i + 1 :]:
+            for other in [other for other in self.present[i + 1 :] if other in self.peers(one)]:
                 shared = x25519(self.private[one], self.keys[other])
                 tag = label("pair", {**self.context, "key_list": self.key_list_hash, **self.pair(one, other)})
                 self.chains[one, other] = hkdf(shared, tag)
 
+    def ring_place(self, who: str) -> bytes:
+        """10.1."""
+        return sha256(label("ring-place", {**self.context, "key_list": self.key_list_hash, "hospital": who}))
+
+    def peers(self, who: str) -> list[str]:
+        """Everybody else, or 10.1: k/2 before and k/2 behind on the ring; of those in the key list."""
+        others = [peer for peer in self.present if peer != who]
+        if not self.k:
+            return others
+        at = self.ring.index(who)
+        steps = [step for step in range(-self.k // 2, self.k // 2 + 1) if step]
+        return [peer for peer in others if peer in {self.ring[(at + step) % self.n] for step in steps}]
+
+    def holders(self, who: str) -> list[str]:
+        """10.4: the dealer holds a share of its own only in the complete graph."""
+        return self.peers(who) if self.k else self.present
+
+    def contribution(self, who: str) -> bytes:
+        """10.2, second trip."""
+        return wrap("graph_contribution", message(self.contributions[who]))
+
+    def graph_seed(self) -> bytes:
+        """10.2, third trip."""
+        return wrap("graph_seed", message([self.contributions[who] for who in self.present]))
+
     def advert(self, who: str) -> bytes:
         body = message(who, self.keys[who])
+        if self.k:
+            tag = label("graph-commitment", {**self.context, "hospital": who})
+            body = message(who, self.keys[who], sha256(tag, self.contributions[who]))
         return message(body, sign(self.seeds[who], label("advert", self.context), body))
 
     def make_key_list(self) -> bytes:
@@ -258,10 +301,10 @@ class Round:
     def dealt(self, who: str, entropy: bytes) -> tuple[bytes, dict[str, tuple[bytes, bytes]]]:
         """7.2: the self-mask seed, and share and opening for each holder."""
         s = self.session
-        wide = [expand(entropy, self.label("draw-polynomial", degree=i), 48) for i in range(s.t)]
+        wide = [expand(entropy, self.label("draw-polynomial", degree=i), 48) for i in range(s.t_k or s.t)]
         polynomial = [int.from_bytes(w, "big") % PRIME for w in wide]
         shares = {}
-        for holder in s.present:
+        for holder in s.holders(who):
             x = s.ids.index(holder) + 1
             value = sum(a * x**k for k, a in enumerate(polynomial)) % PRIME
             opening = expand(entropy, self.label("draw-opening", holder=holder))
@@ -274,7 +317,7 @@ class Round:
         seed, shares = self.dealt(who, entropy)
         masked = self.add([*vector, 1], expand(seed, self.label("self-mask", dealer=who)), 1)
         seals = []
-        for peer in [peer for peer in s.present if peer != who]:
+        for peer in s.peers(who):
             masked = self.add(masked, self.mask_seed(who, peer), 1 if who < peer else -1)
             key = expand(s.chain(who, peer), self.directed("seal", who, peer))
             nonce = expand(entropy, self.label("draw-nonce", receiver=peer), 12)
@@ -309,16 +352,21 @@ class Round:
         return message(self.number, self.order_hash, members)
 
     def agreement(self, who: str, agreed: bytes, members: Iterable[str]) -> bytes:
-        """7.3: signature and the mask seeds of those outside."""
-        signature = sign(self.session.seeds[who], self.label("agree"), agreed)
-        outside = [peer for peer in self.session.present if peer not in members]
+        """7.3: signature and the mask seeds of those outside; 10.4: no signature yet."""
+        signature = b"" if self.session.k else sign(self.session.seeds[who], self.label("agree"), agreed)
+        outside = [peer for peer in self.session.peers(who) if peer not in members]
         seeds = [message(peer, self.mask_seed(who, peer)) for peer in outside]
         digest = sha256(self.label("set-hash"), agreed)
         return wrap("agreement", message(self.number, digest, signature, seeds))
 
+    def settled(self, who: str, agreed: bytes) -> bytes:
+        """10.4: the one signature on the final set."""
+        signature = sign(self.session.seeds[who], self.label("agree"), agreed)
+        return wrap("set_signature", message(self.number, sha256(self.label("set-hash"), agreed), signature))
+
     def shares(self, who: str, dealt: Mapping[str, dict[str, tuple[bytes, bytes]]]) -> bytes:
         """7.4: the shares of every member."""
-        opened = [message(dealer, *dealt[dealer][who]) for dealer in sorted(dealt)]
+        opened = [message(dealer, *dealt[dealer][who]) for dealer in sorted(dealt) if who in dealt[dealer]]
         return wrap("shares", message(self.number, opened))
 
     def unmask(
@@ -334,7 +382,8 @@ class Round:
         opened = {who: parse(unwrap("shares", data))[2] for who, data in answers.items()}
         for dealer in masked:
             points = {}
-            for holder in sorted(opened)[: s.t]:
+            able = [holder for holder in sorted(opened) if holder in s.holders(dealer)]
+            for holder in able[: s.t_k or s.t]:
                 share = next(f for f in map(parse, opened[holder]) if f[1][0] == dealer.encode())
                 points[s.ids.index(holder) + 1] = int.from_bytes(share[2][0], "big")
             seed = _at_zero(points).to_bytes(32, "big")

@@ -11,7 +11,7 @@ import pytest
 from secagg import errors, hospital, vectors
 from secagg.secret import SecretBytes
 from secagg.state_codec import decode_state
-from tests.oracles.naive_secagg import Round, Session, label, parse, sha256, unwrap, verify, wrap
+from tests.oracles.naive_secagg import Round, Session, label, message, parse, sha256, unwrap, verify, wrap
 
 FOLDER = Path(__file__).parents[1] / "vectors" / "v1"
 LOGS: dict[str, Any] = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
@@ -45,6 +45,10 @@ def test_naive_implementation_agrees(name: str) -> None:
     session = Session(log)
     assert {who: wrap("advert", session.advert(who)) for who in session.present} == unhex(log["adverts"])
     assert session.make_key_list() == session.key_list
+    if session.k:
+        assert {who: session.contribution(who) for who in session.present} == unhex(log["contributions"])
+        assert session.graph_seed() == bytes.fromhex(log["graph_seed"])
+        assert session.ring == log["ring"]
     for entry in log["rounds"]:
         agrees_with_round(Round(session, entry["round"], bytes.fromhex(entry["order"])), entry)
 
@@ -66,6 +70,11 @@ def agrees_with_round(naive: Round, log: dict[str, Any]) -> None:
         assert last == {who: naive.agreement(who, agreed, members) for who in last}
     members = log["members"]
     assert members == list(last)
+    if naive.session.k:
+        asked = wrap("sign_request", message(naive.number, sha256(naive.label("set-hash"), agreed)))
+        assert unhex(log["sign"]["requests"]) == dict.fromkeys(members, asked)
+        signed = unhex(log["sign"]["answers"])
+        assert signed == {who: naive.settled(who, agreed) for who in signed}
     entropies = {who: bytes.fromhex(log["uploads"][who]["entropy"]) for who in members}
     dealt = {who: naive.dealt(who, entropy)[1] for who, entropy in entropies.items()}
     answers = unhex(log["open"]["answers"])

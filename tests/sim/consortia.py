@@ -66,6 +66,7 @@ class Case:
             "threshold": self.threshold,
             "modulus_bits": 32,
             "dim": 1,
+            "neighborhood": None,
         }
         for name, value in values.items():
             object.__setattr__(params, name, value)

@@ -15,6 +15,8 @@ from tests.unit.hospital_node.test_node import refusal
 
 STATED = "\nrounds = 2\nlocal_steps = 2\nsample_rate = 1.0"
 DISTRIBUTED = (('mode = "local"', 'mode = "distributed"'), (STATED, "\nrounds = 3"))
+# A budget at which the noise would hide a Hessian.
+FEW = (('mode = "local"\nepsilon = 3', 'mode = "distributed"\nepsilon = 0.5'), (STATED, "\nrounds = 2"))
 LOCAL = ((STATED, '\nrecipe = "newton"\nrounds = 2'),)
 ADAM = (('mode = "local"', 'mode = "distributed"'), (STATED, '\nrecipe = "adam"\nrounds = 2'))
 NONE = (
@@ -27,11 +29,12 @@ NONE = (
     ("changes", "tasks"),
     [
         (DISTRIBUTED, ["life_table", "hessian", *3 * ["newton"]]),
+        (FEW, ["life_table", "means", *2 * ["newton"]]),
         (LOCAL, ["life_table", "hessian", *2 * ["newton"]]),
         (ADAM, ["life_table", *2 * ["gradient"], "predictor_moments", "risk_table"]),
         (NONE, ["life_table", "hessian", *2 * ["newton"]]),
     ],
-    ids=["distributed", "local", "adam", "none"],
+    ids=["distributed", "few", "local", "adam", "none"],
 )
 def test_a_study_from_the_first_round_to_the_result(
     tmp_path: Path, changes: tuple[tuple[str, str], ...], tasks: list[str]
@@ -76,6 +79,28 @@ def test_a_hospital_follows_the_fold_and_refuses_a_model_that_does_not(tmp_path:
     assert "does not follow from the signed sum of round 3" in refusal(hand.ask("b", made_up)).reason
     _, order = hand.order(4, model=model)
     assert len(hand.ask("b", order)) > 1
+
+
+def test_a_hospital_counts_columns_from_the_released_center_and_no_other(tmp_path: Path) -> None:
+    hand = Hand(World.of(tmp_path, *FEW))
+    hand.join()
+    agreement, fit, model = hand.world.agreement, None, b""
+    for number in (1, 2):
+        total, receipt, members = hand.round(number, model)
+        for hospital in HOSPITALS:
+            assert hand.ask(hospital, receipt) == []
+        fit = exchange.followed(agreement, fit, number, from_ring(total, 64), sorted(members))
+        assert fit is not None
+        asked = fit.ordered(exchange.task_of(agreement, number + 1))
+        model = exchange.model_bytes(asked)
+    assert asked.size == agreement.parameters + len(agreement.columns)
+    asked[-1] += 0.01
+    _, moved = hand.order(3, model=exchange.model_bytes(asked))
+    assert "does not follow from the signed sum of round 2" in refusal(hand.ask("b", moved)).reason
+    _, short = hand.order(3, model=model[: 8 * agreement.parameters])
+    assert "parameters" in refusal(hand.ask("c", short)).reason
+    _, order = hand.order(3, model=model)
+    assert len(hand.ask("d", order)) > 1
 
 
 def test_one_hospital_s_vector_has_a_share_of_the_noise_and_all_together_enough() -> None:

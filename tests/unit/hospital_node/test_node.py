@@ -321,7 +321,9 @@ def test_without_the_bound_huge_weights_would_be_trained_on(
 ) -> None:
     right = second_round(hand)
     monkeypatch.setattr(RoundWork, "_expected", lambda *_: None)
-    monkeypatch.setattr(exchange, "parse_model", lambda _, data: np.frombuffer(data, dtype="<f8").copy())
+    monkeypatch.setattr(
+        exchange, "parse_model", lambda _, data, carries=0: np.frombuffer(data, dtype="<f8").copy()
+    )
     _, order = hand.order(2, model=_trap(1e6)(right))
     assert kinds(hand.ask("a", order))[0] == "upload_header"
 

@@ -18,7 +18,7 @@ Change = Callable[[dict[str, Any]], None]
 
 @pytest.fixture(scope="module")
 def agreement() -> Agreement:
-    return build(study())
+    return build(study(("[model]", '[model]\nrecipe = "dp_sgd"')))
 
 
 def test_a_hospital_derives_the_same(agreement: Agreement) -> None:

@@ -78,6 +78,24 @@ def test_an_empty_ledger_and_one_without_noise_have_nothing_to_add_up() -> None:
 
 
 @pytest.mark.threat("FL-15", control="C-LEDGER")
+def test_exact_sums_leave_no_number_for_all_studies_together() -> None:
+    entries = chain(*rounds(SECOND, 2), ("NOTE", FIRST, 1), ("CLOSE", FIRST, 0), *rounds("cc" * 32, 1))
+    shown = overview(entries, WIDE)
+    kinds = [(line.alone.kind, line.cumulative.kind) for line in shown.studies]
+    assert kinds == [("dp", "dp"), ("none", "none"), ("dp", "none")]
+    assert shown.total.epsilon is shown.ever.epsilon is shown.added is None
+    assert shown.total.reason.startswith("aa: sums were released without noise")
+    assert shown.curve == ()
+    assert shown.one_more is not None
+    assert (shown.one_more.after.kind, shown.one_more.fits) == ("none", True)
+    permit = check(WIDE, TERMS, entries, NOW)
+    assert permit.before.kind == permit.after.kind == "none"
+    # The people of a new table were in none of it.
+    apart = chain(("NOTE", FIRST, 1), ("2027 extract", "", 0), *rounds(SECOND, 2))
+    assert (overview(apart, WIDE).total.kind, overview(apart, WIDE).ever.kind) == ("dp", "none")
+
+
+@pytest.mark.threat("FL-15", control="C-LEDGER")
 def test_a_new_epoch_has_its_own_budget_and_forgets_nothing() -> None:
     entries = chain(*rounds(FIRST, ROUNDS), ("2027 extract", "", 0))
     assert epoch_name(entries) == "2027 extract"

@@ -9,7 +9,7 @@ NONE = ('mode = "local"', 'mode = "none"')
 
 
 def test_local_dp_sgd() -> None:
-    settings = resolve_training(study())
+    settings = resolve_training(study(("[model]", '[model]\nrecipe = "dp_sgd"')))
     assert (settings.recipe, settings.strategy, settings.optimizer) == ("dp_sgd", "fedavg", "adam")
     assert (settings.rounds, settings.local_steps, settings.sample_rate, settings.clip_l2) == (
         10,
@@ -48,7 +48,7 @@ def test_the_study_file_overrides_the_rule() -> None:
 DISTRIBUTED = ('mode = "local"', 'mode = "distributed"')
 
 
-def test_distributed_takes_newton_steps_for_few_columns_and_adam_for_the_rest() -> None:
+def test_distributed_takes_newton_steps_for_a_linear_model_and_adam_for_a_network() -> None:
     newton = resolve_training(study(DISTRIBUTED))
     assert (newton.recipe, newton.strategy, newton.optimizer) == ("newton", "newton", "none")
     assert (newton.rounds, newton.learning_rate, newton.average_last) == (20, 0.3, 10)
@@ -57,7 +57,8 @@ def test_distributed_takes_newton_steps_for_few_columns_and_adam_for_the_rest() 
     many = "".join(
         f'[[field]]\nname = "f{j}"\ntype = "bool"\nrole = "feature"\npurpose = "p"\n' for j in range(50)
     )
-    assert resolve_training(study(DISTRIBUTED, ("[[field]]", many + "[[field]]"))).recipe == "adam"
+    wide = resolve_training(study(DISTRIBUTED, ("[[field]]", many + "[[field]]")))
+    assert (wide.recipe, len(wide.column_spread)) == ("newton", 56)
 
 
 def test_newton_in_local_mode_takes_five_rounds_with_the_full_noise() -> None:

@@ -82,10 +82,25 @@ class Consortium:
                 continue
             self.hospitals[name], advert = self.advertise(name)
             collecting = co.add_advert(collecting, name, advert)
+        if self.params.neighborhood is not None:
+            self.draw_graph(collecting)
+            return
         self.session, self.key_list = co.close_adverts(collecting)
         for name, state in self.hospitals.items():
             assert isinstance(state, ho.Advertised)
             self.hospitals[name] = ho.accept_key_list(state, self.key_list)
+
+    def draw_graph(self, collecting: co.Collecting) -> None:
+        """The third trip of a session with a sparse graph."""
+        revealing, self.key_list = co.fix_commitments(collecting)
+        for name, state in self.hospitals.items():
+            assert isinstance(state, ho.Advertised)
+            self.hospitals[name], contribution = ho.reveal_contribution(state, self.key_list)
+            revealing = co.add_contribution(revealing, name, contribution)
+        self.session, self.graph_seed = co.close_contributions(revealing)
+        for name, state in self.hospitals.items():
+            assert isinstance(state, ho.Revealed)
+            self.hospitals[name] = ho.accept_graph_seed(state, self.graph_seed)
 
     def advertise(self, name: str) -> tuple[ho.Advertised, bytes]:
         seed = entropy("session key", name, self.session_number)
@@ -134,6 +149,15 @@ class Consortium:
                 agreeing = co.add_agreement(agreeing, name, self.agree(name, request))
         return agreeing
 
+    def settle_all(self, agreeing: co.Agreeing, silent: Collection[str] = ()) -> co.Settling:
+        settling, requests = co.request_signatures(agreeing)
+        for name, request in requests.items():
+            if name not in silent:
+                self.hospitals[name], signature = ho.settle(self.hospitals[name], request)  # type: ignore[arg-type]
+                self.messages += [request, signature]
+                settling = co.add_signature(settling, name, signature)
+        return settling
+
     def open_all(
         self, opening: co.Opening, requests: Mapping[str, bytes], silent: Collection[str] = ()
     ) -> co.Opening:
@@ -153,6 +177,7 @@ class Consortium:
         *,
         no_upload: Collection[str] = (),
         no_agree: Collection[str] = (),
+        no_sign: Collection[str] = (),
         no_open: Collection[str] = (),
         previous: bytes = b"",
     ) -> tuple[co.Opening, Ring, bytes]:
@@ -165,8 +190,9 @@ class Consortium:
         if no_agree:
             agreeing, requests = co.shrink(agreeing, co.missing_agreements(agreeing))
             agreeing = self.agree_all(agreeing, requests)
-        opening, asked = co.request_open(agreeing)
-        opening = self.open_all(opening, asked, no_open)
+        final = agreeing if self.params.neighborhood is None else self.settle_all(agreeing, no_sign)
+        opening, asked = co.request_open(final)
+        opening = self.open_all(opening, asked, {*no_sign, *no_open})
         total = co.unmask(opening, self.masked(opening.members))
         return opening, total, co.make_receipt(opening, total)
 

@@ -85,9 +85,9 @@ def test_one_beyond_the_bound_is_refused(
 def told(record: Any, name: str, data: bytes) -> str | None:
     """What the reader says of this one field."""
     message = getattr(wardround_pb2, record.__name__).FromString(data)
-    hint = get_type_hints(record, include_extras=True)[name]
+    bound = get_args(get_type_hints(record, include_extras=True)[name])[1]
     try:
-        codec._value(hint, getattr(message, name), f"{record.__name__}.{name}", message, name)
+        codec._check_scalar(bound, getattr(message, name), record.__name__, name)
     except WireError as error:
         return str(error)
     return None

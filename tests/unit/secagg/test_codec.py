@@ -136,7 +136,7 @@ def test_messages_are_unwrapped_as_protobuf_would() -> None:
         b"\x92",
         b"\x0a",
         b"\x0a\xff\xff\xff\xff\xff",
-        b"\xa2\x01\x01x",
+        b"\x82\x02\x01x",
     ):
         with pytest.raises(WireError):
             codec.unwrap(bad)

@@ -115,8 +115,8 @@ def test_stale_open_request() -> None:
 
 
 def test_open_once_by_type() -> None:
-    """Only an agreed state opens, and an opened one neither opens nor agrees, nor holds anything that could."""
-    assert get_type_hints(ho.open_shares)["state"] == ho.Agreed
+    """Only an agreed state opens (a settled one in the sparse graph), and an opened one neither opens nor agrees, nor holds anything that could."""
+    assert get_type_hints(ho.open_shares)["state"] == ho.Agreed | ho.Settled
     assert get_type_hints(ho.agree)["state"] == ho.Uploaded | ho.Agreed
     assert {f.name for f in fields(ho.Opened)} == {"after", "frame", "agreed_set"}
     c, agreeing = agreed()

@@ -106,6 +106,11 @@ OTHERS: dict[str, object] = {
     "ledger_export_request": records.LedgerExportRequest(bytes(32)),
     "ledger_export": records.LedgerExport(b"{}"),
     "study_end": records.StudyEnd("done", ""),
+    # Of the sparse graph (test_sparse.py): nothing in the complete one takes them.
+    "graph_contribution": records.GraphContribution(bytes(32)),
+    "graph_seed": records.GraphSeed((bytes(32),) * len(ALL)),
+    "sign_request": records.SignRequest(1, bytes(32)),
+    "set_signature": records.SetSignature(1, bytes(32), bytes(64)),
 }
 
 
@@ -141,6 +146,9 @@ TAKEN: dict[str, set[Told]] = {
 }
 ARROWS: dict[Callable[..., object], tuple[type, ...]] = {
     ho.accept_key_list: (ho.Advertised,),
+    ho.reveal_contribution: (ho.Advertised,),
+    ho.accept_graph_seed: (ho.Revealed,),
+    ho.settle: (ho.Agreed,),
     ho.accept_order: (ho.Ready, ho.Ordered, ho.Uploaded, ho.Agreed, ho.Opened),
     ho.agree: (ho.Uploaded, ho.Agreed),
     ho.open_shares: (ho.Agreed,),

@@ -13,7 +13,7 @@ from secagg import coordinator as co
 from secagg import hospital as ho
 from secagg import masks, pairs
 from secagg.context import label
-from secagg.errors import TooFewSurvivors
+from secagg.errors import ParameterError, TooFewSurvivors
 from secagg.fixed_point import FixedPoint, from_ring, to_ring
 from secagg.masks import Mask, Ring, add_masks
 from secagg.pairs import RoundFrame
@@ -247,5 +247,5 @@ def test_a_vector_of_the_study_s_length_only() -> None:
     c = consortium()
     c.order(1, c.hospitals)
     state = ordered(c, "h000")
-    with pytest.raises(ho.ParameterError):
+    with pytest.raises(ParameterError):
         ho.upload(state, np.zeros(3, dtype="<u4"), entropy("e"))

@@ -46,6 +46,7 @@ mode = "{mode}"
 [stage]
 {stage}
 [model]
+recipe = "{recipe}"
 rounds = {rounds}
 [[field]]
 name = "days"
@@ -84,7 +85,16 @@ def key(name: str) -> SecretBytes:
 def agreement(mode: str = "local", stage: str = 'kind = "generalize"', rounds: int = 2) -> Agreement:
     budget = "epsilon = 3\ndelta = 1e-5" if mode == "local" else ""
     return build(
-        parse_study(STUDY.format(mode=mode, budget=budget, stage=stage, rounds=rounds), "study.toml")
+        parse_study(
+            STUDY.format(
+                mode=mode,
+                budget=budget,
+                stage=stage,
+                rounds=rounds,
+                recipe="dp_sgd" if mode == "local" else "auto",
+            ),
+            "study.toml",
+        )
     )
 
 

@@ -15,7 +15,7 @@ DISTRIBUTED = ('mode = "local"', 'mode = "distributed"')
 def begin(*changes: tuple[str, str]) -> tuple[Agreement, Fit]:
     agreement = build(study(DISTRIBUTED, *changes))
     layout = layout_of(agreement)
-    return agreement, Fit.start(agreement.training, layout, layout.start(np.full(10, -3.0)))
+    return agreement, Fit.start(agreement.training, layout, Statistic(np.repeat([20.0, 30.0], 10), 1.0))
 
 
 def test_a_recipe_is_released_in_the_order_of_its_tasks_and_pays_for_each() -> None:
