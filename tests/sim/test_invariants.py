@@ -13,6 +13,7 @@ import pytest
 from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.round_work import RoundWork
+from hospital_node.sending_edge import SendingEdge
 from secagg import coordinator as co
 from secagg import hospital as protocol
 from secagg import rules, unmask
@@ -41,6 +42,11 @@ from tests.sim.scheduler import (
 
 def nothing(*_: Any, **__: Any) -> None:
     """A control that is switched off."""
+
+
+def whatever(_edge: SendingEdge, _agreement: object, message: bytes) -> bytes:
+    """The sending edge, switched off."""
+    return message
 
 
 @pytest.fixture
@@ -113,7 +119,7 @@ def test_both_share_kinds_are_noticed(four: Simulation) -> None:
 def test_two_vectors_under_one_round_key_are_noticed(
     four: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hospital that stores nothing of the round that it is in."""
+    """A hospital that stores nothing of the round that it is in, and whose sending edge looks away."""
     commit = Journal.commit
 
     def before_the_round(journal: Journal, study: bytes, number: int, *rest: Any) -> None:
@@ -123,6 +129,7 @@ def test_two_vectors_under_one_round_key_are_noticed(
     until(four, "round_order", 4)
     monkeypatch.setattr(Journal, "commit", before_the_round)
     monkeypatch.setattr(LedgerStore, "spend", nothing)
+    monkeypatch.setattr(SendingEdge, "let_out", whatever)
     four.step(Deliver(0))
     four.step(Restart(0))
     four.step(Deliver(-2))
@@ -132,6 +139,7 @@ def test_two_vectors_under_one_round_key_are_noticed(
 
 def test_an_upload_that_nobody_paid_for_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RoundWork, "spend", nothing)
+    monkeypatch.setattr(SendingEdge, "let_out", whatever)
     with pytest.raises(AssertionError, match="not marked as spent"):
         run(3, [])
     monkeypatch.setattr(RoundWork, "reserve", lambda *_: "nothing")
