@@ -111,6 +111,8 @@ def price(file: FILE, as_json: JSON = False) -> None:
 
 def warnings_of(agreement: Agreement) -> list[str]:
     """What a statistician should hear before spending a budget; from public numbers alone."""
+    from privacy.stage_release import ThresholdRelease
+
     found = []
     if agreement.training.hidden and (
         (agreement.study.epsilon or 0) < NETWORK_EPSILON or agreement.study.n_public_total < NETWORK_PATIENTS
@@ -120,6 +122,13 @@ def warnings_of(agreement: Agreement) -> list[str]:
         )
     if agreement.study.row_assumption and agreement.plan is not None:
         found.append(f"the guarantee assumes that {agreement.study.row_assumption}")
+    if agreement.plan is not None and isinstance(agreement.plan.stage, ThresholdRelease):
+        stage = agreement.plan.stage
+        even, sure = stage.k + stage.noise.bound, stage.k + 2 * stage.noise.bound
+        found.append(
+            f"stage threshold takes epsilon {stage.epsilon:g} and delta {stage.delta:g} of this, once for all studies with these cells; "
+            f"a hospital's class of {even} patients is kept in half of all drawings, one of {sure} in all"
+        )
     per_column = agreement.study.n_public_total / max(len(agreement.columns), 1)
     if agreement.study.has_model and agreement.plan is not None and per_column < PATIENTS_PER_COLUMN:
         found.append(

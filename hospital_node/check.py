@@ -25,6 +25,11 @@ _SERIAL_DATES = (25_569.0, 62_000.0)
 _SHORT, _LONG = 1 / 30, 12.0
 # Among the longest followed, most are censored; so many events there are censorings under the wrong code.
 _LATE_SHARE, _SWAPPED_SHARE, _SWAPPED_EXCESS = 0.1, 2 / 3, 0.25
+# A drawing is paid for, so nothing is drawn here.
+_DRAWN = {
+    "threshold": "the stage is shown with every class: which ones stage threshold keeps is drawn and charged when the study starts, and fewer rows may take part",
+    "level": "the stage is shown at the finest level: which one stage level uses is drawn and charged when the study starts",
+}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -80,6 +85,8 @@ def check_table(
         return Checked(len(examined.table), (*errors, *notes), examined.table, None, None)
     table = clipped(examined.table, study.dictionary.fields)
     _, report = apply_stage(table, study)
+    if study.stage.kind in _DRAWN:
+        notes.append(Finding("note", "", _DRAWN[study.stage.kind]))
     return Checked(len(table), tuple(notes), examined.table, table, report)
 
 

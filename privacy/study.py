@@ -35,6 +35,8 @@ from secagg.params import default_threshold
 
 MAX_STUDY_BYTES = 4 << 20
 MINIMUM_HOSPITALS = 3
+# How a draft of `wardround-study new` marks what people have to say.
+UNDECIDED = "decide"
 # Share of mu^2 for [analysis] beside a model that does not say otherwise.
 ANALYSIS_SHARE = 0.10
 RECIPE_RELEASES = frozenset(
@@ -291,6 +293,11 @@ class Study(Section):
             found.append(f"the guarantee assumes that {self.row_assumption}; declare one")
         for name in self.dictionary.unsourced():
             found.append(f"field '{name}' has bounds without a source; say where the public bounds come from")
+        open_ = [field.name for field in self.fields if field.purpose.startswith(UNDECIDED)]
+        if open_:
+            found.append(
+                f"the draft's 'decide' stands in the purpose of {', '.join(open_)}; say why the study needs it"
+            )
         if not self.about.purpose.strip():
             found.append("[study] purpose is empty; hospitals and the assessment ask for it")
         if self.colluding == 0:

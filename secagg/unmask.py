@@ -83,12 +83,14 @@ def unmask_blocks(state: Opening, read: Read, speed: Speed = DEFAULT_SPEED) -> R
     members = tuple(member_headers(state.agreeing.proposed))
 
     def fill(first: int, part: Ring) -> None:
-        part[:] = 0
-        for member in members:
+        for place, member in enumerate(members):
             values = read(member, first, part.size)
             if values.shape != part.shape:
                 raise ParameterError(f"{values.size} coordinates of {member} came where {part.size} were due")
-            np.add(part, values, part)
+            if place:
+                np.add(part, values, part)
+            else:
+                part[:] = values
 
     total = fresh_vector(params.wire_dim, params.ring)
     add_masks(total, remaining_masks(state), speed, fill)

@@ -28,6 +28,8 @@ def drafted(folder: Path, text: str) -> str:
 def test_a_draft_is_a_study_with_the_names_and_types(tmp_path: Path, text: str) -> None:
     definition = parse_definition(text, "cohort.toml")
     study = parse_study(drafted(tmp_path, text), "draft.toml")
+    open_ = next(remark for remark in study.remarks() if "'decide'" in remark)
+    assert all(field.name in open_ for field in study.fields)
     check_against(definition, study, "cohort.toml")
     assert study.dictionary.event.highest_event == 2
     assert {f.name: f.type for f in study.fields} == {f.name: f.type for f in definition.field}

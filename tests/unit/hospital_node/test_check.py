@@ -196,3 +196,14 @@ def test_the_command_never_prints_a_patient(tmp_path: Path) -> None:
     code, output = run(*arguments)
     assert code == 0
     assert "60 patients fit the dictionary of small" in output
+
+
+@pytest.mark.parametrize("kind", ["threshold", "level"])
+def test_a_stage_that_draws_says_that_nothing_was_drawn_yet(kind: str, tmp_path: Path) -> None:
+    extra = "\ndelta = 1e-6" if kind == "threshold" else ""
+    stage = f'kind = "{kind}"\nk = 3\nepsilon = 0.5{extra}'
+    cuts = ("cuts = [40, 60]", "cuts = [[40, 50, 60], [50]]" if kind == "level" else "cuts = [40, 60]")
+    drawn = study(('kind = "generalize"\nk = 3', stage), cuts)
+    checked = check_table(write_csv(table(60), tmp_path), drawn)
+    assert checked.fits
+    assert "drawn and charged when the study starts" in said(checked)[-1]
