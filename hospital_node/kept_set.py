@@ -141,15 +141,15 @@ def _once(
 
 def charge_once(
     release: StageRelease, ledger: LedgerStore, study_hash: str, study_id: str, permit: Permitting
-) -> None:
-    """Write a stage into the ledger of this study, if it is not there: RESERVE and SPENT.
+) -> bool:
+    """Write a stage into the ledger of this study, if it is not there: RESERVE and SPENT; whether it was written now.
 
     Once a study, not once for all of them: what says that there is no number stands beside the charges that it takes it from, also where
     they are read alone or in another data epoch.
     """
     mine = fold(ledger.entries()).get((study_hash, STAGE_SESSION, 0))
     if mine is not None and mine.kind == "SPENT":
-        return
+        return False
     ledger.reserve(
         study_hash=study_hash,
         study_id=study_id,
@@ -159,6 +159,7 @@ def charge_once(
         permit=permit,
     )
     ledger.spend(study_hash=study_hash, session=STAGE_SESSION, round_number=0)
+    return True
 
 
 def _read(path: Path) -> frozenset[Cell]:

@@ -25,7 +25,7 @@ from hospital_node.table import read_table
 from privacy.canonical import sha256_hex
 from privacy.consent import DataUse
 from privacy.grid import time_grid
-from privacy.ledger import Entry, drawn
+from privacy.ledger import Entry
 from privacy.mechanisms import Sampler
 from privacy.plan import Release
 from privacy.policy import Policy, check
@@ -182,12 +182,11 @@ def synthesize_sdv(
     def permit(entries: Sequence[Entry]) -> None:
         check(source.policy, request.terms, entries, clock.now())
 
-    entries = ledger.entries()
-    permit(entries)
+    permit(ledger.entries())
     check_installed()
     frame = source.patients(request.study, clock)
-    charge_once(SDV_STAGE, ledger, request.hash, request.id, permit)
-    return Synthesized(sdv(frame, request.study, patients), charged=not drawn(entries, SDV_STAGE))
+    charged = charge_once(SDV_STAGE, ledger, request.hash, request.id, permit)
+    return Synthesized(sdv(frame, request.study, patients), charged)
 
 
 def write(made: Synthesized, request: SynthesisRequest, out: Path) -> Path:
