@@ -35,7 +35,10 @@ def page(entries: Sequence[Entry], shown: Overview, delta: float) -> Iterator[st
         f"limit {shown.limit:g}"
     )
     if shown.added is not None and len(shown.studies) > 1:
-        yield f"  adding the studies' epsilons would say {shown.added:.3g}; the filter that admits later studies counts {shown.filter_epsilon:.3g}"
+        yield (
+            "  that holds if no study was chosen by another's results; the filter that admits later studies, which holds "
+            f"in any case, counts {shown.filter_epsilon:.3g}; adding the studies' epsilons would say {shown.added:.3g}"
+        )
     if shown.curve:
         points = ", ".join(f"{epsilon:.3g} at {at:.0e}" for at, epsilon in shown.curve)
         yield f"  epsilon at other deltas: {points}"

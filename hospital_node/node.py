@@ -484,7 +484,7 @@ def _terms(admitted: Admitted) -> str:
     together = f"then {after.number():.3g}" if after.epsilon is not None else f"have none: {after.reason}"
     return (
         f"epsilon {plan.epsilon:g} at delta {plan.delta:g} per patient (add/remove) for everything it releases; "
-        f"all studies together {together}"
+        f"all studies together, unless one was chosen by another's results, {together}"
     )
 
 

@@ -122,12 +122,13 @@ def planned_epsilon(agreement: Agreement) -> float | None:
 
 
 def guaranteed_epsilon(planned: float | None, ledgers: Sequence[LedgerFacts]) -> float | None:
-    """The largest loss that the ledgers show, and at least the plan's unless every hospital's ledger closes the study.
+    """The largest loss that the ledgers show, and never less than the plan's.
 
-    A hospital whose ledger is missing, broken or still open may have charged the whole plan.
+    A study that ended early has not spent less: whoever may stop it after seeing sums may let them decide, and the loss up to a
+    stop chosen like that is bounded by the plan's, not by that of the rounds that ran.
     """
     shown = [ledger.epsilon_shown for ledger in ledgers if ledger.epsilon_shown is not None]
-    if planned is not None and not (ledgers and all(ledger.final for ledger in ledgers)):
+    if planned is not None:
         shown.append(planned)
     return max(shown, default=None)
 

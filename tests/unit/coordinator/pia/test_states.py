@@ -71,7 +71,7 @@ def test_failed_skipped_and_other_tests_do_not_count() -> None:
     assert outcome_of(evidence(outcome="skipped")) == "NOT_RUN"
     assert outcome_of(evidence(test="tests/a.py::test_another")) == "NOT_RUN", "the named test did not run"
     assert outcome_of(evidence(), "C-CONSIST") == "NO_TEST"
-    assert outcome_of(evidence(), "C-DPSYNTH") == "NOT_BUILT"
+    assert outcome_of(evidence(), "C-MERKLE") == "NOT_BUILT"
 
 
 def test_a_failed_test_is_a_failed_claim_and_a_failed_threat() -> None:
