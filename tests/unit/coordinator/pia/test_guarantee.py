@@ -12,7 +12,7 @@ from coordinator.results import write_study
 from privacy.evidence import load
 from privacy.pia_document import document
 from privacy.pia_schema import Pia, Status
-from privacy.recompute import planned_epsilon
+from privacy.recompute import LedgerFacts, guaranteed_epsilon, planned_epsilon
 from privacy.verify import verify_bundle
 from secagg.wire import codec
 from secagg.wire.records import LedgerExport
@@ -43,6 +43,14 @@ def test_without_a_closed_ledger_of_everybody_the_plan_is_printed(run: str) -> N
     assert "south" in made.headline
     south = next(hospital for hospital in made.dp.per_hospital if hospital.hospital == "south")
     assert (south.status, south.epsilon_run) == (Status.GAP, None)
+
+
+@pytest.mark.threat("FL-36", control="C-HONEST")
+def test_a_study_that_ended_early_costs_no_less_than_its_plan() -> None:
+    """Sums may have decided the stop, so closed ledgers with fewer rounds lower nothing; what exceeds the plan is printed."""
+    early = [LedgerFacts(name, "", final=True, epsilon_shown=0.5) for name in ("east", "south")]
+    assert guaranteed_epsilon(1.0, early) == 1.0
+    assert guaranteed_epsilon(1.0, [*early, LedgerFacts("west", "", final=True, epsilon_shown=1.2)]) == 1.2
 
 
 @pytest.mark.threat("FL-36", control="C-HONEST")
