@@ -5,8 +5,8 @@ CPU time of the process, all threads together, medians; what is compared takes t
 - The keystream is AES-128 in counter mode over as many bytes as the masks have: one vector for the hospital itself, one for each
   peer, 4 bytes a coordinate. It is written into one buffer of a block's size over and over, on one thread, so that it pays
   neither for memory that is touched first nor for handing over between threads: the mask step has to, and is measured with it.
-- The mask step copies the vector into fresh memory, expands and adds all masks, with the default two threads; wall times of
-  one and of two threads are beside it. The upload is everything that the hospital does from its real vector on: fixed point,
+- The mask step copies the vector into fresh memory, expands and adds all masks, with at most the default two threads (one
+  while the keystream is below 80 MB); wall times of one and of at most two threads are beside it. The upload is everything that the hospital does from its real vector on: fixed point,
   dealing and sealing of shares, masks, hash, signature.
 - The unmask step is that of the coordinator with 10 % dropped: seeds from shares, sum of the vectors (read from memory),
   removal of all masks. The round behind it ran with one coordinate, since nothing else of its state depends on their number;

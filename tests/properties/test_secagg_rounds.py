@@ -80,7 +80,7 @@ def test_pairwise_masks_cancel(n: int, size: int, dtype: str, salt: bytes) -> No
         masks = [
             pair_mask(SecretBytes(entropy(salt, *sorted((me, peer)))), me, peer) for peer in ids if peer != me
         ]
-        add_masks(own, masks, Speed(2, 1024))
+        add_masks(own, masks, Speed(2, 1024, 1))
         if size > 8:
             assert own.any()
         total += own

@@ -21,7 +21,7 @@ def test_speed_settings_change_nothing() -> None:
     for dtype, size in itertools.product(("<u4", "<u8"), (1, 5, 4096, 100_001)):
         plain = np.zeros(size, dtype=dtype)
         add_masks(plain, masks, Speed(threads=1, block_bytes=1 << 20))
-        for speed in (Speed(1, 16), Speed(2, 4096), Speed(3, 64 << 10)):
+        for speed in (Speed(1, 16, 1), Speed(2, 4096, 1), Speed(3, 64 << 10, 1)):
             if size > 5000 and speed.block_bytes == 16:
                 continue
             other = np.zeros(size, dtype=dtype)
@@ -33,7 +33,7 @@ def test_mask_counter_wraps_around() -> None:
     seed = SecretBytes(bytes(16) + b"\xff" * 16)
     one, two = np.zeros(4096, dtype="<u4"), np.zeros(4096, dtype="<u4")
     add_masks(one, [Mask(seed, 1)], Speed(1, 1 << 20))
-    add_masks(two, [Mask(seed, 1)], Speed(2, 64))
+    add_masks(two, [Mask(seed, 1)], Speed(2, 64, 1))
     assert (one == two).all()
 
 
@@ -59,9 +59,9 @@ def test_masks_refuse_other_arrays() -> None:
     ):
         with pytest.raises(ParameterError):
             add_masks(bad, [])
-    for threads, block in ((0, 16), (1, 8), (1, 20)):
+    for threads, block, worth in ((0, 16, 1), (1, 8, 1), (1, 20, 1), (1, 16, 0)):
         with pytest.raises(ParameterError):
-            Speed(threads, block)
+            Speed(threads, block, worth)
 
 
 def test_prime_is_prime() -> None:

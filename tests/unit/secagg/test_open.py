@@ -233,7 +233,7 @@ def test_blocks_give_the_same_sum() -> None:
     c, agreeing = agreed(no_upload=("h003",))
     opening = c.open_all(*co.request_open(agreeing))
     vectors = c.masked(opening.members)
-    blocks = Speed(threads=2, block_bytes=16)
+    blocks = Speed(threads=2, block_bytes=16, thread_bytes=1)
     total = co.unmask_blocks(opening, lambda who, first, count: vectors[who][first : first + count], blocks)
     assert (total == co.unmask(opening, vectors)).all()
     with pytest.raises(ParameterError, match="were due"):
