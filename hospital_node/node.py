@@ -54,16 +54,16 @@ class Node(Participant):
 
     def _replies(self, message: bytes) -> Iterator[bytes]:
         try:
-            kind, payload = codec.unwrap(message)
+            kind = codec.kind_of(message)
             stored = self._answered_before(message)
             if stored is not None:
                 yield from stored
                 return
             match kind:
                 case "study_offer":
-                    yield from take_offer(self, payload)
+                    yield from take_offer(self, codec.expect(kind, message))
                 case "session_start":
-                    yield from open_session(self, payload, message)
+                    yield from open_session(self, codec.expect(kind, message), message)
                 case "key_list":
                     take_keys(self, message)
                 case "round_order":
@@ -75,11 +75,11 @@ class Node(Participant):
                 case "receipt":
                     take_receipt(self, message)
                 case "abort":
-                    take_abort(self, payload)
+                    take_abort(self, codec.expect(kind, message))
                 case "ledger_export_request":
-                    yield from export_ledger(self, codec.decode(LedgerExportRequest, payload))
+                    yield from export_ledger(self, codec.unpack(kind, LedgerExportRequest, message))
                 case "study_end":
-                    end_study(self, payload)
+                    end_study(self, codec.expect(kind, message))
                 case _:
                     raise WireError(kind, "a hospital does not take this kind of message")
         except (SecAggError, ExchangeError, RoundRefused, PolicyRefusal, LedgerBroken, Declined) as error:

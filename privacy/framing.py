@@ -23,7 +23,7 @@ VERSION = 1
 PROCESS_BYTES = 16
 FRAME_BYTES = 4 * 2**20
 # Most frames carry data the other way soon after: an acknowledgment waits so long for one, or for so many frames.
-ACK_DELAY_S = 0.02
+ACK_DELAY_S = 0.1
 ACK_EVERY = 16
 _NOBODY = bytes(PROCESS_BYTES)
 _HELLO, _DATA, _ACK = 0, 1, 2
@@ -152,9 +152,9 @@ class Endpoint:
         self._queued_bytes += total
 
     @property
-    def owes(self) -> bool:
-        """Whether the peer waits to hear how many of its frames came."""
-        return self._told < self._received
+    def owed(self) -> int:
+        """Frames of the peer that it was not told of yet."""
+        return self._received - self._told
 
     def next_frame(self, acknowledge: bool = True) -> bytes | None:
         """The next frame to write, None when there is nothing to say.
