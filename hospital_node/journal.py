@@ -1,7 +1,8 @@
 """The hospital's journal of the aggregation protocol: what was decided and what was answered, on disk before it is sent.
 
 One transaction holds the new state and the exact bytes of every reply. After a crash the same request gets the same bytes or nothing; a
-reply is never computed twice. The file holds session secrets: it lives on a volume that is never backed up, with mode 0600. Should it be
+reply is never computed twice. A long reply, which is a vector, lies in a file of its own (`upload_files`) that the transaction names; it is
+deleted with the round. The file holds session secrets: it lives on a volume that is never backed up, with mode 0600. Should it be
 restored from a copy all the same, it does not end where the anchor says: the copy's sessions are dropped, since it forgot what was agreed.
 """
 
@@ -11,24 +12,44 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from hospital_node.anchor import Anchor
+from hospital_node.upload_files import UploadFiles
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS protocol (study_hash BLOB PRIMARY KEY, round INTEGER NOT NULL, state BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS replies (
     study_hash BLOB NOT NULL, request BLOB NOT NULL, position INTEGER NOT NULL, round INTEGER NOT NULL, reply BLOB NOT NULL,
     PRIMARY KEY (study_hash, request, position));
+CREATE TABLE IF NOT EXISTS files (
+    study_hash BLOB NOT NULL, request BLOB NOT NULL, position INTEGER NOT NULL, round INTEGER NOT NULL,
+    name TEXT NOT NULL, length INTEGER NOT NULL, PRIMARY KEY (study_hash, request, position));
 CREATE TABLE IF NOT EXISTS ends (one INTEGER PRIMARY KEY CHECK (one = 1), hash BLOB NOT NULL, previous BLOB NOT NULL);
 INSERT OR IGNORE INTO ends VALUES (1, x'', x'');
 """
 ANCHOR_SUFFIX = ".anchor"
+FILES_SUFFIX = ".uploads"
+# From here on a reply costs less in a file than in the database.
+FILE_BYTES = 1 << 20
 
 
 def request_digest(message: bytes) -> bytes:
     """What a request is recognized by when it comes again."""
     return hashlib.sha256(message).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A row of `files`."""
+
+    study_hash: bytes
+    request: bytes
+    position: int
+    round: int
+    name: str
+    length: int
 
 
 class Journal:
@@ -38,13 +59,15 @@ class Journal:
         restored: the file was an older copy when it was opened; its sessions are gone and new ones are needed.
     """
 
-    def __init__(self, path: Path, anchor: Path | None = None) -> None:
+    def __init__(self, path: Path, anchor: Path | None = None, file_bytes: int = FILE_BYTES) -> None:
         """Open or create the journal.
 
         Args:
             path: the file, made with its folder.
             anchor: file of the last hash, best on another volume; beside the journal if not given.
+            file_bytes: replies of so many bytes or more lie in files.
         """
+        self._file_bytes = file_bytes
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -57,6 +80,9 @@ class Journal:
         self.restored = not self._anchor.knows(*self._ends())
         if self.restored:
             self._forget()
+        self._files = UploadFiles(path.with_suffix(FILES_SUFFIX))
+        self._kept = [_Kept(*row) for row in self._db.execute("SELECT * FROM files")]
+        self._files.drop_all_but({kept.name for kept in self._kept})
         rounds = self._db.execute("SELECT study_hash, round FROM protocol").fetchall()
         self._anchor.keep(self._ends()[0], rounds)
 
@@ -74,6 +100,7 @@ class Journal:
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute("DELETE FROM protocol")
         self._db.execute("DELETE FROM replies")
+        self._db.execute("DELETE FROM files")
         self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, head))
         self._db.execute("COMMIT")
 
@@ -88,23 +115,53 @@ class Journal:
 
     def replies(self, study_hash: bytes, request: bytes) -> tuple[bytes, ...] | None:
         """The replies already given to this request; None if it was never answered."""
-        rows = self._db.execute(
-            "SELECT reply FROM replies WHERE study_hash = ? AND request = ? ORDER BY position",
-            (study_hash, self._digest(request)),
-        ).fetchall()
-        return tuple(bytes(row[0]) for row in rows) or None
+        key = (study_hash, self._digest(request))
+        found = dict(
+            self._db.execute(
+                "SELECT position, reply FROM replies WHERE study_hash = ? AND request = ?", key
+            ).fetchall()
+        )
+        for kept in self._kept:
+            if (kept.study_hash, kept.request) == key:
+                found[kept.position] = self._files.read(kept.name, kept.length)
+        return tuple(bytes(found[position]) for position in sorted(found)) or None
 
     def commit(
-        self, study_hash: bytes, round_number: int, state: bytes, request: bytes, replies: Iterable[bytes]
+        self,
+        study_hash: bytes,
+        round_number: int,
+        state: bytes,
+        request: bytes,
+        replies: Iterable[bytes],
+        *,
+        ends_round: bool = False,
     ) -> None:
         """Writes the new state and the replies in one transaction; replies of older rounds are forgotten with their secrets.
 
         When it returns, the replies may be sent.
+
+        Args:
+            ends_round: nobody asks for this round's vector any more: whatever answered with a file is forgotten too.
+
+        Raises:
+            UploadLost: never here; see `replies`.
+            OSError, sqlite3.Error: nothing was written; what was kept before stands.
         """
         digest = self._digest(request)
         previous, _ = self._ends()
         head = hashlib.sha256(previous + hashlib.sha256(state).digest() + digest).digest()
-        rows = [(study_hash, digest, position, round_number, reply) for position, reply in enumerate(replies)]
+        rows, long = [], list[tuple[_Kept, bytes]]()
+        for position, reply in enumerate(replies):
+            if len(reply) < self._file_bytes:
+                rows.append((study_hash, digest, position, round_number, reply))
+                continue
+            name = f"{study_hash.hex()[:16]}-{round_number}-{digest.hex()}-{position}"
+            long.append((_Kept(study_hash, digest, position, round_number, name, len(reply)), reply))
+        over = [
+            kept
+            for kept in self._kept
+            if kept.study_hash == study_hash and kept.round < round_number + int(ends_round)
+        ]
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._db.execute(
@@ -115,13 +172,29 @@ class Journal:
             self._db.execute(
                 "DELETE FROM replies WHERE study_hash = ? AND round < ?", (study_hash, round_number)
             )
+            for kept in over:
+                self._db.execute(
+                    "DELETE FROM files WHERE study_hash = ? AND request = ?", (study_hash, kept.request)
+                )
+                self._db.execute(
+                    "DELETE FROM replies WHERE study_hash = ? AND request = ?", (study_hash, kept.request)
+                )
             self._db.executemany("INSERT INTO replies VALUES (?, ?, ?, ?, ?)", rows)
+            for kept, reply in long:
+                # The row first: where the request has one already, its file must not be written over.
+                self._db.execute(
+                    "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)",
+                    (study_hash, digest, kept.position, round_number, kept.name, kept.length),
+                )
+                self._files.keep(kept.name, reply)
             self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, previous))
-        except sqlite3.Error:
+        except (sqlite3.Error, OSError):
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
         self._anchor.keep(head, [(study_hash, round_number)])
+        self._kept = [kept for kept in self._kept if kept not in over] + [kept for kept, _ in long]
+        self._files.drop([kept.name for kept in over])
 
     def _digest(self, request: bytes) -> bytes:
         """Of the request under way once: it may be as long as a model."""

@@ -15,6 +15,7 @@ from hospital_node.round_messages import agree, open_shares, take_abort, take_re
 from hospital_node.round_work import RoundRefused
 from hospital_node.sending_edge import SendingEdge
 from hospital_node.study_messages import end_study, export_ledger, open_session, take_keys, take_offer
+from hospital_node.upload_files import UploadLost
 from privacy.exchange import ExchangeError
 from privacy.ledger import LedgerBroken
 from privacy.policy import PolicyRefusal
@@ -82,7 +83,15 @@ class Node(Participant):
                     end_study(self, codec.expect(kind, message))
                 case _:
                     raise WireError(kind, "a hospital does not take this kind of message")
-        except (SecAggError, ExchangeError, RoundRefused, PolicyRefusal, LedgerBroken, Declined) as error:
+        except (
+            SecAggError,
+            ExchangeError,
+            RoundRefused,
+            PolicyRefusal,
+            LedgerBroken,
+            Declined,
+            UploadLost,
+        ) as error:
             round_number = asked_round(message)
             self.report(NodeEvent("refused", f"refused {kind_of(message)}: {error}", round_number))
             yield codec.pack("abort", Abort(round_number, wire_reason(error)[:500], blamed(error)))

@@ -44,8 +44,10 @@ class Participant:
     def me(self) -> str:
         return self.admission.me
 
-    def commit(self, state: HospitalState, request: bytes, replies: tuple[bytes, ...]) -> None:
-        """The state and the replies on disk; only then does the state move."""
+    def commit(
+        self, state: HospitalState, request: bytes, replies: tuple[bytes, ...], *, ends_round: bool = False
+    ) -> None:
+        """The state and the replies on disk; only then does the state move. A round that ends takes its uploaded vector with it."""
         assert self.admitted is not None
         self.journal.commit(
             bytes.fromhex(self.admitted.agreement.hash),
@@ -53,6 +55,7 @@ class Participant:
             encode_state(state),
             request,
             replies,
+            ends_round=ends_round,
         )
         self.state = state
 
