@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from secagg.wire import codec
+from secagg.wire.records import Receipt
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS studies (
     study_hash BLOB PRIMARY KEY, study_id TEXT NOT NULL, agreement BLOB NOT NULL, opened TEXT NOT NULL,
@@ -27,6 +30,10 @@ CREATE TABLE IF NOT EXISTS culprits (
 CREATE TRIGGER IF NOT EXISTS rounds_stay BEFORE UPDATE ON rounds BEGIN SELECT RAISE(ABORT, 'rounds are append-only'); END;
 CREATE TRIGGER IF NOT EXISTS rounds_remain BEFORE DELETE ON rounds BEGIN SELECT RAISE(ABORT, 'rounds are append-only'); END;
 """
+
+
+# In the ring of 64 bits the receipt holds the same bytes, and a long sum is not stored twice.
+IN_THE_RECEIPT = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +100,12 @@ class CoordinatorState:
         return tuple(int(row[0]) for row in rows)
 
     def add_round(self, study_hash: bytes, stored: StoredRound) -> None:
+        total = stored.total
+        if stored.receipt is not None and total and _sum_of(stored.receipt) == total:
+            total = IN_THE_RECEIPT
         self._db.execute(
             "INSERT INTO rounds VALUES (?, ?, ?, ?, ?)",
-            (study_hash, stored.round, stored.record, stored.receipt, stored.total),
+            (study_hash, stored.round, stored.record, stored.receipt, total),
         )
 
     def add_culprits(self, study_hash: bytes, round_number: int, reasons: Mapping[str, str]) -> None:
@@ -119,7 +129,20 @@ class CoordinatorState:
             "SELECT round, record, receipt, total FROM rounds WHERE study_hash = ? ORDER BY round",
             (study_hash,),
         ).fetchall()
-        return [StoredRound(*row) for row in rows]
+        return [
+            StoredRound(
+                number,
+                record,
+                receipt,
+                bytes(_sum_of(receipt)) if total == IN_THE_RECEIPT and receipt is not None else total,
+            )
+            for number, record, receipt, total in rows
+        ]
 
     def close(self) -> None:
         self._db.close()
+
+
+def _sum_of(receipt: bytes) -> bytes:
+    """The ring elements of a receipt, a view of its bytes."""
+    return codec.unpack_views("receipt", Receipt, receipt).sum

@@ -172,13 +172,7 @@ class Journal:
             self._db.execute(
                 "DELETE FROM replies WHERE study_hash = ? AND round < ?", (study_hash, round_number)
             )
-            for kept in over:
-                self._db.execute(
-                    "DELETE FROM files WHERE study_hash = ? AND request = ?", (study_hash, kept.request)
-                )
-                self._db.execute(
-                    "DELETE FROM replies WHERE study_hash = ? AND request = ?", (study_hash, kept.request)
-                )
+            self._forget_answers(over)
             self._db.executemany("INSERT INTO replies VALUES (?, ?, ?, ?, ?)", rows)
             for kept, reply in long:
                 # The row first: where the request has one already, its file must not be written over.
@@ -195,6 +189,26 @@ class Journal:
         self._anchor.keep(head, [(study_hash, round_number)])
         self._kept = [kept for kept in self._kept if kept not in over] + [kept for kept, _ in long]
         self._files.drop([kept.name for kept in over])
+
+    def drop_uploads(self, study_hash: bytes) -> None:
+        """The study is over: no vector of it is asked for again."""
+        over = [kept for kept in self._kept if kept.study_hash == study_hash]
+        if not over:
+            return
+        self._db.execute("BEGIN IMMEDIATE")
+        self._forget_answers(over)
+        self._db.execute("COMMIT")
+        self._kept = [kept for kept in self._kept if kept not in over]
+        self._files.drop([kept.name for kept in over])
+
+    def _forget_answers(self, over: Iterable[_Kept]) -> None:
+        """Whole answers, not their long parts alone."""
+        for kept in over:
+            for table in ("files", "replies"):
+                self._db.execute(
+                    f"DELETE FROM {table} WHERE study_hash = ? AND request = ?",  # noqa: S608 - one of two names
+                    (kept.study_hash, kept.request),
+                )
 
     def _digest(self, request: bytes) -> bytes:
         """Of the request under way once: it may be as long as a model."""

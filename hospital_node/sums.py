@@ -80,7 +80,7 @@ class Sums:
         if number in self._rounds:
             return
         header = canonical({"previous": verified.body.previous_round, "members": list(members)})
-        _write(self._folder / f"{number}.sum", header + b"\n" + verified.sum)
+        _write(self._folder / f"{number}.sum", header + b"\n", verified.sum)
         self._take(number, verified.body.previous_round, members, verified.sum)
 
     def expected(self, told: RoundOrder) -> NDArray[np.float64] | None:
@@ -116,6 +116,8 @@ class Sums:
 
     def _evaluated(self, last: Summed, before: Summed | None) -> Evaluated | None:
         agreement = self._agreement
+        if not agreement.study.asks:
+            return None
         task = exchange.task_at(agreement, last.round)
         if task.part == "fit":
             theta = exchange.result_after(
@@ -128,11 +130,12 @@ class Sums:
         return before.evaluated.after(task.name, released.values)
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, *parts: bytes) -> None:
     """All of it or nothing, and on the disk."""
     draft = path.with_suffix(".draft")
     with draft.open("wb") as file:
-        file.write(data)
+        for part in parts:
+            file.write(part)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)

@@ -41,9 +41,13 @@ class Field:
         return self.bound is None and self.type is not bool
 
 
-@functools.cache
 def layout(record: Any) -> tuple[Field, ...] | None:
     """The fields of a record in the order of their numbers; None where one is a list, or has a tag of two bytes."""
+    return _layout(record)
+
+
+@functools.cache
+def _layout(record: Any) -> tuple[Field, ...] | None:
     numbers = getattr(wardround_pb2, record.__name__).DESCRIPTOR.fields_by_name
     fields = []
     for name, hint in get_type_hints(record, include_extras=True).items():

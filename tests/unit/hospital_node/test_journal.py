@@ -120,6 +120,8 @@ def test_a_vector_goes_with_its_round(path: Path) -> None:
     journal.commit(STUDY, 2, b"uploaded", b"order 2", [LONG])
     journal.commit(STUDY, 3, b"uploaded", b"order 3", [LONG])
     assert sorted(name.split("-")[1] for name in uploads(path)) == ["1", "3"]
+    journal.drop_uploads(STUDY)
+    assert (journal.replies(STUDY, b"order 3"), len(uploads(path))) == (None, 1)
     journal.close()
 
 
