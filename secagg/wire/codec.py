@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import is_dataclass
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -61,7 +61,7 @@ def wrap(kind: str, payload: bytes) -> bytes:
 
 def pack(kind: str, record: object) -> bytes:
     """The bytes of one message on the link that holds this record."""
-    parts = _written(record)
+    parts = flat.write(record)
     return b"".join((_TAGS[kind], varint(sum(map(len, parts))), *parts))
 
 
@@ -121,7 +121,7 @@ def encode(record: object) -> bytes:
     Raises:
         WireError: a field is out of its bounds; nothing is sent that the receiver would refuse.
     """
-    return b"".join(_written(record))
+    return b"".join(flat.write(record))
 
 
 def decode(record: type[R], data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> R:
@@ -185,16 +185,6 @@ def _check_length(where: str, data: bytes, max_bytes: int) -> None:
         raise WireError(where, f"{len(data)} bytes exceed the bound of {max_bytes}")
 
 
-def _written(record: object) -> list[bytes]:
-    """The one form of a record, in pieces."""
-    record_type: Any = type(record)
-    if flat.layout(record_type) is not None:
-        return flat.write(record)
-    message = _to_message(record)
-    _from_message(record_type, message, record_type.__name__)
-    return [_serialize(message)]
-
-
 def _parse(record: Any, message_type: Any, data: bytes, max_bytes: int) -> Any:
     where = message_type.DESCRIPTOR.name
     _check_length(where, data, max_bytes)
@@ -227,33 +217,6 @@ _VARINT_BYTES = 5
 def _hints(record: Any) -> tuple[tuple[str, Any], ...]:
     hints: dict[str, Any] = get_type_hints(record, include_extras=True)
     return tuple(hints.items())
-
-
-def _to_message(record: Any) -> Any:
-    record_type: Any = type(record)
-    values = {name: write(getattr(record, name)) for name, write in _writers(record_type)}
-    try:
-        if None not in values.values():
-            return getattr(wardround_pb2, record_type.__name__)(**values)
-    except (ValueError, TypeError):
-        pass
-    raise WireError(record_type.__name__, "a value does not fit its field")
-
-
-@functools.cache
-def _writers(record: Any) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
-    """What makes a message's field of each of a record's."""
-    return tuple((name, _writer(hint)) for name, hint in _hints(record))
-
-
-def _writer(hint: Any) -> Callable[[Any], Any]:
-    if is_dataclass(hint):
-        return _to_message
-    if hint is not bool:
-        inner, bound = get_args(hint)
-        if isinstance(bound, Items) and is_dataclass(get_args(inner)[0]):
-            return lambda values: [_to_message(value) for value in values]
-    return lambda value: value
 
 
 @functools.cache
