@@ -85,7 +85,7 @@ class _Stream:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.wake = asyncio.Event()
-        self.due = AckTimer(self._loop, self.wake)
+        self.due = AckTimer(self._loop.call_later, self.wake.set)
         self.room = asyncio.Event()
         self.ended: asyncio.Future[str] = self._loop.create_future()
 

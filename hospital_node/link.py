@@ -226,7 +226,7 @@ class LinkClient:
         """Read and write until the stream ends."""
         loop = asyncio.get_running_loop()
         wake, room = asyncio.Event(), asyncio.Event()
-        due = AckTimer(loop, wake)
+        due = AckTimer(loop.call_later, wake.set)
 
         def look_again() -> None:
             wake.set()
@@ -237,7 +237,7 @@ class LinkClient:
 
         self._talk.set_poke(poke)
         reader = asyncio.create_task(self._read(call, due, room))
-        writer = asyncio.create_task(self._write(call, due))
+        writer = asyncio.create_task(self._write(call, wake, due))
         try:
             done, _ = await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
             for part in done:
@@ -263,12 +263,12 @@ class LinkClient:
                 return
             due.owe(self._talk.take(frame))
 
-    async def _write(self, call: Any, due: AckTimer) -> None:
+    async def _write(self, call: Any, wake: asyncio.Event, due: AckTimer) -> None:
         while True:
-            due.wake.clear()
+            wake.clear()
             frame = self._talk.next_frame(acknowledge=due.take())
             if frame is None:
-                await due.wake.wait()
+                await wake.wait()
                 continue
             try:
                 await call.write(frame)
