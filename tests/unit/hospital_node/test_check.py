@@ -158,6 +158,9 @@ def test_pieces_read_the_same_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(extract, "ROWS_AT_ONCE", 17)
     pd.testing.assert_frame_equal(read_table(path, study().dictionary), whole)
     pd.testing.assert_frame_equal(read_table(tmp_path / "a.parquet", study().dictionary), whole)
+    # Lines that end as old Macintoshes end them, so that the number of rows is not known beforehand.
+    (tmp_path / "old.csv").write_bytes(path.read_bytes().replace(b"\n", b"\r"))
+    pd.testing.assert_frame_equal(read_table(tmp_path / "old.csv", study().dictionary), whole)
     frame.loc[[3, 99], "age"] = "12 kg"
     (finding,) = check_table(write_csv(frame, tmp_path), study()).findings
     assert finding.column == "age"
