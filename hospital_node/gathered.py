@@ -62,7 +62,8 @@ class Gathered:
         """What is wrong with its cells."""
         if self._missing and self.field.missing is None:
             covariate = self.field.is_covariate
-            remedy = "fill them, or declare `missing` in the study" if covariate else "fill them"
+            remedy = "have `missing` declared in the study" if covariate else "leave those patients out"
+            remedy = f"fill it, or {remedy}"
             yield Finding("error", self.field.name, f"is empty {about(self._missing)}; {remedy}")
         if self._wrong:
             yield Finding("error", self.field.name, problem_of(self.field, self._wrong))

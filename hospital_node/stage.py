@@ -59,6 +59,26 @@ class StageReport:
         """Plain JSON value for the hospital's report."""
         return asdict(self)
 
+    def lines(self) -> tuple[str, ...]:
+        """The same for the data manager's terminal; exact, so for nobody else."""
+        if not self.quasi_identifiers:
+            return (f"stage {self.kind}: the study names no quasi-identifier, so no k, l or t is measured",)
+        after, required = (
+            self.after,
+            "" if self.k_required is None else f" (the study asks for {self.k_required})",
+        )
+        left = f"{self.rows_after} of {self.rows_before} patients take part"
+        by = ", ".join(self.quasi_identifiers)
+        if after.k is None or after.l is None or after.t is None:
+            return (f"stage {self.kind} by {by}: {left}",)
+        return (
+            f"stage {self.kind} by {by}: {left}, in {after.classes} classes of patients who look alike",
+            f"  k = {after.k}: patients in the smallest class{required}",
+            f"  l = {after.l}: distinct outcomes or sensitive values in the class that has fewest",
+            f"  t = {after.t:.3f}: largest distance of a class's outcomes from everybody's, between 0 and 1",
+            "these figures are exact, for you alone, and are never sent",
+        )
+
 
 def apply_stage(
     frame: pd.DataFrame, study: Study, kept: frozenset[Cell] | None = None, level: Level | None = None

@@ -149,13 +149,15 @@ def _check_header(
     if absent:
         # A first line that holds every other column holds names, so an unknown one may be repeated.
         hint = _similar(absent[0], unknown) if len(present) >= len(declared) // 2 else ""
-        raise DataError(where, absent[0], f"is missing{hint}; add it to the extract")
+        raise DataError(
+            where, absent[0], f"is missing{hint}; {'rename or ' if hint else ''}add it to the extract"
+        )
     if unknown and not drop_undeclared:
         raise DataError(
             where,
             "",
-            f"has columns that the study does not declare ({', '.join(sorted(unknown))}); remove them from the extract "
-            "or ask for them to be dropped",
+            f"has columns that the study does not declare ({', '.join(sorted(unknown))}); remove them from the extract, "
+            "or leave them out by --drop-undeclared",
         )
 
 

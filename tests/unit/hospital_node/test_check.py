@@ -98,7 +98,7 @@ def swapped(frame: pd.DataFrame) -> pd.DataFrame:
 
 ODD: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], str, str]] = [
     (with_serial_dates, "error", "column 'days' looks like the day numbers by which a spreadsheet"),
-    (with_months, "note", "column 'days' ends for everybody within a thirtieth"),
+    (with_months, "note", "column 'days' ends for everybody within a twelfth"),
     (swapped, "note", "column 'dead' has more events among the longest followed"),
     (lambda f: f.assign(dead="0"), "note", "column 'dead' has no event"),
     (lambda f: f.assign(dead="1"), "error", "column 'dead' has an event for a share of patients outside"),
