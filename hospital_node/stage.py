@@ -76,7 +76,7 @@ class StageReport:
             f"  k = {after.k}: patients in the smallest class{required}",
             f"  l = {after.l}: distinct outcomes or sensitive values in the class that has fewest",
             f"  t = {after.t:.3f}: largest distance of a class's outcomes from everybody's, between 0 and 1",
-            "these figures are exact, for you alone, and are never sent",
+            "these figures are exact and for you alone; none of them ever leaves",
         )
 
 
