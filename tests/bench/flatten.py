@@ -1,7 +1,7 @@
 """`python -m tests.bench.flatten --json`: OMOP tables and FHIR exports to the flat table, one JSON object a line.
 
-{source, patients, records, mib, cohort, seconds, records_per_s, peak_mib, idle_mib}: each source is flattened by
-deploy/cohort_omop.toml or deploy/cohort_fhir.toml in a process of its own. Seconds are on the clock, from the
+{source, patients, records, mib, cohort, seconds, cpu_s, records_per_s, peak_mib, idle_mib}: each source is flattened by
+deploy/cohort_omop.toml or deploy/cohort_fhir.toml in a process of its own. Seconds are on the clock, `cpu_s` those of all threads, from the
 definition to the table in memory; `idle_mib` is the process with its libraries before it reads anything.
 """
 
@@ -28,9 +28,9 @@ from hospital_node.sources.flatten import flatten
 # Not ru_maxrss, which a process inherits from the one that started it.
 def mib(what):
     return int(re.search(what + r":\\s+(\\d+) kB", open("/proc/self/status").read()).group(1)) / 1024
-idle, start = mib("VmRSS"), time.perf_counter()
+idle, start, cpu = mib("VmRSS"), time.perf_counter(), time.process_time()
 table = flatten(load_definition(Path(sys.argv[1])), Path(sys.argv[2])).table
-print(json.dumps([len(table), time.perf_counter() - start, mib("VmHWM"), idle]))
+print(json.dumps([len(table), time.perf_counter() - start, time.process_time() - cpu, mib("VmHWM"), idle]))
 """
 
 
@@ -44,6 +44,7 @@ class Line:
     mib: float
     cohort: int
     seconds: float
+    cpu_s: float
     records_per_s: float
     peak_mib: float
     idle_mib: float
@@ -63,11 +64,11 @@ def measured(source: str, patients: int, folder: Path) -> Line:
         check=True,
         cwd=ROOT,
     )
-    cohort, seconds, peak, idle = json.loads(ran.stdout)
+    cohort, seconds, cpu, peak, idle = json.loads(ran.stdout)
     mib = sum(path.stat().st_size for path in folder.iterdir()) / (1 << 20)
     return Line(
         *(source, patients, records, round(mib, 1), cohort, round(seconds, 2)),
-        *(round(records / seconds), round(peak, 1), round(idle, 1)),
+        *(round(cpu, 2), round(records / seconds), round(peak, 1), round(idle, 1)),
     )
 
 
