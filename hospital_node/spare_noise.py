@@ -47,9 +47,7 @@ class SpareNoise:
         return tuple(codec.noise_chunks(self.frame.round, noise.tobytes()))
 
 
-def spare_of(
-    frame: RoundFrame, layers: NDArray[np.int64] | None, agreement: Agreement
-) -> SpareNoise | None:
+def spare_of(frame: RoundFrame, layers: NDArray[np.int64] | None, agreement: Agreement) -> SpareNoise | None:
     """What an upload's noise can be told of later; None where it has one layer."""
     if layers is None:
         return None

@@ -204,9 +204,7 @@ def removed_in(agreement: Agreement, total: NDArray[np.int64], answered: Collect
     return removed
 
 
-def without_spare_noise(
-    agreement: Agreement, total: Ring, told: Collection[NDArray[np.int64]]
-) -> Ring:
+def without_spare_noise(agreement: Agreement, total: Ring, told: Collection[NDArray[np.int64]]) -> Ring:
     """The sum without what hospitals told of their spare noise, which says of how many that is.
 
     Args:

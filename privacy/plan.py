@@ -86,7 +86,9 @@ class Release:
         if self.shares < 1 or (self.shares > 1 and self.kind != "gaussian"):
             raise PlanError(self.name, "shares must be at least 1, and 1 unless the kind is 'gaussian'")
         if self.spare < 0 or (self.spare > 0 and not 1 < self.shares < self.fewest):
-            raise PlanError(self.name, "spare layers need more than one share, and fewer than hospitals in a sum")
+            raise PlanError(
+                self.name, "spare layers need more than one share, and fewer than hospitals in a sum"
+            )
         if self.spare == 0 and self.fewest != 0:
             raise PlanError(self.name, "fewest is 0 where no layer is spare")
         if not 8 <= self.units_bits <= 52:

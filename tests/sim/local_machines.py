@@ -185,6 +185,7 @@ WEAKENED: tuple[RealMachine, ...] = (
     ForgetsAgreeing(),
     OutsidersSign(),
     AnySize(),
+    SparesWhenItAgrees(),
 )
 
 
