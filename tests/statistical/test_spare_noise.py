@@ -32,7 +32,8 @@ def opened(
         held = SpareNoise()
         vectors.append(summed(0, lambda _: np.zeros((0, COORDINATES)), release, DiscreteGaussian(), held))
         layers = held.take()
-        assert layers is not None and held.take() is None
+        assert layers is not None
+        assert held.take() is None
         told.append(spare_part(layers, members - release.fewest + too_many))
 
     def total(of: slice) -> NDArray[np.float64]:

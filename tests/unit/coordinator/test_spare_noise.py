@@ -14,9 +14,12 @@ from coordinator.spare_noise import SpareNoiseTaken
 from coordinator.state import StoredRound
 from hospital_node import round_messages
 from hospital_node.statistics import sums
-from privacy import exchange
+from privacy import exchange, recompute
+from privacy.canonical import parse_canonical
+from privacy.evidence import RoundRecord
 from privacy.exchange import ExchangeError
 from privacy.mechanisms import noisy_sum_in_layers
+from secagg.receipt import audit_receipt
 from secagg.wire import codec
 from secagg.wire.records import OpenRequest, SpareNoise
 from tests.consortium import HOSPITALS, World
@@ -247,3 +250,20 @@ def test_a_member_alone_counts(tmp_path: Path) -> None:
     assert removed == ("a", "b", "c")
     assert quiet[exchange.REMOVED] == 3
     assert taken.wrong == {}
+
+
+def test_a_record_that_says_otherwise_than_the_signed_sum_is_noticed(tmp_path: Path) -> None:
+    """The verifier takes the count from the sum that the receipt signs, not from the coordinator's own record."""
+    world = World.of(tmp_path, *DISTRIBUTED)
+    outcome = finished(world)[0]
+    assert outcome.receipt is not None
+    params = recompute.parameters(world.agreement)
+    study_hash = bytes.fromhex(world.agreement.hash)
+    receipt = audit_receipt(outcome.receipt, study_hash, world.signed.roster, params)
+    record = RoundRecord.model_validate(
+        parse_canonical(round_record(outcome, "life_table", 3, world.clock.now()))
+    )
+    assert recompute._difference(record, receipt, None, world.agreement) == ""
+    for wrong in (("a", "b", "c"), (), ("a", "b", "c", "e")):
+        told = record.model_copy(update={"noise_removed": wrong})
+        assert "spare noise" in recompute._difference(told, receipt, None, world.agreement)
