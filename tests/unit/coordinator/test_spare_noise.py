@@ -146,6 +146,8 @@ def test_an_open_request_again_brings_the_shares_and_no_noise(tmp_path: Path) ->
     again: list[list[str]] = []
 
     def up(who: str, kind: str, message: bytes) -> list[bytes]:
+        if kind == "shares":
+            assert world.nodes[who].spare is None, "it could be told once more"
         if who == "a" and kind == "shares" and not again:
             asked = next(m for h, k, m in reversed(world.link.sent) if (h, k) == ("a", "open_request"))
             again.append([codec.unwrap(reply)[0] for reply in world.nodes["a"].on_message(asked)])
