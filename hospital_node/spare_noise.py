@@ -37,8 +37,11 @@ class SpareNoise:
     modulus_bits: int
 
     def told(self, opened: Opened) -> tuple[bytes, ...]:
-        """The messages for the set that was opened; none where it needs all of the noise, or where the round is another."""
+        """The messages for the set that was opened; none where it needs all of the noise, where the round is another, or over a sparse graph."""
         if opened.frame.context != self.frame.context or opened.frame.round != self.frame.round:
+            return ()
+        if opened.after.seat.params.neighborhood is not None:
+            # There a set opens without the signatures of all its members, on which the proof rests.
             return ()
         members = member_headers(read_set(opened.agreed_set, opened.after.seat.params))
         if len(members) <= self.fewest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hospital_node.spare_noise import SpareNoise
 from secagg import coordinator as co
 from secagg import hospital as ho
-from secagg.params import SecAggParams
+from secagg.params import Neighborhood, SecAggParams
 from secagg.wire import codec, records
 from tests.unit.secagg.rounds import Consortium, names
 
@@ -52,6 +53,15 @@ def test_noise_of_another_round_or_session_is_not_told() -> None:
         replace(state.frame, context=replace(state.frame.context, session_id=bytes(16))),
     ):
         assert SpareNoise(frame, LAYERS, 4, 64).told(state) == ()
+
+
+def test_noise_is_not_told_over_a_sparse_graph() -> None:
+    """Whatever the study says: there a set opens without the signatures of all its members."""
+    state = opened(6)
+    sparse = copy(state.after.seat.params)
+    object.__setattr__(sparse, "neighborhood", Neighborhood(4, 3))
+    after = replace(state.after, seat=replace(state.after.seat, params=sparse))
+    assert SpareNoise(state.frame, LAYERS, 4, 64).told(replace(state, after=after)) == ()
 
 
 def test_layers_are_in_no_repr() -> None:
