@@ -23,7 +23,7 @@ from secagg.receipt import audit_receipt
 from secagg.wire import codec
 from secagg.wire.records import OpenRequest, SpareNoise
 from tests.consortium import HOSPITALS, World
-from tests.unit.coordinator.test_statistics_study import DISTRIBUTED, LOCAL
+from tests.unit.coordinator.test_statistics_study import DISTRIBUTED
 
 
 @pytest.fixture
@@ -44,6 +44,13 @@ def finished(world: World) -> list[Outcome]:
     run, executed = world.execute()
     assert executed.failed is None, executed.failed
     return run.outcomes
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, list[Outcome]]:
+    """A finished study in which everybody told what is spare."""
+    world = World.of(tmp_path_factory.mktemp("quiet"), *DISTRIBUTED)
+    return world, finished(world)
 
 
 def sd(world: World, outcome: Outcome) -> float:
@@ -71,16 +78,12 @@ def test_what_four_hospitals_do_not_need_is_out_of_the_sum(tmp_path: Path, drawn
         assert sd(world, outcome) == pytest.approx((4 / 3) ** 0.5)
 
 
-def test_nothing_is_told_where_nothing_is_spare(tmp_path: Path) -> None:
-    for place, changes in enumerate(
-        (LOCAL, (*DISTRIBUTED, ("deadline_s = 20.0", "deadline_s = 20.0\nthreshold = 4")))
-    ):
-        folder = tmp_path / str(place)
-        folder.mkdir()
-        world = World.of(folder, *changes)
-        outcomes = finished(world)
-        assert "spare_noise" not in {kind for _, kind, _ in world.link.answered}
-        assert not any(outcome.noise_removed for outcome in outcomes)
+def test_nothing_is_told_where_t_is_n(tmp_path: Path) -> None:
+    """Nor in mode local: `tests/sim/test_clear_text.py`."""
+    world = World.of(tmp_path, *DISTRIBUTED, ("deadline_s = 20.0", "deadline_s = 20.0\nthreshold = 4"))
+    outcomes = finished(world)
+    assert "spare_noise" not in {kind for _, kind, _ in world.link.answered}
+    assert not any(outcome.noise_removed for outcome in outcomes)
 
 
 def test_a_sum_over_the_fewest_keeps_all_noise(tmp_path: Path) -> None:
@@ -202,18 +205,14 @@ def test_noise_is_told_only_behind_all_signatures(tmp_path: Path) -> None:
 
 
 def test_a_hospital_that_told_before_the_set_was_final_would_be_seen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, quiet: tuple[World, list[Outcome]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The weakened shell tells at agreeing; the order of messages shows it."""
 
     def order(world: World) -> list[str]:
-        finished(world)
         return [kind for kind in world.link.kinds("a") if kind in ("agreement", "spare_noise", "shares")][:3]
 
-    built, weak = tmp_path / "built", tmp_path / "weak"
-    built.mkdir()
-    weak.mkdir()
-    assert order(World.of(built, *DISTRIBUTED)) == ["agreement", "spare_noise", "shares"]
+    assert order(quiet[0]) == ["agreement", "spare_noise", "shares"]
     as_built = round_messages.agree
 
     def hasty(node: round_messages.Participant, message: bytes) -> Iterator[bytes]:
@@ -222,12 +221,13 @@ def test_a_hospital_that_told_before_the_set_was_final_would_be_seen(
             yield from node.spare.told(node.state)  # type: ignore[arg-type]
 
     monkeypatch.setattr("hospital_node.node.agree", hasty)
-    assert order(World.of(weak, *DISTRIBUTED))[1] == "spare_noise"
+    weak = World.of(tmp_path, *DISTRIBUTED)
+    finished(weak)
+    assert order(weak)[1] == "spare_noise"
 
 
-def test_the_count_in_the_sum_is_checked_and_kept(tmp_path: Path) -> None:
-    world = World.of(tmp_path, *DISTRIBUTED)
-    outcome = finished(world)[0]
+def test_the_count_in_the_sum_is_checked_and_kept(quiet: tuple[World, list[Outcome]]) -> None:
+    world, (outcome, *_) = quiet
     assert outcome.total is not None
     stored = StoredRound(1, round_record(outcome, "life_table", 3, world.clock.now()), None, None)
     assert outcome_of(stored).noise_removed == tuple(HOSPITALS)
@@ -238,9 +238,9 @@ def test_the_count_in_the_sum_is_checked_and_kept(tmp_path: Path) -> None:
             exchange.removed_in(world.agreement, total, outcome.answered)
 
 
-def test_a_member_alone_counts(tmp_path: Path) -> None:
+def test_a_member_alone_counts(quiet: tuple[World, list[Outcome]]) -> None:
     """What came from a hospital that is not in the sum stays out of the reckoning."""
-    world = World.of(tmp_path, *DISTRIBUTED)
+    world, _ = quiet
     task = exchange.task_at(world.agreement, 1)
     taken = SpareNoiseTaken(world.agreement, task)
     zeros = bytes(8 * task.length)
@@ -254,10 +254,11 @@ def test_a_member_alone_counts(tmp_path: Path) -> None:
     assert taken.wrong == {}
 
 
-def test_a_record_that_says_otherwise_than_the_signed_sum_is_noticed(tmp_path: Path) -> None:
+def test_a_record_that_says_otherwise_than_the_signed_sum_is_noticed(
+    quiet: tuple[World, list[Outcome]],
+) -> None:
     """The verifier takes the count from the sum that the receipt signs, not from the coordinator's own record."""
-    world = World.of(tmp_path, *DISTRIBUTED)
-    outcome = finished(world)[0]
+    world, (outcome, *_) = quiet
     assert outcome.receipt is not None
     params = recompute.parameters(world.agreement)
     study_hash = bytes.fromhex(world.agreement.hash)
