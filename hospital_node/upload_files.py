@@ -1,7 +1,7 @@
-"""Long replies of the journal, a masked vector's chunks: one file each, on the disk before the row that names it is committed.
+"""Long replies of the journal, the chunks of a vector: one file each, on the disk before the row that names it is committed.
 
 A row is the reference: a file without one is what a crash left behind, half written perhaps, and is deleted when the journal is opened.
-SQLite would write such a reply three times, and once more when it wipes it. What is in these files is masked and was sent.
+SQLite would write such a reply three times, and once more when it wipes it. What is in these files leaves the hospital as it is.
 """
 
 from __future__ import annotations
