@@ -43,7 +43,7 @@ from privacy.recipes.fit import Fit, Statistic
 from privacy.recipes.intervals import Estimate
 from secagg.context import SESSION_ID_BYTES, Context
 from secagg.errors import ProtocolError
-from secagg.params import PROTOCOL_VERSION, SecAggParams
+from secagg.params import PROTOCOL_VERSION
 from secagg.roster import Roster
 from secagg.secret import SecretBytes
 from secagg.wire import codec
@@ -180,9 +180,7 @@ class StudyRun:
     def _open_session(self, accepted: frozenset[str]) -> None:
         agreement, roster = self.agreement, self.roster
         context = Context(PROTOCOL_VERSION, self.study_hash, roster.hash, self.entropy.take(SESSION_ID_BYTES))
-        params = SecAggParams(
-            agreement.n, agreement.colluding, agreement.threshold, agreement.modulus_bits, agreement.dim
-        )
+        params = agreement.secagg
         self.engine = RoundEngine(
             self.identity, params, roster, self.gatherer, self.clock, self.report, self.spool_directory
         )

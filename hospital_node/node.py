@@ -32,7 +32,7 @@ from secagg.context import Context
 from secagg.dealing import ENTROPY_BYTES
 from secagg.errors import BadShare, ProtocolError, SecAggError, WireError
 from secagg.pairs import read_key_list
-from secagg.params import PROTOCOL_VERSION, SecAggParams
+from secagg.params import PROTOCOL_VERSION
 from secagg.receipt import NO_RECEIPT, ReceiptRef
 from secagg.secret import SecretBytes
 from secagg.state_codec import decode_state, encode_state
@@ -241,9 +241,6 @@ class Node:
         if start.session_id == _session_id(self.state):
             raise ProtocolError("this session was opened before; a new one has a new id")
         context = Context(PROTOCOL_VERSION, start.study_hash, roster.hash, start.session_id)
-        params = SecAggParams(
-            agreement.n, agreement.colluding, agreement.threshold, agreement.modulus_bits, agreement.dim
-        )
         highest, last = _history(self.state)
         if self.state is None:
             highest = self.journal.floor(start.study_hash)
@@ -251,7 +248,7 @@ class Node:
         highest = max(highest, highest_round(self.ledger.entries(), agreement.hash))
         state, advert = protocol.advertise(
             self.identity,
-            params,
+            agreement.secagg,
             roster,
             context,
             self.me,

@@ -68,8 +68,7 @@ class Server:
 
     @property
     def params(self) -> SecAggParams:
-        a = self.agreement
-        return SecAggParams(a.n, a.colluding, a.threshold, a.modulus_bits, a.dim)
+        return self.agreement.secagg
 
     def open_session(self) -> None:
         """Offer the study and open a new session; also after a crash, which loses the one before."""
