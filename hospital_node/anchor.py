@@ -18,9 +18,7 @@ CREATE TABLE IF NOT EXISTS rounds (study_hash BLOB PRIMARY KEY, round INTEGER NO
 CREATE TABLE IF NOT EXISTS graphs (study_hash BLOB PRIMARY KEY, graphs INTEGER NOT NULL);
 INSERT OR IGNORE INTO last VALUES (1, x'');
 """
-COUNT_GRAPHS = (
-    "INSERT INTO graphs VALUES (?, ?) ON CONFLICT (study_hash) DO UPDATE SET graphs = max(graphs, excluded.graphs)"
-)
+COUNT_GRAPHS = "INSERT INTO graphs VALUES (?, ?) ON CONFLICT (study_hash) DO UPDATE SET graphs = max(graphs, excluded.graphs)"
 
 
 class Anchor:

@@ -15,6 +15,7 @@ from secagg import hospital as protocol
 from secagg.context import Context
 from secagg.dealing import ENTROPY_BYTES
 from secagg.errors import ProtocolError
+from secagg.joining import few_graphs
 from secagg.params import PROTOCOL_VERSION
 from secagg.state_codec import decode_state
 from secagg.states import Advertised, Joining
@@ -75,6 +76,9 @@ def open_session(node: Participant, payload: bytes, message: bytes) -> Iterator[
         highest = node.journal.floor(start.study_hash)
     # The ledger remembers rounds that a lost journal does not.
     highest = max(highest, highest_round(node.ledger.entries(), agreement.hash))
+    graphs = node.journal.graphs(start.study_hash)
+    if agreement.neighborhood is not None:
+        few_graphs(graphs)
     state, advert = protocol.advertise(
         node.identity,
         agreement.secagg,
@@ -84,7 +88,7 @@ def open_session(node: Participant, payload: bytes, message: bytes) -> Iterator[
         node.entropy.random_bytes(ENTROPY_BYTES),
         highest_round=highest,
         last_receipt=last,
-        graphs=node.journal.graphs(start.study_hash),
+        graphs=graphs,
     )
     node.commit(state, message, (advert,))
     yield advert

@@ -101,7 +101,9 @@ def silent(section: SecureAggregation, n: int) -> int:
 
 def problem(section: SecureAggregation, n: int, colluding: int, threshold: int) -> str:
     """What is wrong with the section in a consortium of this size, one sentence with the remedy; "" for nothing."""
-    given = [key for key in ("dropout", "neighbors", "neighbor_threshold") if getattr(section, key) is not None]
+    given = [
+        key for key in ("dropout", "neighbors", "neighbor_threshold") if getattr(section, key) is not None
+    ]
     if section.graph != SPARSE:
         return (
             f"[secure_aggregation] {given[0]} is for graph = 'sparse'; leave it out or ask for that graph"
