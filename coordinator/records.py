@@ -60,7 +60,7 @@ def outcome_of(stored: StoredRound) -> Outcome:
                 total,
                 stored.receipt,
                 reason,
-                "",
+                stored.culprit,
                 float(seconds),
             )
     raise ValueError(

@@ -252,6 +252,7 @@ class StudyRun:
                 round_record(outcome, task, self.agreement.threshold, self.clock.now()),
                 outcome.receipt,
                 None if outcome.total is None else outcome.total.astype("<i8").tobytes(),
+                outcome.culprit,
             ),
         )
 
