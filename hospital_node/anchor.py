@@ -66,5 +66,9 @@ class Anchor:
         row = self._db.execute("SELECT graphs FROM graphs WHERE study_hash = ?", (study_hash,)).fetchone()
         return 0 if row is None else int(row[0])
 
+    def all_graphs(self) -> list[tuple[bytes, int]]:
+        """The count of each study that has one."""
+        return [(bytes(row[0]), int(row[1])) for row in self._db.execute("SELECT * FROM graphs").fetchall()]
+
     def close(self) -> None:
         self._db.close()

@@ -68,7 +68,7 @@ class Journal:
         return bytes(head), bytes(previous)
 
     def _forget(self) -> None:
-        """Drop every session of a journal that does not know what it agreed to; the count of graphs stays.
+        """Drop every session of a journal that does not know what it agreed to; graphs are counted as the anchor knows them.
 
         It ends in a new hash, so that the same copy is noticed when it comes back a second time.
         """
@@ -76,6 +76,7 @@ class Journal:
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute("DELETE FROM protocol")
         self._db.execute("DELETE FROM replies")
+        self._db.executemany(COUNT_GRAPHS, self._anchor.all_graphs())
         self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, head))
         self._db.execute("COMMIT")
 
