@@ -66,9 +66,10 @@ class GraphFacts:
         """What people should know before they agree to it."""
         return (
             f"sparse graph: each of {self.hospitals} hospitals masks against {self.neighbors} random neighbors and needs "
-            f"{self.neighbor_threshold} of them; the chance that the coordinator and {self.colluding} colluding hospitals, chosen before the "
-            f"graph is drawn, learn more than one sum of a round is {_chance(self.security_bits)} over all graphs of the study; that "
-            f"{self.silent} silent hospitals cost another one its place in a sum, {_chance(self.correctness_bits)} in each graph"
+            f"{self.neighbor_threshold} of them; short of broken cryptography, the chance that the coordinator and {_some(self.colluding)} "
+            f"that collude with it, chosen before the graph is drawn, learn more than one sum of a round is {_chance(self.security_bits)} "
+            f"over all graphs of the study; that {_some(self.silent)} that are silent cost another one its place in a sum, "
+            f"{_chance(self.correctness_bits)} in each graph"
         )
 
 
@@ -160,6 +161,10 @@ def _derived(n: int, colluding: int, quiet: int) -> tuple[int, int] | None:
 
 def _bits(failure: Fraction) -> float | None:
     return None if failure == 0 else floor(10 * bits(failure)) / 10
+
+
+def _some(count: int) -> str:
+    return "1 hospital" if count == 1 else f"{count} hospitals"
 
 
 def _chance(failure_bits: float | None) -> str:
