@@ -138,7 +138,6 @@ def grind(simulation: Simulation, times: int) -> list[int]:
     return counts
 
 
-@pytest.mark.threat("FL-08", control="C-ONESHARE")
 def test_a_coordinator_cannot_draw_until_it_likes_the_graph(six: Simulation) -> None:
     six.server.rounds = 0
     counts = grind(six, GRAPHS_PER_HOSPITAL + 2)
