@@ -21,9 +21,12 @@ from privacy.ledger import LedgerBroken
 from privacy.policy import PolicyRefusal
 from privacy.release_tags import UntaggedRelease
 from secagg.errors import SecAggError, WireError
-from secagg.params import PROTOCOL_VERSION
+from secagg.params import MAX_HOSPITALS, PROTOCOL_VERSION
 from secagg.wire import codec
 from secagg.wire.records import Abort, Hello, LedgerExportRequest
+
+# The longest key list that any arrow takes; no longer one is kept in memory.
+KEY_LIST_BYTES = 1000 * MAX_HOSPITALS + 200
 
 
 @dataclass(slots=True)
@@ -56,7 +59,7 @@ class Node(Participant):
     def _replies(self, message: bytes) -> Iterator[bytes]:
         try:
             kind, payload = codec.unwrap(message)
-            if kind == "key_list":
+            if kind == "key_list" and len(message) <= KEY_LIST_BYTES:
                 self.listed = message
             stored = self._answered_before(message)
             if stored is not None:
