@@ -24,7 +24,7 @@ from tests.sim.test_scheduler import schedules, tier
 N = 6
 SLOW_EXAMPLES = int(os.environ.get("SCHEDULES", "5000")) // 5
 # Statements that a hospital writes from its first session to the receipt of its first round, and one beyond.
-WRITES = 120
+WRITES = 107
 GRIND, SIGN_EARLY = 11, 13
 COMMIT = Participant.commit
 
