@@ -15,17 +15,18 @@ from hypothesis import given
 
 from hospital_node.journal import Journal
 from hospital_node.participant import Participant
+from secagg.graph import Graph
 from secagg.sparse_table import GRAPHS_PER_HOSPITAL
 from secagg.state_codec import decode_state
 from secagg.states import Ready, Settled
 from secagg.wire import codec
 from secagg.wire.records import GraphSeed
 from tests.sim.hospitals import sim_agreement
-from tests.sim.record import kind_of
+from tests.sim.record import Record, kind_of
 from tests.sim.scheduler import AdvanceTime, Crash, Deliver, Operation, Restart, ServerLies, Simulation, run
 from tests.sim.test_invariants import until
 from tests.sim.test_scheduler import schedules, tier
-from tests.unit.secagg.rounds import key_of
+from tests.unit.secagg.rounds import key_of, names
 
 N = 6
 SLOW_EXAMPLES = int(os.environ.get("SCHEDULES", "5000")) // 5
@@ -82,6 +83,31 @@ def test_crash_before_every_statement_of_a_round_over_the_sparse_graph(tmp_path:
     assert sums[-1] == 1
     # One hospital may be missing here, so that almost every schedule ends in a sum.
     assert sums.count(0) <= 5
+
+
+def told(opened: dict[str, set[str]], revealed: dict[str, set[str]]) -> Record:
+    """A round over a ring in the order of names, of which this was seen; the last hospital colludes."""
+    record, everybody = Record(N, sparse=True), names(N)
+    record.around[b"list"] = Graph(everybody, 4, frozenset(everybody))
+    for name in everybody[:-1]:
+        record.frames[name, 1] = (b"roster", b"list", b"order")
+        record.headers[name, 1] = b""
+        record.opened[name, 1] = opened.get(name, set())
+        record.revealed[name, 1] = revealed.get(name, set())
+    return record
+
+
+def test_the_observer_knows_which_sums_are_solvable_over_a_ring() -> None:
+    everybody = names(N)
+    around = {name: {*everybody} - {name, everybody[(i + 3) % N]} for i, name in enumerate(everybody)}
+    told(around, {})._check_sums()
+    # Neighbors on both sides open h000 alone; as long as its masks stay, nothing follows.
+    one = {name: {"h000"} for name in around["h000"]}
+    told(one, {})._check_sums()
+    with pytest.raises(AssertionError, match="a sum over too few"):
+        told(one, {"h000": around["h000"]})._check_sums()
+    # Two of three shares that are needed beside the colluding neighbor's.
+    told({"h001": {"h000"}}, {"h000": around["h000"]})._check_sums()
 
 
 def test_crash_at_every_write_of_a_contribution(tmp_path: Path) -> None:
