@@ -21,7 +21,7 @@ def reveal(node: Participant, state: Advertised, message: bytes) -> Iterator[byt
     """The own contribution for this key list, counted on disk before it leaves."""
     revealed, reply = protocol.reveal_contribution(state, message)
     graphs = revealed.advertised.graphs
-    node.commit(revealed, message, (reply,), graphs)
+    node.commit(revealed, message, (reply,), graphs=graphs)
     node.report(
         NodeEvent("graph", f"helps to draw graph {graphs} of {GRAPHS_PER_HOSPITAL} that this study may have")
     )

@@ -109,6 +109,7 @@ class Journal:
         state: bytes,
         request: bytes,
         replies: Iterable[bytes],
+        *,
         graphs: int = 0,
     ) -> None:
         """Writes the new state and the replies in one transaction; replies of older rounds are forgotten with their secrets.

@@ -47,7 +47,7 @@ class Participant:
         return self.admission.me
 
     def commit(
-        self, state: HospitalState, request: bytes, replies: tuple[bytes, ...], graphs: int = 0
+        self, state: HospitalState, request: bytes, replies: tuple[bytes, ...], *, graphs: int = 0
     ) -> None:
         """The state and the replies on disk; only then does the state move. `graphs`: as `Journal.commit` counts them."""
         assert self.admitted is not None
@@ -57,7 +57,7 @@ class Participant:
             encode_state(state),
             request,
             replies,
-            graphs,
+            graphs=graphs,
         )
         self.state = state
 

@@ -192,10 +192,10 @@ def test_a_second_final_set_would_be_noticed(six: Simulation, monkeypatch: pytes
         six.step(Deliver(0, 100))
 
 
-def forgetting_commit(node: Any, state: Any, *rest: Any) -> None:
+def forgetting_commit(node: Any, state: Any, *rest: Any, **more: Any) -> None:
     """Every state but the settled one is kept."""
     if not isinstance(state, Settled):
-        COMMIT(node, state, *rest)
+        COMMIT(node, state, *rest, **more)
 
 
 def grind(simulation: Simulation, times: int) -> list[int]:
