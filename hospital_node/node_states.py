@@ -59,6 +59,6 @@ def is_known_seed(seed: bytes, key_list: bytes, state: Ready) -> bool:
     if not key_list or seat.params.neighborhood is None:
         return False
     listed = read_listed(codec.expect("key_list", key_list), seat.params, seat.roster)
-    contributions = codec.unpack("graph_seed", GraphSeed, seed).contributions
+    contributions = codec.unpack("graph_seed", GraphSeed, seed, 100 * seat.params.n + 1000).contributions
     again = draw_participants(listed, contributions, seat.params, seat.roster, seat.context)
     return again.hash == state.participants.hash
