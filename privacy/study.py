@@ -287,6 +287,17 @@ class Study(Section):
         return self.threshold - max(self.colluding, 1) if self.mode == "distributed" else 1
 
     @property
+    def spare_layers(self) -> int:
+        """n - t: layers of each noise share that larger sums than the smallest one do not need; 0 where nothing is taken out.
+
+        Over the sparse graph nothing is: a set opens against t signatures there, so that the sum over the signers alone may be
+        solvable, and what they told for all of it would be missing.
+        """
+        if self.noise_shares == 1 or self.neighborhood is not None:
+            return 0
+        return len(self.hospitals) - self.threshold
+
+    @property
     def sensitivity_rows(self) -> int:
         """Rows of the training set that one patient can add or remove: k behind the stage `drop`, otherwise 1."""
         return self.effect.rows if isinstance(self.effect, Rows) else 1

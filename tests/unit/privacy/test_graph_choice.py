@@ -134,3 +134,12 @@ def test_the_chance_is_never_called_smaller_than_it_is() -> None:
     assert rare is not None
     assert rare.security_bits is not None
     assert rare.security_bits <= bits(16 * graph_choice.security_failure(300, 60, 112, 82))
+
+
+def test_no_noise_is_taken_back_over_the_sparse_graph() -> None:
+    """There the sum over the signers alone may be solvable, and what they told for the whole set would be missing."""
+    distributed = chosen(6, SPARSE).replace('mode = "local"', 'mode = "distributed"')
+    distributed = distributed.replace("[model]\nrounds = 2\nlocal_steps = 1\nsample_rate = 1.0", "[model]")
+    complete = distributed.replace(SPARSE, "")
+    assert parse_study(complete, "complete.toml").spare_layers == 2
+    assert parse_study(distributed, "sparse.toml").spare_layers == 0
