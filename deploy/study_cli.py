@@ -102,6 +102,7 @@ def price(file: FILE, as_json: JSON = False) -> None:
         body |= price_plan(agreement.plan, agreement.threshold)
         body["plan"] = agreement.plan.to_json()
         body["analysis"] = expected_noise(agreement)
+    body["secure_aggregation"] = {"graph": "complete"} if study.graph is None else study.graph.to_json()
     body["warnings"] = warnings_of(agreement)
     if as_json:
         say_json(body)
@@ -122,6 +123,8 @@ def warnings_of(agreement: Agreement) -> list[str]:
         )
     if agreement.study.row_assumption and agreement.plan is not None:
         found.append(f"the guarantee assumes that {agreement.study.row_assumption}")
+    if agreement.study.graph is not None:
+        found.append(f"secure aggregation, {agreement.study.graph.sentence()}")
     if agreement.plan is not None and isinstance(agreement.plan.stage, ThresholdRelease):
         stage = agreement.plan.stage
         even, sure = stage.k + stage.noise.bound, stage.k + 2 * stage.noise.bound

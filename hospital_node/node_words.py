@@ -9,7 +9,7 @@ from privacy.policy import PolicyRefusal
 from privacy.stage_release import VoidRelease
 from secagg.errors import BadShare, ProtocolError, WireError
 from secagg.wire import codec
-from secagg.wire.records import AgreedSet, AgreeRequest, OpenRequest, RoundOrder, Signed
+from secagg.wire.records import AgreedSet, AgreeRequest, OpenRequest, RoundOrder, Signed, SignRequest
 
 RESTORED = (
     "the journal was an older copy and forgot what this hospital agreed to; its sessions are dropped and the next session starts anew: "
@@ -69,6 +69,8 @@ def asked_round(message: bytes) -> int:
                 return codec.decode(RoundOrder, codec.decode(Signed, payload).body).round
             case "agree_request":
                 return codec.decode(AgreedSet, codec.decode(AgreeRequest, payload).agreed_set).round
+            case "sign_request":
+                return codec.decode(SignRequest, payload).round
             case "open_request":
                 return codec.decode(OpenRequest, payload).round
     except WireError:

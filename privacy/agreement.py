@@ -25,6 +25,7 @@ from privacy.recipes.tasks import LIFE_TABLE_SHARE, Task, tasks
 from privacy.stage_release import VoidRelease, additive_cost
 from privacy.study import Study, study_from_json
 from privacy.training import Training, resolve_training
+from secagg.params import Neighborhood, SecAggParams
 
 AGREEMENT_VERSION = 1
 MODULUS_BITS = 64
@@ -72,6 +73,7 @@ class Agreement:
         coordinate_clip: no coordinate before fixed point may exceed it; n of them fit the ring.
         columns: names of the design matrix's columns.
         times_days: K + 1 ends of the intervals, from 0 to the horizon.
+        neighborhood: k and t_k of the sparse graph; None for the complete graph.
         data: the bytes that were received or built; their hash is the study hash.
     """
 
@@ -88,12 +90,20 @@ class Agreement:
     coordinate_clip: float
     columns: tuple[str, ...]
     times_days: tuple[float, ...]
+    neighborhood: Neighborhood | None = None
     data: bytes = field(default=b"", repr=False, compare=False)
 
     @property
     def hash(self) -> str:
         """SHA-256 of the bytes, hexadecimal."""
         return sha256_hex(self.to_bytes())
+
+    @property
+    def secagg(self) -> SecAggParams:
+        """The parameters of secure aggregation, checked by secagg."""
+        return SecAggParams(
+            self.n, self.colluding, self.threshold, self.modulus_bits, self.dim, self.neighborhood
+        )
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -116,6 +126,8 @@ class Agreement:
                 "parameters": self.parameters,
                 "fraction_bits": self.fraction_bits,
                 "coordinate_clip": self.coordinate_clip,
+                "neighbors": self.neighborhood and self.neighborhood.degree,
+                "neighbor_threshold": self.neighborhood and self.neighborhood.threshold,
             },
             "columns": list(self.columns),
             "times_days": list(self.times_days),
@@ -186,6 +198,7 @@ def _derive(study: Study, plan: DpPlan | None) -> Agreement:
         coordinate_clip=clip,
         columns=columns,
         times_days=tuple(time_grid(study.horizon_days, study.intervals).tolist()),
+        neighborhood=study.neighborhood,
     )
     return replace(made, data=canonical(made.to_json()))
 

@@ -356,6 +356,7 @@ def _secagg(evidence: Evidence, facts: Facts) -> SecAgg:
         hospitals=len(evidence.roster.roster.hospitals) if evidence.roster else 0,
         threshold=agreement.threshold if agreement else None,
         colluding=agreement.colluding if agreement else None,
+        graph=agreement.study.graph.sentence() if agreement and agreement.study.graph else "",
         rounds=evidence.rounds or (),
         participation_rank=facts.participation_rank,
         isolable_hospitals=facts.isolable,

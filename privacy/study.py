@@ -1,6 +1,6 @@
 """A study file: parsed once at the edge into one frozen value, or refused with one sentence.
 
-    Study = [study] + [cohort] + [privacy] + [stage] + [model] + [analysis] + [[field]]
+    Study = [study] + [cohort] + [secure_aggregation] + [privacy] + [stage] + [model] + [analysis] + [[field]]
 
 Defaults that depend on several sections are properties here, computed by a public rule from what the file says, so
 that a hospital and the coordinator that hold the same bytes hold the same study.
@@ -15,7 +15,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic import Field as Setting
 
-from privacy import study_stage
+from privacy import graph_choice, study_stage
 from privacy.analytics.asks import Ask, asks
 from privacy.built import check_built
 from privacy.column_rules import MAXIMUM_SUMMED_PATIENTS, local_newton_pays
@@ -29,9 +29,18 @@ from privacy.refusals import StudyError as StudyError
 from privacy.stage_effect import Effect, Rows
 from privacy.stage_release import StageRelease, VoidRelease, additive_cost
 from privacy.study_problems import first_problem
-from privacy.study_sections import About, Analysis, Consortium, Model, Privacy, Section, Stage
+from privacy.study_sections import (
+    About,
+    Analysis,
+    Consortium,
+    Model,
+    Privacy,
+    Section,
+    SecureAggregation,
+    Stage,
+)
 from privacy.trial_arms import arms_of, check_trial
-from secagg.params import default_threshold
+from secagg.params import Neighborhood, default_threshold
 
 MAX_STUDY_BYTES = 4 << 20
 MINIMUM_HOSPITALS = 3
@@ -55,6 +64,7 @@ RECIPE_RELEASES = frozenset(
 SECTIONS: dict[str, type[BaseModel]] = {
     "study": About,
     "cohort": Consortium,
+    "secure_aggregation": SecureAggregation,
     "privacy": Privacy,
     "stage": Stage,
     "model": Model,
@@ -68,6 +78,7 @@ class Study(Section):
 
     about: About = Setting(alias="study")
     cohort: Consortium = Consortium()
+    secure_aggregation: SecureAggregation = SecureAggregation()
     privacy: Privacy = Privacy()
     stage: Stage = Stage()
     model: Model = Model()
@@ -81,6 +92,7 @@ class Study(Section):
             _check_hospitals,
             _check_use,
             _check_threshold,
+            _check_graph,
             _check_privacy,
             study_stage.problem,
             _check_model,
@@ -180,6 +192,16 @@ class Study(Section):
         """Smallest set that may be summed, t; the smallest that T allows unless the file asks for more."""
         return self.cohort.threshold or default_threshold(len(self.hospitals), self.colluding)
 
+    @cached_property
+    def neighborhood(self) -> Neighborhood | None:
+        """Neighbors in the sparse graph of secure aggregation, by the public rule; None for the complete graph."""
+        return graph_choice.choose(self.secure_aggregation, len(self.hospitals), self.colluding)
+
+    @cached_property
+    def graph(self) -> graph_choice.GraphFacts | None:
+        """What the sparse graph comes to; None for the complete graph."""
+        return graph_choice.facts(self.secure_aggregation, len(self.hospitals), self.colluding)
+
     @property
     def minimum_answers(self) -> int:
         """Hospitals that must be in every result; the threshold unless the file asks for more."""
@@ -266,8 +288,14 @@ class Study(Section):
 
     @property
     def spare_layers(self) -> int:
-        """n - t: layers of each noise share that larger sums than the smallest one do not need; 0 where nothing is taken out."""
-        return len(self.hospitals) - self.threshold if self.noise_shares > 1 else 0
+        """n - t: layers of each noise share that larger sums than the smallest one do not need; 0 where nothing is taken out.
+
+        Over the sparse graph nothing is: a set opens against t signatures there, so that the sum over the signers alone may be
+        solvable, and what they told for all of it would be missing.
+        """
+        if self.noise_shares == 1 or self.neighborhood is not None:
+            return 0
+        return len(self.hospitals) - self.threshold
 
     @property
     def sensitivity_rows(self) -> int:
@@ -305,6 +333,8 @@ class Study(Section):
             )
         if not self.about.purpose.strip():
             found.append("[study] purpose is empty; hospitals and the assessment ask for it")
+        if self.graph is not None:
+            found.append(graph_choice.remark(self.graph))
         if self.colluding == 0:
             found.append("[cohort] colluding = 0: no hospital may collude with the coordinator")
         return tuple(found)
@@ -347,6 +377,11 @@ def _check_threshold(study: Study) -> str:
     if not study.threshold <= study.minimum_answers <= n:
         return f"[cohort] minimum_answers = {study.minimum_answers} must be {study.threshold} to {n}"
     return ""
+
+
+def _check_graph(study: Study) -> str:
+    n, colluding = len(study.hospitals), study.colluding
+    return graph_choice.problem(study.secure_aggregation, n, colluding, study.threshold)
 
 
 def _check_privacy(study: Study) -> str:

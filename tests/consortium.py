@@ -322,8 +322,7 @@ class Hand:
 
     @property
     def params(self) -> SecAggParams:
-        a = self.world.agreement
-        return SecAggParams(a.n, a.colluding, a.threshold, a.modulus_bits, a.dim)
+        return self.world.agreement.secagg
 
     def join(self, first_round: int = 1, told: Iterable[str] = HOSPITALS) -> Hand:
         """Offer, session, key list; every hospital takes part, those of `told` get the key list."""
