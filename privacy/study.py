@@ -26,7 +26,7 @@ from privacy.recipes.tasks import HESSIAN_COLUMNS
 from privacy.refusals import NotBuilt as NotBuilt
 from privacy.refusals import RefusedModel as RefusedModel
 from privacy.refusals import StudyError as StudyError
-from privacy.stage_effect import Effect, Rows
+from privacy.stage_effect import Effect, Replaces, Rows
 from privacy.stage_release import StageRelease, VoidRelease, additive_cost
 from privacy.study_problems import first_problem
 from privacy.study_sections import About, Analysis, Consortium, Model, Privacy, Section, Stage
@@ -143,7 +143,12 @@ class Study(Section):
 
     @property
     def epsilon(self) -> float | None:
-        """What the whole study may cost one patient: [privacy] epsilon and what the stage adds; None in mode none."""
+        """What the whole study may cost one patient: [privacy] epsilon and what the stage adds; None in mode none.
+
+        Behind a private synthesizer that of the stage: nothing that is made of its table costs more.
+        """
+        if isinstance(self.effect, Replaces) and self.mode != "none":
+            return self.effect.epsilon
         if self.mode == "none" or self.privacy.epsilon is None:
             return None
         return additive_cost(self._stages, "add/remove")[0] + self.privacy.epsilon
@@ -153,6 +158,8 @@ class Study(Section):
         """As declared, or min(1e-5, 1 / (100 x declared patients)), and what the stage adds; None in mode none."""
         if self.mode == "none":
             return None
+        if isinstance(self.effect, Replaces):
+            return self.effect.delta
         behind = self.privacy.delta or min(1e-5, 1.0 / (100 * self.n_public_total))
         return additive_cost(self._stages, "add/remove")[1] + behind
 
@@ -165,6 +172,11 @@ class Study(Section):
     def stage_release(self) -> StageRelease | None:
         """The stage's own entry in plan and ledger; None where it costs nothing of its own, or nothing is noised."""
         return study_stage.release(self)
+
+    @property
+    def noised(self) -> bool:
+        """Whether the rounds themselves are noised: not in mode none, and not on a private synthesizer's patients."""
+        return self.mode != "none" and not isinstance(self.effect, Replaces)
 
     @property
     def _stages(self) -> tuple[StageRelease, ...]:
@@ -225,13 +237,13 @@ class Study(Section):
         """Flower strategy: as asked; otherwise fedavg, or fedadam where nothing is noised; none without a model."""
         if not self.has_model:
             return "none"
-        return self.model.strategy or ("fedadam" if self.mode == "none" else "fedavg")
+        return self.model.strategy or ("fedavg" if self.noised else "fedadam")
 
     @property
     def recipe(self) -> str:
         """As asked; otherwise by the public rule, from the mode, the family and the number of declared columns.
 
-        Without noise exact gradients. Distributed takes Newton steps for a linear model (with a released Hessian or a public one,
+        Without noise, or on a private synthesizer's patients, exact gradients. Distributed takes Newton steps for a linear model (with a released Hessian or a public one,
         privacy/column_rules.py) and Adam for a network. Local takes DP-SGD, and Newton steps for a linear model with enough events a
         column that states no setting of DP-SGD.
         """
@@ -243,7 +255,7 @@ class Study(Section):
             return "trial"
         if self.mode == "distributed":
             return "newton" if self.model.family == "piecewise_exponential" else "adam"
-        if self.mode == "none":
+        if not self.noised:
             return "full_batch"
         return "newton" if local_newton_pays(self) else "dp_sgd"
 
@@ -285,6 +297,13 @@ class Study(Section):
         found: list[str] = []
         if self.stage_release is not None and isinstance(self.stage_release, VoidRelease):
             found.append(f"[stage] no formal guarantee whatever epsilon says. {self.stage_release.reason}")
+        if isinstance(self.effect, Replaces) and (
+            self.privacy.epsilon is not None or self.privacy.delta is not None
+        ):
+            found.append(
+                "[privacy] epsilon and delta are not used: what is trained on the private synthetic patients costs nothing more, "
+                "so that those of [stage] are the whole study's"
+            )
         if self.mode == "none" and (self.privacy.epsilon is not None or self.privacy.delta is not None):
             found.append(
                 "[privacy] mode 'none' adds no noise: epsilon and delta are not used and nothing is guaranteed"
@@ -345,7 +364,7 @@ def _check_threshold(study: Study) -> str:
 
 
 def _check_privacy(study: Study) -> str:
-    if study.mode != "none" and study.privacy.epsilon is None:
+    if study.noised and study.privacy.epsilon is None:
         return f"[privacy] mode = '{study.mode}' needs epsilon"
     return ""
 
@@ -358,12 +377,14 @@ def _check_model(study: Study) -> str:
         return check_trial(study) or _check_statistics(study)
     if model.recipe == "dp_sgd" and study.mode == "distributed":
         return "[model] recipe = 'dp_sgd' samples patients at each hospital and needs [privacy] mode = 'local'; leave recipe out"
+    if model.recipe == "dp_sgd" and study.mode == "local" and not study.noised:
+        return "[model] recipe = 'dp_sgd' adds noise that patients of [stage] kind = 'synthetic_dp' do not need; leave recipe out"
     if model.recipe == "dp_sgd" and study.mode == "none":
         return "[model] recipe = 'dp_sgd' needs [privacy] mode = 'local'; mode 'none' takes recipe = 'auto'"
     if model.hidden is not None and model.family != "mlp":
         return "[model] hidden is for family = 'mlp'"
-    if study.mode == "none" and (model.sample_rate is not None or model.clip_l2 is not None):
-        return "[model] sample_rate and clip_l2 are for [privacy] mode = 'local'; mode 'none' uses every patient whole"
+    if not study.noised and (model.sample_rate is not None or model.clip_l2 is not None):
+        return "[model] sample_rate and clip_l2 are for rounds that are noised; mode 'none' and stage 'synthetic_dp' use every patient whole"
     return ""
 
 
@@ -408,10 +429,10 @@ def _check_statistics(study: Study) -> str:
         return "[model] recipe = 'trial' is for family = 'piecewise_exponential'; leave family out"
     if recipe == "newton" and model.family != "piecewise_exponential":
         return "[model] recipe = 'newton' is for family = 'piecewise_exponential'; take recipe = 'adam'"
-    if recipe == "newton" and study.mode == "none" and study.dictionary.n_columns > HESSIAN_COLUMNS:
-        return f"[model] recipe = 'newton' in mode 'none' takes at most {HESSIAN_COLUMNS} columns, the fields make {study.dictionary.n_columns}; take 'auto'"
-    if recipe == "adam" and study.mode == "none":
-        return "[model] recipe = 'adam' is for noisy sums; mode 'none' takes recipe = 'auto' with strategy = 'fedadam'"
+    if recipe == "newton" and not study.noised and study.dictionary.n_columns > HESSIAN_COLUMNS:
+        return f"[model] recipe = 'newton' without noise takes at most {HESSIAN_COLUMNS} columns, the fields make {study.dictionary.n_columns}; take 'auto'"
+    if recipe == "adam" and not study.noised:
+        return "[model] recipe = 'adam' is for noisy sums; without noise take recipe = 'auto' with strategy = 'fedadam'"
     if model.hidden is not None and model.family != "mlp":
         return "[model] hidden is for family = 'mlp'"
     if study.n_public_total > MAXIMUM_SUMMED_PATIENTS:

@@ -21,6 +21,7 @@ from privacy.grid import FloatArray
 from privacy.recipes.fit import Statistic
 from privacy.recipes.recalibration import predictor_moments
 from privacy.stage_release import VoidRelease
+from privacy.study_stage import SYNTHETIC
 from privacy.trained_model import layout_of
 
 NOISED = "noise of the stated standard deviation is in every number; intervals of counts, means and quantiles speak of the noise alone"
@@ -29,6 +30,7 @@ EXACT = (
     "are left out of this page only"
 )
 APPARENT = "on the patients that the model was trained on, not on others"
+OF_SYNTHETIC = "of the hospitals' synthetic patients; intervals and tests do not know what the synthesizer did to them"
 NOT_ANSWERED = "its round was aborted, so there is no answer; what was charged stays charged"
 
 
@@ -60,6 +62,7 @@ def analysis_json(
     if not asks:
         return None
     exact = agreement.plan is None
+    synthetic = agreement.study.stage.kind in SYNTHETIC
     printed = _Printed(agreement.study.analysis.minimum_cell if exact else 1)
     found = [
         _answer(agreement, ask, released, theta, printed) for ask in asks if ask.kind != "predictor_moments"
@@ -67,6 +70,8 @@ def analysis_json(
     section: dict[str, Any] = {"note": EXACT if exact else NOISED, "results": found}
     if agreement.study.stage.kind != "none":
         section["stage"] = f"of the patients as the stage {agreement.study.stage.kind} leaves them"
+    if synthetic and not exact:
+        section["note"] = OF_SYNTHETIC
     if agreement.plan is not None and isinstance(agreement.plan.stage, VoidRelease):
         section["note"] = f"no formal guarantee: {agreement.plan.stage.reason}"
     if exact:
