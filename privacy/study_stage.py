@@ -50,7 +50,7 @@ def release(study: Study) -> StageRelease | None:
                 return LevelRelease(epsilon, k, cells)
             return ThresholdRelease(epsilon, delta, k, cells)
         case Replaces(epsilon, delta):
-            return SynthesisRelease(epsilon, delta, _synthesis(study), (1.0,) * len(SUMS))
+            return SynthesisRelease(epsilon, delta, synthesis_settings(study), (1.0,) * len(SUMS))
         case Voids(reason):
             return VoidRelease(study.stage.kind, reason)
     return None
@@ -136,7 +136,7 @@ def _problem_of_synthesis(study: Study) -> str:
     return ""
 
 
-def _synthesis(study: Study) -> str:
+def synthesis_settings(study: Study) -> str:
     """SHA-256 of what decides a synthesizer's sums beside its noise."""
     keys = {"name", "type", "role", "unit", "minimum", "maximum", "log1p", "categories", "missing"}
     return sha256_hex(

@@ -91,7 +91,7 @@ def _answer(
         "name": ask.name,
         "kind": ask.kind,
         "title": ask.title,
-        "release": ask.name if agreement.plan is not None else None,
+        "release": _paid_by(agreement, ask),
     }
     if ask.groups.where:
         head["where"] = ask.groups.condition
@@ -258,6 +258,13 @@ def _evaluated(
         "release_of_bins": MOMENTS if agreement.plan is not None else None,
         **told_of,
     }
+
+
+def _paid_by(agreement: Agreement, ask: Ask) -> str | None:
+    """The release of the plan that an answer is made of; None where nothing is paid."""
+    if agreement.plan is None:
+        return None
+    return ask.name if agreement.noising is not None or agreement.plan.stage is None else agreement.plan.stage.name
 
 
 def release_names(section: Mapping[str, Any]) -> set[str]:
