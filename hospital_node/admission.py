@@ -185,7 +185,9 @@ class Admission:
         cohort = build_cohort(staged, study.dictionary, study.horizon_days)
         local = LocalStudy.of(agreement, self.me, cohort, sampler, entropy, asked_cells(staged, study.asks))
         if table is None:
-            return (local if gate is None else replace(local, pseudonyms=_pseudonyms(staged, study, gate))), None
+            return (
+                local if gate is None else replace(local, pseudonyms=_pseudonyms(staged, study, gate))
+            ), None
         private = study.stage.kind == "synthetic_dp"
         local = replace(local, pseudonyms=pseudonyms, behind="private" if private else "copies")
         return local, None if private else table
@@ -259,7 +261,9 @@ class Admission:
             case _ if study.stage.kind in SYNTHETIC:
                 return None, None
             case SynthesisRelease():
-                raise AgreementError("plan.stage", "a synthesizer's charge belongs to a study with that stage")
+                raise AgreementError(
+                    "plan.stage", "a synthesizer's charge belongs to a study with that stage"
+                )
             case VoidRelease():
                 charge_once(stage, ledger, agreement.hash, study.id, permit)
                 return None, None

@@ -235,7 +235,9 @@ class DpPlan:
         """
         derived = isinstance(self.stage, SynthesisRelease)
         if derived and self.releases:
-            raise PlanError(self.releases[0].name, "what is made of a private synthetic table is not noised again")
+            raise PlanError(
+                self.releases[0].name, "what is made of a private synthetic table is not noised again"
+            )
         if not self.releases and not derived:
             raise PlanError("", "a plan has at least one release; without noise the study's mode is 'none'")
         names = [release.name for release in self.releases]

@@ -184,7 +184,11 @@ def _statistics(study: Study) -> dict[str, Any]:
     elif study.recipe == "trial":
         settings |= TRIAL | {"allocation": study.allocation}
     else:
-        settings |= NEWTON[study.mode if study.noised else "none"] | {"column_scale": column_scale(study)} | _curvature(study)
+        settings |= (
+            NEWTON[study.mode if study.noised else "none"]
+            | {"column_scale": column_scale(study)}
+            | _curvature(study)
+        )
     if study.model.rounds is not None:
         settings["average_last"] = max(1, study.model.rounds // 2)
     if study.model.family == "mlp":

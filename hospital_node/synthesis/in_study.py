@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,6 +26,7 @@ from privacy.mechanisms import Sampler
 from privacy.plan import DpPlan
 from privacy.policy_file import SyntheticGate
 from privacy.stage_release import VoidRelease
+from privacy.study import Study
 from privacy.synthesis.charges import SynthesisRelease
 from privacy.synthesis.gate import gate_note, gate_of
 from privacy.synthesis.releases import plan_of
@@ -157,6 +158,24 @@ class Stage:
             json.dump({"passed": passed}, file)
         beside.replace(verdict)
         return passed
+
+
+def fresh_patients(
+    study: Study, plan: DpPlan | None, frame: pd.DataFrame, rows: int, sampler: Sampler, entropy: Entropy
+) -> pd.DataFrame:
+    """Another drawing of a stage's patients, kept nowhere and paid by nobody: for simulations alone.
+
+    Args:
+        study, plan: of the agreement.
+        frame: as `read_table` returns it.
+        rows: that a table without guarantee has.
+        sampler, entropy: as for `Stage`.
+    """
+    stage = None if plan is None else plan.stage
+    if isinstance(stage, SynthesisRelease):
+        request = SynthesisRequest(study, "dp", plan_of(stage, study.dictionary))
+        return typed(synthesized_unpaid(frame, request, sampler, entropy, as_many=False), study.dictionary)
+    return typed(sdv_table(frame, study, rows), study.dictionary)
 
 
 def _verdict(path: Path) -> bool | None:

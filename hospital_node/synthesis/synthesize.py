@@ -172,7 +172,9 @@ def synthesized_unpaid(
     plan, study = request.plan, request.study
     assert plan is not None
     model = fit(measured_sums(frame, request, sampler, lambda _: None), study.dictionary, plan)
-    return table_of(generate(model, study.dictionary, len(frame) if as_many else model.patients, _rng(entropy)), study)
+    return table_of(
+        generate(model, study.dictionary, len(frame) if as_many else model.patients, _rng(entropy)), study
+    )
 
 
 def synthesize_sdv(

@@ -30,7 +30,9 @@ EXACT = (
     "are left out of this page only"
 )
 APPARENT = "on the patients that the model was trained on, not on others"
-OF_SYNTHETIC = "of the hospitals' synthetic patients; intervals and tests do not know what the synthesizer did to them"
+OF_SYNTHETIC = (
+    "of the hospitals' synthetic patients; intervals and tests do not know what the synthesizer did to them"
+)
 NOT_ANSWERED = "its round was aborted, so there is no answer; what was charged stays charged"
 
 
@@ -264,7 +266,11 @@ def _paid_by(agreement: Agreement, ask: Ask) -> str | None:
     """The release of the plan that an answer is made of; None where nothing is paid."""
     if agreement.plan is None:
         return None
-    return ask.name if agreement.noising is not None or agreement.plan.stage is None else agreement.plan.stage.name
+    return (
+        ask.name
+        if agreement.noising is not None or agreement.plan.stage is None
+        else agreement.plan.stage.name
+    )
 
 
 def release_names(section: Mapping[str, Any]) -> set[str]:

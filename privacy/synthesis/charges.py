@@ -53,7 +53,9 @@ class SynthesisRelease:
             )
         low, high = NOISE_RANGE
         if len(self.noise) != len(SUMS) or not all(low <= z <= high for z in self.noise):
-            raise PlanError(self.name, f"needs a noise multiplier in [{low:g}, {high:g}] for each of {len(SUMS)} sums")
+            raise PlanError(
+                self.name, f"needs a noise multiplier in [{low:g}, {high:g}] for each of {len(SUMS)} sums"
+            )
 
     @property
     def quiet(self) -> Self:
