@@ -26,7 +26,7 @@ from privacy.recipes.tasks import HESSIAN_COLUMNS
 from privacy.refusals import NotBuilt as NotBuilt
 from privacy.refusals import RefusedModel as RefusedModel
 from privacy.refusals import StudyError as StudyError
-from privacy.stage_effect import Effect, Replaces, Rows
+from privacy.stage_effect import Effect, Rows
 from privacy.stage_release import StageRelease, VoidRelease, additive_cost
 from privacy.study_problems import first_problem
 from privacy.study_sections import About, Analysis, Consortium, Model, Privacy, Section, Stage
@@ -147,8 +147,8 @@ class Study(Section):
 
         Behind a private synthesizer that of the stage: nothing that is made of its table costs more.
         """
-        if isinstance(self.effect, Replaces) and self.mode != "none":
-            return self.effect.epsilon
+        if self.mode != "none" and not self.noised:
+            return self.stage.epsilon
         if self.mode == "none" or self.privacy.epsilon is None:
             return None
         return additive_cost(self._stages, "add/remove")[0] + self.privacy.epsilon
@@ -158,8 +158,8 @@ class Study(Section):
         """As declared, or min(1e-5, 1 / (100 x declared patients)), and what the stage adds; None in mode none."""
         if self.mode == "none":
             return None
-        if isinstance(self.effect, Replaces):
-            return self.effect.delta
+        if not self.noised:
+            return self.stage.delta
         behind = self.privacy.delta or min(1e-5, 1.0 / (100 * self.n_public_total))
         return additive_cost(self._stages, "add/remove")[1] + behind
 
@@ -176,7 +176,7 @@ class Study(Section):
     @property
     def noised(self) -> bool:
         """Whether the rounds themselves are noised: not in mode none, and not on a private synthesizer's patients."""
-        return self.mode != "none" and not isinstance(self.effect, Replaces)
+        return self.mode != "none" and self.stage.kind != "synthetic_dp"
 
     @property
     def _stages(self) -> tuple[StageRelease, ...]:
@@ -297,7 +297,7 @@ class Study(Section):
         found: list[str] = []
         if self.stage_release is not None and isinstance(self.stage_release, VoidRelease):
             found.append(f"[stage] no formal guarantee whatever epsilon says. {self.stage_release.reason}")
-        if isinstance(self.effect, Replaces) and (
+        if self.stage.kind == "synthetic_dp" and (
             self.privacy.epsilon is not None or self.privacy.delta is not None
         ):
             found.append(
