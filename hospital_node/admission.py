@@ -84,7 +84,7 @@ class Admission:
         policy: its policy file.
         study: the study file that its people read and accepted; None accepts any study that the policy permits.
         data: its table; read only after everything else said yes.
-        reports: folder for reports that never leave; beside it lies `kept`, the cells of noisy thresholds.
+        reports: folder for reports that never leave; beside it lies `kept`, what stages drew.
         drop_undeclared: leave columns out that the study does not declare; the data manager's word.
         sdv: another generator than SDV's for the stage `synthetic_sdv`, for tests; None takes SDV.
         consents: the consent register; asked where the policy says so, and nobody takes part where it is missing.

@@ -25,12 +25,11 @@ NEIGHBORS = 1
 _Z = NormalDist().inv_cdf(0.975)
 _AT_ONCE = 256
 _SMALLEST = 1e-9
-# Guesses of a singling-out attack, synthetic patients looked at for one of them, and columns in it.
+# Guesses of a singling-out attack, and synthetic patients looked at for one of them.
 GUESSES = 400
 _TRIES = 10
-_MOST_COLUMNS = 4
 # Numbers in [-1, 1] this close are alike.
-_ALIKE = 0.05
+_ALIKE = 0.02
 # Synthetic patients that count as the closest to half of a record.
 _LINKED = 5
 
@@ -137,9 +136,10 @@ def attribute_inference(members: Floats, controls: Floats, synthetic: Floats, se
 def singling_out(
     members: Floats, controls: Floats, synthetic: Floats, rng: np.random.Generator, guesses: int = GUESSES
 ) -> Attack:
-    """Say something that holds for exactly one patient: what a synthetic patient has in a few columns, where no other synthetic one has it.
+    """Say something that holds for exactly one patient: what a synthetic patient has in half of the columns or more, where no other has it.
 
-    The more patients, the fewer are alone: as many members as controls are asked, so that only what the table adds counts.
+    The more patients, the fewer are alone: as many members as controls are asked, so that only what the table adds counts. Where the members
+    are a part of those behind the table, a copy succeeds as often as this part is large.
 
     Args:
         members, controls, synthetic: as for `closest_record`.
@@ -153,7 +153,7 @@ def singling_out(
         if len(alone) == guesses:
             break
         record = synthetic[rng.integers(len(synthetic))]
-        columns = rng.permutation(width)[: rng.integers(min(2, width), min(_MOST_COLUMNS, width) + 1)]
+        columns = rng.permutation(width)[: rng.integers((width + 1) // 2, width + 1)]
         if _matching(synthetic, record, columns) == 1:
             alone.append(
                 (
