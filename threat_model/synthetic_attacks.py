@@ -233,9 +233,7 @@ def _level(rows: Floats, secret: Secret) -> NDArray[np.int64]:
 def _closest(targets: Floats, table: Floats) -> NDArray[np.int64]:
     """Indices of the closest few rows to each target, (n, few)."""
     few = min(_LINKED, len(table))
-    found = [
-        np.argpartition(_squared(part, table), few - 1, axis=1)[:, :few] for part in _parts(targets)
-    ]
+    found = [np.argpartition(_squared(part, table), few - 1, axis=1)[:, :few] for part in _parts(targets)]
     return np.concatenate(found)
 
 

@@ -50,7 +50,10 @@ def private(n: int = 700) -> FloatArray:
 
 
 def found(synthetic: FloatArray) -> dict[str, Attack]:
-    return {attack.name: attack for attack in all_attacks(MEMBERS, CONTROLS, synthetic, SECRETS, np.random.default_rng(6))}
+    return {
+        attack.name: attack
+        for attack in all_attacks(MEMBERS, CONTROLS, synthetic, SECRETS, np.random.default_rng(6))
+    }
 
 
 def is_chance(attack: Attack) -> bool:

@@ -18,8 +18,8 @@ from privacy.stage_effect import end_to_end
 from privacy.synthesis.charges import DerivedRelease, SynthesisRelease
 from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes
-from tests.unit.privacy.test_policy import NOW as START
 from tests.study_files import study
+from tests.unit.privacy.test_policy import NOW as START
 from tests.unit.privacy.test_policy import POLICY
 
 PRIVATE = ('kind = "generalize"', 'kind = "synthetic_dp"\nepsilon = 1.0\ndelta = 1e-6')
