@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.results import _released_guarantee
 from deploy.dpo_cli import read_bundle
 from deploy.simulate import simulate
 from privacy.claims import Claim, Status, claims_of, evaluate
 from privacy.evidence import load
 from privacy.recompute import recompute
 from privacy.synthesis.gate import gate_note
+from privacy.synthesis.request import GATED
 from privacy.verify import verify_bundle
 from tests.study_files import study, table, write_csv
 
@@ -63,7 +65,7 @@ def test_a_study_on_private_synthetic_patients(tmp_path: Path) -> None:
     assert claims["E-SYNTHETIC-QUALITY"].status is Status.NOT_TESTED
     assert "E-SYNTHETIC-LICENSE" not in claims
 
-    def with_gate(note: str | None) -> Claim:
+    def with_gate(note: str | None) -> tuple[Claim, tuple[str, ...]]:
         first, *others = facts.ledgers
         changed = tuple(
             replace(e, record=replace(e.record, note=note or ""))
@@ -72,10 +74,16 @@ def test_a_study_on_private_synthetic_patients(tmp_path: Path) -> None:
             for e in first.entries
         )
         ledgers = (replace(first, entries=changed), *others)
-        return named(claims_of(evidence, replace(facts, ledgers=ledgers)))["E-SYNTHETIC-GATE"]
+        assert evidence.agreement is not None
+        claim = named(claims_of(evidence, replace(facts, ledgers=ledgers)))["E-SYNTHETIC-GATE"]
+        return claim, _released_guarantee(evidence.agreement, ledgers).assumptions
 
-    assert "says that its table passed" in with_gate(gate_note("stop")).text.replace("\n", " ")
-    assert with_gate(None).status is Status.GAP
+    claim, assumptions = with_gate(gate_note("stop"))
+    assert "says that its table passed" in claim.text
+    assert GATED in assumptions
+    claim, assumptions = with_gate(None)
+    assert claim.status is Status.GAP
+    assert GATED not in assumptions
     # What the gate measured is nowhere in the bundle.
     for path in (tmp_path / "out").rglob("*"):
         if path.is_file():
