@@ -98,7 +98,9 @@ class Agreement:
     @property
     def noising(self) -> DpPlan | None:
         """The plan where it noises the rounds; None in mode none, and behind a private synthesizer, whose stage pays for all of them."""
-        return self.plan if self.study.noised else None
+        if self.plan is None or isinstance(self.plan.stage, SynthesisRelease):
+            return None
+        return self.plan
 
     @property
     def tasks(self) -> tuple[Task, ...]:
