@@ -11,7 +11,7 @@ from hospital_node.analytics.rows import Asked, rows_of_ask
 from hospital_node.cohort import Cohort
 from hospital_node.dp_sgd import release_life_table, train_local
 from hospital_node.entropy import Entropy
-from hospital_node.statistics.sums import summed
+from hospital_node.statistics.sums import SpareNoise, summed
 from hospital_node.statistics.tasks import Patients, rows_of
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.model import SurvivalModel, build_model
@@ -48,6 +48,7 @@ class LocalStudy:
         pseudonyms: of the cohort's patients, in its order, or of those behind it where it is synthetic; () where no consent register is asked.
         behind: what the cohort's rows are: "patients", "private" synthetic ones, which a withdrawal does not reach any more, or
             "copies" of a generator without guarantee.
+        spare: the layers of the noise of the last statistic.
     """
 
     model: SurvivalModel
@@ -63,6 +64,7 @@ class LocalStudy:
     cells: Mapping[str, FloatArray] = field(default_factory=dict, repr=False)
     pseudonyms: tuple[str, ...] = field(default=(), repr=False)
     behind: Behind = "patients"
+    spare: SpareNoise = field(default_factory=SpareNoise, repr=False, compare=False)
     patients: FollowUp = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -172,9 +174,10 @@ class LocalStudy:
             def risk(chosen: slice) -> FloatArray:
                 return layout.risk(layout.checked(theta), self.cohort.x[chosen])
 
-            return summed(len(asked), rows_of_ask(self.asks[task], asked, theta, risk), release, sampler)
+            answers = rows_of_ask(self.asks[task], asked, theta, risk)
+            return summed(len(asked), answers, release, sampler, self.spare)
         everyone = Patients.of(self.cohort, self.patients, self.grid_days)
         layout = self.model.layout
         checked, carried = layout.checked(theta[: layout.dim]), theta[layout.dim :]
         rows = rows_of(task, self.model, self.training, checked, everyone, carried)
-        return summed(len(everyone), rows, release, sampler)
+        return summed(len(everyone), rows, release, sampler, self.spare)
