@@ -233,8 +233,12 @@ def _isolable(evidence: Evidence, facts: Facts) -> Claim:
         return verified(
             "E-RANK",
             SECTION,
-            f"Cohorts differ between rounds, so sums can be combined towards {names} alone. Each of its updates carries its own "
-            "noise, and the printed number counts the updates one by one.",
+            f"Cohorts differ between rounds, so sums can be combined towards {names} alone. "
+            + (
+                "Each of its updates is made of its private synthetic patients, and the printed number counts those."
+                if evidence.agreement is not None and evidence.agreement.noising is None
+                else "Each of its updates carries its own noise, and the printed number counts the updates one by one."
+            ),
             (ROUNDS,),
             "Secrecy among hospitals is weaker for those named; the bound for patients does not change.",
             ("FL-04",),
