@@ -77,7 +77,11 @@ def noisy_sum(rows: NDArray[np.int64], scale: int, sampler: Sampler) -> NDArray[
     Returns:
         int64, shape (n_columns,).
     """
-    total = np.asarray(rows, dtype=np.int64).sum(axis=0, dtype=np.int64)
+    return noised(np.asarray(rows, dtype=np.int64).sum(axis=0, dtype=np.int64), scale, sampler)
+
+
+def noised(total: NDArray[np.int64], scale: int, sampler: Sampler) -> NDArray[np.int64]:
+    """An exact sum of integer rows, (n_columns,), plus one discrete Gaussian draw per column; see `noisy_sum`."""
     draws = sampler.draw(total.size, scale)
     if isinstance(draws, np.ndarray) and draws.dtype == np.int64:
         noise = draws
