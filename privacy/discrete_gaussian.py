@@ -70,9 +70,7 @@ def _candidates(count: int, scale: int, words: Words) -> NDArray[np.int64]:
     return signed if np.all(signed) else signed[~(negative & (size == 0))]
 
 
-def _accepted(
-    k: NDArray[np.int64], j: NDArray[np.uint64], scale: int, words: Words
-) -> NDArray[np.bool_]:
+def _accepted(k: NDArray[np.int64], j: NDArray[np.uint64], scale: int, words: Words) -> NDArray[np.bool_]:
     """Independent coins, true with probability exp(-g) exactly, g = x (2k + x) / 2, x = j / scale.
 
     A coin is true where a uniform real number U is below exp(-g). Doubles decide only where the first 64 digits of U are farther from
@@ -88,7 +86,9 @@ def _accepted(
     distance -= np.exp(power, out=power)
     heads = distance < 0
     for i in np.flatnonzero(np.abs(distance) <= _MARGIN):
-        heads[i] = below_exp(int(drawn[i]), int(j[i]) * (2 * int(k[i]) * scale + int(j[i])), 2 * scale**2, words)
+        heads[i] = below_exp(
+            int(drawn[i]), int(j[i]) * (2 * int(k[i]) * scale + int(j[i])), 2 * scale**2, words
+        )
     return heads
 
 
