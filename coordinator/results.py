@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from coordinator.gather import Silence
 from coordinator.rounds import Outcome
 from coordinator.state import StoredRound
-from privacy.accounting import HEADLINE_VIEW, spent
+from privacy.accounting import spent
 from privacy.agreement import Agreement
 from privacy.analytics.report import analysis_json
 from privacy.canonical import canonical
@@ -22,6 +22,7 @@ from privacy.coefficients import coefficient_rows
 from privacy.evidence import AGREEMENT, LEDGERS, MODEL, RECEIPTS, RESULT, ROSTER, ROUNDS
 from privacy.guarantee import NOTHING_NOISED, Guarantee
 from privacy.plan import stages
+from privacy.pricing import HEADLINE_VIEW
 from privacy.recipes.fit import Statistic
 from privacy.recipes.intervals import Estimate
 from privacy.recompute import LedgerFacts, guaranteed_epsilon, read_ledger

@@ -87,10 +87,10 @@ def lint(file: FILE, as_json: JSON = False) -> None:
 @app.command(epilog="Example: wardround-study price study.toml --json")
 def price(file: FILE, as_json: JSON = False) -> None:
     """What the study's releases together reveal about one patient at most, before anything runs."""
-    from privacy.accounting import price as price_plan
     from privacy.agreement import build
     from privacy.analytics.expected import expected_noise
     from privacy.guarantee import NOTHING_NOISED
+    from privacy.pricing import price as price_plan
     from privacy.study import load_study
 
     study = load_study(file)

@@ -269,7 +269,7 @@ def run(
     as_json: JSON = False,
 ) -> None:
     """Take part in one study until it is over."""
-    from hospital_node.node import NodeEvent, Outgoing
+    from hospital_node.node_words import NodeEvent, Outgoing
     from hospital_node.service import Settings, ask_on_terminal, serve
     from privacy.study import load_study
 

@@ -18,7 +18,8 @@ from hospital_node.home import Home
 from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.link import LinkClient
-from hospital_node.node import Node, NodeEvent, Outgoing
+from hospital_node.node import Node
+from hospital_node.node_words import NodeEvent, Outgoing
 from privacy.policy_file import parse_policy
 from privacy.study import Study
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from privacy.accounting import RDP_ORDERS, gaussian_mu, merged, renyi_epsilon
+from privacy.accounting import renyi_epsilon
+from privacy.composition import RDP_ORDERS, gaussian_mu, merged
 from privacy.plan import Charge, vectors
 
 LARGEST_EPSILON = 200.0

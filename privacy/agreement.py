@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
-from privacy.accounting import is_within_reach, spent
+from privacy.accounting import spent
 from privacy.analytics.asks import MOMENTS, MOMENTS_SHARE, RISK_TABLE
 from privacy.built import check_events
 from privacy.calibration import calibrate_local, calibrate_shares
@@ -20,6 +20,7 @@ from privacy.canonical import NotCanonicalError, canonical, parse_canonical, sha
 from privacy.grid import time_grid
 from privacy.layout import Layout
 from privacy.plan import DpPlan, PlanError, Release
+from privacy.reach import is_within_reach
 from privacy.recipes.tasks import LIFE_TABLE_SHARE, Task, tasks
 from privacy.stage_release import VoidRelease, additive_cost
 from privacy.study import Study, study_from_json

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil, log, sqrt
 
-from privacy.accounting import AccountingError, gdp_mu, spent
+from privacy.accounting import AccountingError, spent
+from privacy.composition import gdp_mu
 from privacy.plan import DpPlan, Release
 
 # Noise multipliers are whole multiples of 1e-4, so that every party finds the same one.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from privacy.accounting import seen_with_shares
 from privacy.agreement import Agreement
 from privacy.evidence import AGREEMENT, BUDGETS, LEDGERS, RESULT, Evidence, StatedHospital
 from privacy.pia_schema import Claim
+from privacy.pricing import seen_with_shares
 from privacy.recompute import EPSILON_TOLERANCE, Facts, LedgerFacts, no_guarantee_reason, noise_problem
 from privacy.stage_effect import Voids
 from privacy.stage_release import LevelRelease, ThresholdRelease

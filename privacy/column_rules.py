@@ -93,7 +93,7 @@ def hessian_is_readable(study: Study) -> bool:
     if study.mode == "none" or study.privacy.epsilon is None or study.delta is None:
         return True
     # Imported here: the library behind it takes a second, and most readers of a study do not account.
-    from privacy.accounting import gdp_mu
+    from privacy.composition import gdp_mu
 
     columns = study.dictionary.n_columns
     if columns > HESSIAN_COLUMNS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from privacy import remembered
-from privacy.accounting import TRADEOFF_FPRS, seen_with_shares
+from privacy.accounting import TRADEOFF_FPRS
 from privacy.agreement import Agreement
 from privacy.canonical import canonical, sha256_hex
 from privacy.claims import claims_of
@@ -47,6 +47,7 @@ from privacy.pia_schema import (
     worst,
 )
 from privacy.plan import Charge, vectors
+from privacy.pricing import seen_with_shares
 from privacy.recompute import Facts, LedgerFacts, recompute
 from privacy.threat_states import threat_states
 

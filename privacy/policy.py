@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import log, log1p
 
-from privacy.accounting import gdp_mu, renyi_epsilon, spent
+from privacy.accounting import renyi_epsilon, spent
+from privacy.composition import gdp_mu
 from privacy.data_epoch import before_epoch, epoch_name, in_epoch
 from privacy.guarantee import Guarantee
 from privacy.ledger import Entry, cumulative, drawn, fold

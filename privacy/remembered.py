@@ -11,7 +11,8 @@ from functools import lru_cache
 from math import inf
 
 from privacy import accounting
-from privacy.accounting import Accountant, merged
+from privacy.accounting import Accountant
+from privacy.composition import merged
 from privacy.guarantee import Adjacency
 from privacy.plan import Charge
 

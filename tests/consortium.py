@@ -30,7 +30,8 @@ from hospital_node.clock import Clock
 from hospital_node.entropy import Entropy, OsEntropy
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.local_study import LocalStudy
-from hospital_node.node import Node, NodeEvent
+from hospital_node.node import Node
+from hospital_node.node_words import NodeEvent
 from privacy import exchange
 from privacy.agreement import Agreement, build
 from privacy.mechanisms import Sampler

@@ -46,9 +46,9 @@ class Prepared:
 
 def serve() -> None:
     """The hospital's own command line; every line says when it was printed."""
-    from hospital_node import cli, local_study, node
+    from hospital_node import cli, local_study, participant
 
-    node.FlowerTraining = Prepared  # type: ignore[misc, assignment]
+    participant.FlowerTraining = Prepared  # type: ignore[misc, assignment]
     # The network that nobody trains would load torch.
     local_study.build_model = lambda _: None  # type: ignore[assignment, return-value]
     cli.say_json = _say_when

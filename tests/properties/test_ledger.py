@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privacy.accounting import gdp_epsilon, spent
+from privacy.accounting import spent
+from privacy.composition import gdp_epsilon
 from privacy.ledger import ENTRY_LABEL, Ledger, LedgerBroken, Record, charged, verify_chain
 from privacy.plan import Release
 from privacy.policy import PolicyRefusal, check

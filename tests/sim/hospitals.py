@@ -24,7 +24,8 @@ from hospital_node.flower_link import Tagged
 from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.local_study import LocalStudy
-from hospital_node.node import Node, NodeEvent
+from hospital_node.node import Node
+from hospital_node.node_words import NodeEvent
 from privacy.agreement import Agreement, build
 from privacy.mechanisms import Sampler
 from privacy.study import Study
@@ -242,10 +243,10 @@ class SimHospital:
         except Killed:
             self.stop()
             raise
-        work = self.node._work
+        work = self.node.work
         if work is not None and not isinstance(work.training, MarkedTraining):
             place = names(self.n).index(self.name)
-            self.node._work = replace(work, training=MarkedTraining(place))  # type: ignore[arg-type]
+            self.node.work = replace(work, training=MarkedTraining(place))  # type: ignore[arg-type]
         return tuple(replies)
 
     def vector(self, round_number: int) -> NDArray[np.int64]:

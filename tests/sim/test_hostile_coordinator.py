@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hospital_node.node import Outgoing
+from hospital_node.node_words import Outgoing
 from hospital_node.round_work import RoundWork
 from hospital_node.sending_edge import SendingEdge
 from privacy import exchange

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hospital_node.entropy import DiscreteGaussian
-from privacy.accounting import gaussian_mu
+from privacy.composition import gaussian_mu
 from privacy.synthesis.releases import MARGINS, MOMENTS, SCORE, synthesis_plan
 from privacy.synthesis.statistics import margin_rows, measure, moment_rows, score_rows
 from tests.statistical.test_noise import Scaled

@@ -18,7 +18,7 @@ from hospital_node.cli import main
 from hospital_node.clock import SystemClock
 from hospital_node.home import Home
 from hospital_node.ledger_store import LedgerStore
-from hospital_node.node import Outgoing
+from hospital_node.node_words import Outgoing
 from hospital_node.service import ask_on_terminal
 from tests.command_lines import run
 from tests.consortium import SMALL, keys_and_roster, small_agreement

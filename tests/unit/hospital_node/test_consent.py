@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from hospital_node.admission import Admission
 from hospital_node.cli import app
 from hospital_node.consent_api import ConsentServer, TokenFileError, read_token
+from hospital_node.consent_round import respect_consent
 from hospital_node.consent_store import ConsentStore, RegisterPlace, RegisterUnreadable
 from hospital_node.home import Home
 from hospital_node.node import Node
@@ -241,7 +242,7 @@ def test_a_withdrawal_takes_effect_before_the_next_round(tmp_path: Path, place: 
     # The order is refused for its model: consent is asked of no order that the agreement does not allow.
     hand.ask("a", order)
     assert patients(node) == 30
-    node._respect_consent("00", 2)
+    respect_consent(node, "00", 2)
     assert patients(node) == 28
     first, second = (e.record.note for e in node.ledger.entries() if e.kind == "NOTE")
     records = {path.stem: json.loads(path.read_bytes()) for path in (reports / "consent").glob("*/*.json")}
@@ -257,7 +258,7 @@ def test_a_withdrawal_takes_effect_before_the_next_round(tmp_path: Path, place: 
     assert hidden[0] == hidden[1] == "consent: the register was asked before round 1; record HASH stays here"
     assert not (reports / "small.stage.json").exists()
     assert not list((reports / "releases").iterdir())
-    node._respect_consent("00", 3)
+    respect_consent(node, "00", 3)
     assert len([e for e in node.ledger.entries() if e.kind == "NOTE"]) == 3
     (again,) = [
         json.loads(path.read_bytes())
@@ -290,7 +291,7 @@ def test_who_withdraws_in_another_process_while_the_node_is_down_is_recorded(tmp
     again.admission = node.admission
     list(again.on_message(offer(world)))
     assert patients(again) == 39
-    again._respect_consent("00", 2)
+    respect_consent(again, "00", 2)
     records = [json.loads(path.read_bytes()) for path in (home.reports / "consent").glob("*/*.json")]
     (record,) = [r for r in records if r.get("round") == 2]
     with opened(home.consents) as store:

@@ -12,7 +12,7 @@ import pytest
 from hospital_node.flower_link import FlowerTraining
 from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
-from hospital_node.node import Ended, Outgoing
+from hospital_node.node_words import Ended, Outgoing
 from hospital_node.round_work import RoundWork
 from privacy import exchange, participation
 from privacy.canonical import canonical, parse_canonical

@@ -14,7 +14,8 @@ from hospital_node import client_app, flower_link
 from hospital_node.flower_link import FlowerTraining
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.local_study import LocalStudy
-from hospital_node.node import STAYS, Node
+from hospital_node.node import Node
+from hospital_node.node_words import STAYS
 from hospital_node.round_work import RoundWork
 from hospital_node.sending_edge import SendingEdge, TaggedVector
 from privacy import release_tags
@@ -95,9 +96,9 @@ def test_a_metric_without_a_tag_stays_and_nothing_of_the_round_leaves(
 ) -> None:
     node = hand.world.nodes["a"]
     assert node.admitted is not None
-    assert node._work is not None
+    assert node.work is not None
     monkeypatch.setattr(flower_link, "make_client_app", smuggled_metric)
-    node._work = replace(node._work, training=FlowerTraining(node.admitted.local, 1))
+    node.work = replace(node.work, training=FlowerTraining(node.admitted.local, 1))
     _, order = hand.order(1)
     assert refusal(hand.ask("a", order)).reason == STAYS
     assert any("extra.loss does not leave" in told for told in hand.world.refusals("a"))

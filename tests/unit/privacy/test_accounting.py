@@ -11,22 +11,12 @@ import pytest
 from dp_accounting.rdp import RdpAccountant
 from scipy.stats import norm
 
-from privacy.accounting import (
-    RDP_ORDERS,
-    AccountingError,
-    curve,
-    gaussian_mu,
-    gdp_epsilon,
-    gdp_mu,
-    merged,
-    price,
-    renyi_epsilon,
-    spent,
-    tradeoff,
-)
+from privacy.accounting import AccountingError, curve, renyi_epsilon, spent, tradeoff
 from privacy.calibration import calibrate_local, calibrate_shares
+from privacy.composition import RDP_ORDERS, gaussian_mu, gdp_epsilon, gdp_mu, merged
 from privacy.mixture import sampled_rdp
 from privacy.plan import Release
+from privacy.pricing import price
 from privacy.stage_release import LevelRelease
 
 DELTA = 1e-5

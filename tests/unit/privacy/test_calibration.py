@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from privacy.accounting import AccountingError, gdp_mu, spent
+from privacy.accounting import AccountingError, spent
 from privacy.calibration import TICKS, calibrate_local
+from privacy.composition import gdp_mu
 
 DELTA = 1e-5
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from privacy.accounting import gdp_epsilon
+from privacy.composition import gdp_epsilon
 from privacy.data_epoch import check_new, epoch_name, epoch_note, in_epoch
 from privacy.ledger import ENTRY_LABEL, GENESIS, Entry, Ledger, Record
 from privacy.ledger_overview import overview

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from privacy import level_choice
-from privacy.accounting import price, spent
+from privacy.accounting import spent
 from privacy.agreement import build, from_bytes
 from privacy.canonical import canonical
 from privacy.dictionary import Dictionary
@@ -19,6 +19,7 @@ from privacy.guarantee import Guarantee
 from privacy.level_choice import choose, costs, levels_of, loss, probabilities, small_classes
 from privacy.noisy_threshold import Cell
 from privacy.plan import vectors
+from privacy.pricing import price
 from privacy.stage_effect import end_to_end
 from privacy.stage_release import LevelRelease, additive_cost, stage_from_json
 from privacy.study import StudyError

@@ -7,7 +7,8 @@ from math import sqrt
 
 import pytest
 
-from privacy.accounting import gdp_mu, renyi_epsilon
+from privacy.accounting import renyi_epsilon
+from privacy.composition import gdp_mu
 from privacy.ledger import ENTRY_LABEL, Entry, Ledger, Record
 from privacy.plan import DpPlan, Release
 from privacy.policy import Policy, PolicyRefusal, StudyTerms, check, check_round, filter_order

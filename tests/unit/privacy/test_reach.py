@@ -5,8 +5,10 @@ from math import log
 
 import pytest
 
-from privacy.accounting import LOOSEST_RENYI, RDP_ORDERS, _rdp_epsilon, is_within_reach, spent
+from privacy.accounting import spent
+from privacy.composition import RDP_ORDERS, rdp_epsilon
 from privacy.plan import DpPlan, Release
+from privacy.reach import LOOSEST_RENYI, is_within_reach
 
 
 def at_its_own_promise(release: Release, delta: float) -> DpPlan:
@@ -15,7 +17,7 @@ def at_its_own_promise(release: Release, delta: float) -> DpPlan:
 
 def looseness(plan: DpPlan) -> float:
     """How many times 1 + epsilon the Renyi epsilon is, beyond log(1 / delta)."""
-    return (_rdp_epsilon(plan.releases, plan.delta, RDP_ORDERS) + log(plan.delta)) / (1 + plan.epsilon)
+    return (rdp_epsilon(plan.releases, plan.delta, RDP_ORDERS) + log(plan.delta)) / (1 + plan.epsilon)
 
 
 # The loosest of the grid below: few steps at a small rate, where order 2 is the best and its conversion dear.
@@ -42,7 +44,7 @@ def test_a_plan_that_keeps_its_promise_is_within_reach(
 @pytest.mark.slow
 def test_a_factor_alone_would_refuse_honest_plans() -> None:
     plan = at_its_own_promise(Release("t", "poisson_gaussian", 1.0, 10, 0.001, 1), 1e-5)
-    assert _rdp_epsilon(plan.releases, 1e-5, RDP_ORDERS) > 6 * (1 + plan.epsilon)
+    assert rdp_epsilon(plan.releases, 1e-5, RDP_ORDERS) > 6 * (1 + plan.epsilon)
 
 
 @pytest.mark.slow
@@ -52,7 +54,7 @@ def test_the_measured_bound_holds_over_a_grid() -> None:
     worst = 0.0
     for rate, steps, rows, noise, delta in grid:
         release = Release("t", "gaussian" if rate == 1 else "poisson_gaussian", noise, rows, rate, steps)
-        if _rdp_epsilon((release,), delta, RDP_ORDERS) > 40:
+        if rdp_epsilon((release,), delta, RDP_ORDERS) > 40:
             continue
         plan = at_its_own_promise(release, delta)
         worst = max(worst, looseness(plan))

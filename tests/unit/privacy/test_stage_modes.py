@@ -2,9 +2,10 @@
 
 import pytest
 
-from privacy.accounting import price, seen_with_shares, spent
+from privacy.accounting import spent
 from privacy.agreement import build, from_bytes
 from privacy.guarantee import Guarantee
+from privacy.pricing import price, seen_with_shares
 from privacy.stage_release import VoidRelease
 from tests.study_files import study
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import mannwhitneyu
 
 from hospital_node.entropy import DiscreteGaussian
-from privacy.accounting import gaussian_mu
+from privacy.composition import gaussian_mu
 from privacy.grid import FloatArray
 from privacy.synthesis.generate import generate
 from privacy.synthesis.model import fit

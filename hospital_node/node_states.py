@@ -1,0 +1,46 @@
+"""What a state of the protocol says about rounds and sessions, whichever of its states it is."""
+
+from __future__ import annotations
+
+from secagg import hospital as protocol
+from secagg.pairs import read_key_list
+from secagg.receipt import NO_RECEIPT, ReceiptRef
+from secagg.states import HospitalState, Joining, Ready
+from secagg.wire import codec
+
+
+def history(state: HospitalState | None) -> tuple[int, ReceiptRef]:
+    """The highest round ever started and the latest receipt, carried into a new session."""
+    match state:
+        case None:
+            return 0, NO_RECEIPT
+        case _ if isinstance(state, Joining):
+            return state.highest_round, state.last_receipt
+        case _:
+            ready = protocol.close_round(state)
+            return ready.highest_round, ready.last_receipt
+
+
+def session_id(state: HospitalState | None) -> bytes:
+    """The session that is under way, empty for none."""
+    match state:
+        case None:
+            return b""
+        case _ if isinstance(state, Joining):
+            return state.seat.context.session_id
+        case _:
+            return protocol.close_round(state).seat.context.session_id
+
+
+def journal_round(state: HospitalState) -> int:
+    """The highest round that a state has seen, under which the journal files it."""
+    if isinstance(state, Joining):
+        return state.highest_round
+    return protocol.close_round(state).highest_round
+
+
+def is_known(key_list: bytes, state: Ready) -> bool:
+    """The key list of the session that is under way, sent again to a restarted node."""
+    seat = state.seat
+    again = read_key_list(codec.expect("key_list", key_list), seat.params, seat.roster, seat.context)
+    return again.hash == state.participants.hash

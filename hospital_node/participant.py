@@ -1,0 +1,93 @@
+"""What a hospital holds while it takes part in a study, and the one way its state moves: on disk first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hospital_node.admission import Admission, Admitted
+from hospital_node.clock import Clock
+from hospital_node.entropy import Entropy
+from hospital_node.flower_link import FlowerTraining
+from hospital_node.journal import Journal
+from hospital_node.ledger_store import LedgerStore
+from hospital_node.node_states import journal_round
+from hospital_node.node_words import Declined, Ended, NodeEvent, Outgoing
+from hospital_node.round_work import RoundWork
+from hospital_node.sums import Sums
+from privacy.mechanisms import Sampler
+from secagg.errors import ProtocolError
+from secagg.secret import SecretBytes
+from secagg.state_codec import encode_state
+from secagg.states import HospitalState
+
+
+@dataclass(slots=True)
+class Participant:
+    """What every message of the coordinator meets: the hospital's own parts, the admitted study and where it stands."""
+
+    admission: Admission
+    identity: SecretBytes
+    journal: Journal
+    ledger: LedgerStore
+    entropy: Entropy
+    sampler: Sampler
+    clock: Clock
+    report: Callable[[NodeEvent], None]
+    approve: Callable[[Outgoing], bool]
+    admitted: Admitted | None = None
+    state: HospitalState | None = None
+    ended: Ended | None = None
+    work: RoundWork | None = field(default=None, repr=False)
+
+    @property
+    def me(self) -> str:
+        return self.admission.me
+
+    def commit(self, state: HospitalState, request: bytes, replies: tuple[bytes, ...]) -> None:
+        """The state and the replies on disk; only then does the state move."""
+        assert self.admitted is not None
+        self.journal.commit(
+            bytes.fromhex(self.admitted.agreement.hash),
+            journal_round(state),
+            encode_state(state),
+            request,
+            replies,
+        )
+        self.state = state
+
+    def require(self) -> Admitted:
+        """The accepted study.
+
+        Raises:
+            ProtocolError: none is accepted yet.
+        """
+        if self.admitted is None:
+            raise ProtocolError("this hospital has not accepted a study yet")
+        return self.admitted
+
+    def require_work(self) -> RoundWork:
+        """The rounds of the accepted study.
+
+        Raises:
+            ProtocolError: none is accepted yet.
+        """
+        if self.work is None:
+            raise ProtocolError("this hospital has not accepted a study yet")
+        return self.work
+
+    def work_of(self, admitted: Admitted) -> RoundWork:
+        """The rounds of an admitted study, over its present table."""
+        position = self.admission.roster.position(self.me)
+        training = FlowerTraining(admitted.local, position + 1)
+        sums = Sums(self.admission.reports / "sums" / admitted.agreement.hash, admitted.agreement)
+        return RoundWork(admitted, self.me, training, self.admission.policy, sums)
+
+    def show(self, step: str, round_number: int, text: str) -> None:
+        """Asks the operator before something leaves.
+
+        Raises:
+            Declined: the operator says no.
+        """
+        if not self.approve(Outgoing(step, round_number, text)):
+            raise Declined(f"the operator of {self.me} did not let the {step} of round {round_number} leave")

@@ -1,0 +1,84 @@
+"""The messages of a round, one function each: nothing leaves before it is paid for, shown and on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hospital_node.consent_round import respect_consent
+from hospital_node.node_words import NodeEvent
+from hospital_node.participant import Participant
+from hospital_node.sending_edge import SendingEdge
+from secagg import hospital as protocol
+from secagg.dealing import ENTROPY_BYTES
+from secagg.errors import ProtocolError
+from secagg.states import Agreed, Joining, Uploaded
+from secagg.wire import codec
+from secagg.wire.records import Abort
+
+
+def train_and_upload(node: Participant, message: bytes) -> Iterator[bytes]:
+    """One order: checked, charged, computed, shown, spent, on disk; then the masked vector leaves."""
+    node.require()
+    if node.state is None or isinstance(node.state, Joining) or node.work is None:
+        raise ProtocolError("a round order came before the session's key list")
+    ordered, told = protocol.accept_order(node.state, message)
+    node.work.check_order(told)
+    model_is_kept = node.work.sums.ordered(told)
+    respect_consent(node, ordered.after.seat.context.session_id.hex(), told.round)
+    release = node.work.reserve(ordered, told, node.ledger, node.clock)
+    node.report(NodeEvent("training", f"round {told.round}: {told.task}", told.round))
+    tagged = node.work.vector(told)
+    SendingEdge(node.me, node.ledger).check_vector(node.work.admitted.agreement, told.round, tagged)
+    vector = tagged.values
+    node.work.record(told, vector, node.admission.reports)
+    node.show("upload", told.round, f"masked vector of round {told.round} ({told.task}), paid by {release}")
+    uploaded, messages = protocol.upload(ordered, vector, node.entropy.random_bytes(ENTROPY_BYTES))
+    node.work.spend(ordered, told, node.ledger)
+    replies = (messages.header, messages.seals, *codec.vector_chunks(told.round, messages.vector))
+    model_is_kept()
+    node.commit(uploaded, message, replies)
+    node.report(NodeEvent("uploaded", f"round {told.round}: upload on its way", told.round))
+    yield from replies
+
+
+def agree(node: Participant, message: bytes) -> Iterator[bytes]:
+    """A signature on the set of this round, once no rule forbids it and it is remembered."""
+    if not isinstance(node.state, Uploaded | Agreed):
+        raise ProtocolError("nothing of this hospital waits for an agreement")
+    agreed, reply = protocol.agree(node.state, message)
+    remember_set = node.require_work().check_set(agreed, node.ledger)
+    node.show("agree", agreed.frame.round, f"signature on who is in the sum of round {agreed.frame.round}")
+    remember_set()
+    node.commit(agreed, message, (reply,))
+    yield reply
+
+
+def open_shares(node: Participant, message: bytes) -> Iterator[bytes]:
+    """The shares that unmask the agreed sum."""
+    if not isinstance(node.state, Agreed):
+        raise ProtocolError("this hospital has agreed to no set that could be opened")
+    opened, reply = protocol.open_shares(node.state, message)
+    node.show("open", opened.frame.round, f"shares that unmask the sum of round {opened.frame.round}")
+    node.commit(opened, message, (reply,))
+    yield reply
+
+
+def take_receipt(node: Participant, message: bytes) -> None:
+    """The signed sum of a round, from which the next model must follow."""
+    if node.state is None or isinstance(node.state, Joining):
+        raise ProtocolError("a receipt came outside a session")
+    ready, verified = protocol.accept_receipt(node.state, message)
+    if not verified.sum:
+        raise ProtocolError("the receipt came without its sum, from which the next model must follow")
+    node.require_work().sums.receive(verified)
+    node.commit(ready, message, ())
+    members = ", ".join(sorted(verified.members))
+    node.report(NodeEvent("receipt", f"round {verified.body.round}: sum over {members}", verified.body.round))
+
+
+def take_abort(node: Participant, payload: bytes) -> None:
+    """An aborted round is remembered, so that aborts without end are refused."""
+    abort = codec.decode(Abort, payload)
+    if node.work is not None and node.state is not None and not isinstance(node.state, Joining):
+        node.work.note_abort(abort, node.state, node.ledger)
+    node.report(NodeEvent("round_aborted", f"round {abort.round} was aborted: {abort.reason}", abort.round))
