@@ -33,7 +33,11 @@ def expected_noise(agreement: Agreement) -> list[dict[str, Any]]:
 def _of_a_mean(ask: Ask) -> str:
     """The conditions of a mean's number, which depends on sizes that nobody may know beforehand."""
     parts = len(ask.groups)
-    where = "of the declared patients" if not ask.groups.where else "of the declared patients if all met the condition"
+    where = (
+        "of the declared patients"
+        if not ask.groups.where
+        else "of the declared patients if all met the condition"
+    )
     each = f"each of {parts} groups were 1/{parts}" if parts > 1 else "its group were all"
     return (
         f"of the field's unit if {each} {where} with a mean in the middle of the bounds; "
