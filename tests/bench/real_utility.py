@@ -19,7 +19,7 @@ from deploy.scores import c_index, integrated_brier, kaplan_meier
 from privacy.agreement import Agreement, build
 from privacy.grid import FloatArray
 from privacy.trained_model import TrainedModel
-from tests.bench.folded import Noise, float_reference, independent, integer_run, replayed
+from tests.bench.folded import float_reference, independent, integer_run, replayed
 from tests.bench.real_sets import FOLDS, Split, splits
 
 # Fold and number of a run.
@@ -57,7 +57,10 @@ def runs(
             else:
                 made = integer_run(agreement, split.train)
                 theta, noise = made.fit.result, replayed(made)
-            model = TrainedModel.of(agreement, theta)
+            model, reference = (
+                TrainedModel.of(agreement, found)
+                for found in (theta, float_reference(agreement, split.train, noise).result)
+            )
             yield {
                 "dataset": dataset,
                 "mode": mode,
@@ -68,7 +71,9 @@ def runs(
                 "fold": fold,
                 "run": run,
                 "c_index": c_index(test, model.risk(test.x)),
-                "float_reference_c_index": _reference(agreement, split, noise),
+                "float_reference_c_index": c_index(test, reference.risk(test.x)),
+                # Of a logarithm of hazards or hazard ratios.
+                "float_reference_largest": float(np.abs(model.theta - reference.theta).max()),
                 "reference_noise": "its own" if simulated else "the same",
                 "ibs": integrated_brier(test, model.survival(test.x, times), times),
                 **beside,
@@ -87,12 +92,6 @@ def _curvature(agreement: Agreement) -> str | None:
     if agreement.training.recipe != "newton":
         return None
     return "public" if agreement.training.column_spread else "released"
-
-
-def _reference(agreement: Agreement, split: Split, noise: Noise) -> float:
-    """The gate's other side."""
-    theta = float_reference(agreement, split.train, noise).result
-    return c_index(split.held_out, TrainedModel.of(agreement, theta).risk(split.held_out.x))
 
 
 def _simulated(split: Split) -> FloatArray:
@@ -120,7 +119,8 @@ def summary(results: Sequence[dict[str, Any]]) -> str:
         f"{first['dataset']:10s} {first['mode']} epsilon {first['epsilon']}: {first['columns']} columns, {len(results)} runs, "
         f"C-index minus Cox' median {median(lost):+.4f}, p10 {float(np.quantile(lost, 0.1)):+.4f}, s.e. {_error(lost):.4f}; "
         f"integer path minus float reference with {first['reference_noise']} noise {mean(gate):+.1e} "
-        f"(s.e. {_error(gate):.1e}, largest {max(map(abs, gate)):.1e}); "
+        f"(s.e. {_error(gate):.1e}, largest {max(map(abs, gate)):.1e}; coefficients within "
+        f"{max(r['float_reference_largest'] for r in results):.1e}); "
         f"IBS minus Cox' {median(brier):+.4f} (Cox {mean(r['cox_ibs'] for r in results):.3f}), "
         f"minus Kaplan-Meier's median {median(below):+.4f}, largest {max(below):+.4f} "
         f"(Kaplan-Meier {mean(r['km_ibs'] for r in results):.3f}; below it in {sum(b < 0 for b in below)} of {len(below)} runs); "
