@@ -48,10 +48,10 @@ def _numbers(block: Block) -> tuple[np.ndarray, ...]:
 def test_whole_rows_of_statistics_stand_alone_too(hidden: tuple[int, ...]) -> None:
     """Recipes other than DP-SGD write each patient's row out; a network's product and a Hessian's are rounded row by row."""
     rng = np.random.default_rng(3)
-    model = build_model(Layout(7, tuple(f"x{j}" for j in range(19)), hidden))
+    model = build_model(Layout(19, tuple(f"x{j}" for j in range(19)), hidden))
     theta = rng.normal(size=model.layout.dim)
     everyone = FollowUp(
-        rng.uniform(-1, 1, (120, 19)), rng.uniform(0, 1, (120, 7)), np.eye(7)[rng.integers(0, 7, 120)]
+        rng.uniform(-1, 1, (120, 19)), rng.uniform(0, 1, (120, 19)), np.eye(19)[rng.integers(0, 19, 120)]
     )
     alpha = model.layout.alpha(theta)
 
@@ -67,3 +67,24 @@ def test_whole_rows_of_statistics_stand_alone_too(hidden: tuple[int, ...]) -> No
     for left_out in range(1, 9):
         for before, after in zip(whole, rows(everyone.among(np.arange(left_out, 120))), strict=True):
             assert np.array_equal(before[left_out:], after)
+
+
+@pytest.mark.threat("FL-20", control="C-CLIPUPDATE")
+@pytest.mark.parametrize("hidden", [(), (3,)])
+@pytest.mark.parametrize("value", [3.0, -1e6, 1e300, np.nan, np.inf])
+def test_a_column_that_no_dictionary_permits_makes_a_patient_count_as_nothing(
+    hidden: tuple[int, ...], value: float
+) -> None:
+    rng = np.random.default_rng(4)
+    model = build_model(Layout(4, ("a", "b"), hidden))
+    assert isinstance(model, ClosedForm)
+    theta = rng.normal(size=model.layout.dim)
+    everyone = FollowUp(
+        rng.uniform(-1, 1, (9, 2)), rng.uniform(0, 1, (9, 4)), np.eye(4)[rng.integers(0, 4, 9)]
+    )
+    everyone.x[4, 1] = value
+    whole, rest = (
+        clipped_sum(model.gradient_blocks(theta, model.prepared(group, 40)), 1.0)
+        for group in (everyone, everyone.among(np.arange(9) != 4))
+    )
+    assert np.array_equal(whole, rest)
