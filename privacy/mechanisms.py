@@ -78,19 +78,19 @@ def noisy_sum(rows: NDArray[np.int64], scale: int, sampler: Sampler) -> NDArray[
     Returns:
         int64, shape (n_columns,).
     """
-    return noised(np.asarray(rows, dtype=np.int64).sum(axis=0, dtype=np.int64), scale, sampler)
+    total = np.asarray(rows, dtype=np.int64).sum(axis=0, dtype=np.int64)
+    return np.asarray(total + _drawn(total.size, scale, sampler), dtype=np.int64)
 
 
-def noised(total: NDArray[np.int64], scale: int, sampler: Sampler) -> NDArray[np.int64]:
-    """An exact sum of integer rows, (n_columns,), plus one discrete Gaussian draw per column; see `noisy_sum`."""
-    draws = sampler.draw(total.size, scale)
+def _drawn(count: int, scale: int, sampler: Sampler) -> NDArray[np.int64]:
+    draws = sampler.draw(count, scale)
     if isinstance(draws, np.ndarray) and draws.dtype == np.int64:
         noise = draws
     else:
         noise = np.array([int(draw) & 0xFFFFFFFFFFFFFFFF for draw in draws], dtype=np.uint64).view(np.int64)
-    if noise.shape != total.shape:
-        raise ValueError(f"the sampler drew {noise.size} numbers for {total.size} columns")
-    return np.asarray(total + noise, dtype=np.int64)
+    if noise.shape != (count,):
+        raise ValueError(f"the sampler drew {noise.size} numbers for {count} columns")
+    return noise
 
 
 def decode(total: NDArray[np.int64], clip_l2: float, bits: int = UNITS_BITS) -> NDArray[np.float64]:
@@ -107,3 +107,8 @@ def release_rows(values: ArrayLike, release: Release, sampler: Sampler) -> NDArr
 def decode_release(total: NDArray[np.int64], release: Release) -> NDArray[np.float64]:
     """`decode` with the clip and units of `release`."""
     return decode(total, release.clip_l2, release.units_bits)
+
+
+def noised(total: NDArray[np.int64], scale: int, sampler: Sampler) -> NDArray[np.int64]:
+    """`noisy_sum` of rows that were added exactly already, (n_columns,)."""
+    return np.asarray(total + _drawn(total.size, scale, sampler), dtype=np.int64)
