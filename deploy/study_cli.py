@@ -127,7 +127,7 @@ def warnings_of(agreement: Agreement) -> list[str]:
         even, sure = stage.k + stage.noise.bound, stage.k + 2 * stage.noise.bound
         found.append(
             f"stage threshold takes epsilon {stage.epsilon:g} and delta {stage.delta:g} of this, once for all studies with these cells; "
-            f"a hospital's class of {even} patients is kept in half of all drawings, one of {sure} in all"
+            f"a hospital's class of {even} patients is kept in at least half of all drawings, one of {sure} in all"
         )
     per_column = agreement.study.n_public_total / max(len(agreement.columns), 1)
     if agreement.study.has_model and agreement.plan is not None and per_column < PATIENTS_PER_COLUMN:

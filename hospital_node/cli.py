@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -125,7 +124,8 @@ def data_check(study: STUDY, data: DATA, drop_undeclared: DROP = False, as_json:
         raise typer.Exit(command_line.BAD_INPUT)
     if not as_json:
         say(f"{data.name}: {checked.rows} patients fit the dictionary of {loaded.id}")
-        say("the stage, measured for you alone (it never leaves): " + json.dumps(checked.stage.to_json()))
+        for line in checked.stage.lines():
+            say(line)
 
 
 @data_app.command(
@@ -152,6 +152,8 @@ def data_profile(
         say_json({"page": str(out), "fits": checked.fits})
     else:
         say(f"{out}: open it in a browser; it holds exact counts and must not leave this hospital")
+        if not checked.fits:
+            say("the table does not fit the study; the page says why, as `data check` does")
 
 
 @data_app.command(
