@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from privacy.agreement import Agreement
+from privacy.analytics.asks import Ask
 
 UNITS = {
-    "mean": "of the field's unit if every declared patient were in one group with a mean in the middle of the bounds",
     "predictor_moments": "of the sums that place the risk bins",
 }
 CELL = "patients in each cell"
@@ -24,6 +24,22 @@ def expected_noise(agreement: Agreement) -> list[dict[str, Any]]:
             low, high = ask.field.bounds
             patients = agreement.study.n_public_total
             # privacy.analytics.tables.means at ratio 0; a group of a fraction f of the patients has 1 / f times it.
-            sd *= (high - low) / 2 / patients
+            sd *= len(ask.groups) * (high - low) / 2 / patients
+            told["unit"] = _of_a_mean(ask)
         found.append({**told, "noise_sd": sd})
     return found
+
+
+def _of_a_mean(ask: Ask) -> str:
+    """The conditions of a mean's number, which depends on sizes that nobody may know beforehand."""
+    parts = len(ask.groups)
+    where = (
+        "of the declared patients"
+        if not ask.groups.where
+        else "of the declared patients if all met the condition"
+    )
+    each = f"each of {parts} groups were 1/{parts}" if parts > 1 else "its group were all"
+    return (
+        f"of the field's unit if {each} {where} with a mean in the middle of the bounds; "
+        "half as many patients have twice the noise, a mean at a bound 1.7 times"
+    )
