@@ -27,6 +27,8 @@ CREATE TABLE IF NOT EXISTS begun (
 CREATE TABLE IF NOT EXISTS culprits (
     study_hash BLOB NOT NULL REFERENCES studies, round INTEGER NOT NULL, hospital TEXT NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (study_hash, round, hospital));
+CREATE TABLE IF NOT EXISTS blamed (
+    study_hash BLOB NOT NULL REFERENCES studies, round INTEGER NOT NULL, hospital TEXT NOT NULL, PRIMARY KEY (study_hash, round));
 CREATE TRIGGER IF NOT EXISTS rounds_stay BEFORE UPDATE ON rounds BEGIN SELECT RAISE(ABORT, 'rounds are append-only'); END;
 CREATE TRIGGER IF NOT EXISTS rounds_remain BEFORE DELETE ON rounds BEGIN SELECT RAISE(ABORT, 'rounds are append-only'); END;
 """
@@ -41,13 +43,14 @@ class StoredRound:
     """One finished or aborted round.
 
     `record` is canonical JSON (a line of the bundle's rounds.jsonl), `receipt` the signed bytes that the hospitals got, `total` the decoded
-    ring integers as little-endian int64; both None for an aborted round.
+    ring integers as little-endian int64; both None for an aborted round. `culprit` is whom an aborted one was blamed on, if anybody.
     """
 
     round: int
     record: bytes
     receipt: bytes | None
     total: bytes | None
+    culprit: str = ""
 
 
 class CoordinatorState:
@@ -103,10 +106,20 @@ class CoordinatorState:
         total = stored.total
         if stored.receipt is not None and total and _sum_of(stored.receipt) == total:
             total = IN_THE_RECEIPT
-        self._db.execute(
-            "INSERT INTO rounds VALUES (?, ?, ?, ?, ?)",
-            (study_hash, stored.round, stored.record, stored.receipt, total),
-        )
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.execute(
+                "INSERT INTO rounds VALUES (?, ?, ?, ?, ?)",
+                (study_hash, stored.round, stored.record, stored.receipt, total),
+            )
+            if stored.culprit:
+                self._db.execute(
+                    "INSERT INTO blamed VALUES (?, ?, ?)", (study_hash, stored.round, stored.culprit)
+                )
+        except sqlite3.Error:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
 
     def add_culprits(self, study_hash: bytes, round_number: int, reasons: Mapping[str, str]) -> None:
         """Who is shown to have made a round fail, with the reason; also a restarted coordinator leaves it out of the next."""
@@ -126,7 +139,8 @@ class CoordinatorState:
     def rounds(self, study_hash: bytes) -> list[StoredRound]:
         """All rounds of a study in order."""
         rows = self._db.execute(
-            "SELECT round, record, receipt, total FROM rounds WHERE study_hash = ? ORDER BY round",
+            "SELECT round, record, receipt, total, coalesce(hospital, '') FROM rounds LEFT JOIN blamed USING (study_hash, round) "
+            "WHERE study_hash = ? ORDER BY round",
             (study_hash,),
         ).fetchall()
         return [
@@ -135,8 +149,9 @@ class CoordinatorState:
                 record,
                 receipt,
                 bytes(_sum_of(receipt)) if total == IN_THE_RECEIPT and receipt is not None else total,
+                culprit,
             )
-            for number, record, receipt, total in rows
+            for number, record, receipt, total, culprit in rows
         ]
 
     def close(self) -> None:

@@ -228,12 +228,15 @@ def study_show(study: STUDY, home: HOME, as_json: JSON = False) -> None:
         "before": permit.before.to_json(),
         "after": permit.after.to_json(),
         "epsilon_total": policy.epsilon_total,
+        "graph": "complete" if agreement.study.graph is None else agreement.study.graph.sentence(),
     }
     if as_json:
         say_json(body)
         return
     say(f"{agreement.study.id}: {agreement.study.title}")
     say(f"study hash {agreement.hash}")
+    if agreement.study.graph is not None:
+        say(f"secure aggregation over a {agreement.study.graph.sentence()}")
     if agreement.plan is None:
         say("mode none: no noise, no formal guarantee; your policy permits it")
         return

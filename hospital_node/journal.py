@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hospital_node.anchor import Anchor
+from hospital_node.anchor import COUNT_GRAPHS, Anchor
 from hospital_node.upload_files import UploadFiles
 
 SCHEMA = """
@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS replies (
 CREATE TABLE IF NOT EXISTS files (
     study_hash BLOB NOT NULL, request BLOB NOT NULL, position INTEGER NOT NULL, round INTEGER NOT NULL,
     name TEXT NOT NULL, length INTEGER NOT NULL, PRIMARY KEY (study_hash, request, position));
+CREATE TABLE IF NOT EXISTS graphs (study_hash BLOB PRIMARY KEY, graphs INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS ends (one INTEGER PRIMARY KEY CHECK (one = 1), hash BLOB NOT NULL, previous BLOB NOT NULL);
 INSERT OR IGNORE INTO ends VALUES (1, x'', x'');
 """
@@ -84,7 +85,8 @@ class Journal:
         self._kept = [_Kept(*row) for row in self._db.execute("SELECT * FROM files")]
         self._files.drop_all_but({kept.name for kept in self._kept})
         rounds = self._db.execute("SELECT study_hash, round FROM protocol").fetchall()
-        self._anchor.keep(self._ends()[0], rounds)
+        graphs = self._db.execute("SELECT study_hash, graphs FROM graphs").fetchall()
+        self._anchor.keep(self._ends()[0], rounds, graphs)
 
     def _ends(self) -> tuple[bytes, bytes]:
         """The hash over everything that was ever committed, and the one before the last commit."""
@@ -92,7 +94,7 @@ class Journal:
         return bytes(head), bytes(previous)
 
     def _forget(self) -> None:
-        """Drop every session of a journal that does not know what it agreed to.
+        """Drop every session of a journal that does not know what it agreed to; graphs are counted as the anchor knows them.
 
         It ends in a new hash, so that the same copy is noticed when it comes back a second time.
         """
@@ -101,12 +103,18 @@ class Journal:
         self._db.execute("DELETE FROM protocol")
         self._db.execute("DELETE FROM replies")
         self._db.execute("DELETE FROM files")
+        self._db.executemany(COUNT_GRAPHS, self._anchor.all_graphs())
         self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, head))
         self._db.execute("COMMIT")
 
     def floor(self, study_hash: bytes) -> int:
         """The highest round of a study that this hospital ever started, also where the journal forgot it."""
         return self._anchor.floor(study_hash)
+
+    def graphs(self, study_hash: bytes) -> int:
+        """How many sparse graphs of a study this hospital has revealed a contribution for, also where the journal forgot some."""
+        row = self._db.execute("SELECT graphs FROM graphs WHERE study_hash = ?", (study_hash,)).fetchone()
+        return max(self._anchor.graphs(study_hash), 0 if row is None else int(row[0]))
 
     def state(self, study_hash: bytes) -> bytes | None:
         """The last journaled state of the study's protocol, encoded; None before its first session."""
@@ -135,18 +143,19 @@ class Journal:
         replies: Iterable[bytes],
         *,
         ends_round: bool = False,
+        graphs: int = 0,
     ) -> None:
         """Writes the new state and the replies in one transaction; replies of older rounds are forgotten with their secrets.
 
-        When it returns, the replies may be sent.
+        When it returns, the replies may be sent; `graphs`, those of the study so far, are counted then.
 
         Args:
             ends_round: nobody asks for this round's vector any more: whatever answered with a file is forgotten too.
 
         Raises:
-            UploadLost: never here; see `replies`.
             OSError, sqlite3.Error: nothing was written; what was kept before stands.
         """
+        counted = [(study_hash, graphs)] if graphs else []
         digest = self._digest(request)
         previous, _ = self._ends()
         head = hashlib.sha256(previous + hashlib.sha256(state).digest() + digest).digest()
@@ -181,12 +190,14 @@ class Journal:
                     (study_hash, digest, kept.position, round_number, kept.name, kept.length),
                 )
                 self._files.keep(kept.name, reply)
+            if counted:
+                self._db.executemany(COUNT_GRAPHS, counted)
             self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, previous))
         except (sqlite3.Error, OSError):
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
-        self._anchor.keep(head, [(study_hash, round_number)])
+        self._anchor.keep(head, [(study_hash, round_number)], counted)
         self._kept = [kept for kept in self._kept if kept not in over] + [kept for kept, _ in long]
         self._files.drop([kept.name for kept in over])
 

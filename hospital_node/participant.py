@@ -40,6 +40,8 @@ class Participant:
     state: HospitalState | None = None
     ended: Ended | None = None
     work: RoundWork | None = field(default=None, repr=False)
+    # The key list that came last, without which a seed of its graph cannot be recognized.
+    listed: bytes = field(default=b"", repr=False)
     spare: SpareNoise | None = field(default=None, repr=False)
 
     @property
@@ -47,9 +49,18 @@ class Participant:
         return self.admission.me
 
     def commit(
-        self, state: HospitalState, request: bytes, replies: tuple[bytes, ...], *, ends_round: bool = False
+        self,
+        state: HospitalState,
+        request: bytes,
+        replies: tuple[bytes, ...],
+        *,
+        ends_round: bool = False,
+        graphs: int = 0,
     ) -> None:
-        """The state and the replies on disk; only then does the state move. A round that ends takes its uploaded vector with it."""
+        """The state and the replies on disk; only then does the state move. A round that ends takes its uploaded vector with it.
+
+        `graphs`: as `Journal.commit` counts them.
+        """
         assert self.admitted is not None
         self.journal.commit(
             bytes.fromhex(self.admitted.agreement.hash),
@@ -58,6 +69,7 @@ class Participant:
             request,
             replies,
             ends_round=ends_round,
+            graphs=graphs,
         )
         self.state = state
 

@@ -12,8 +12,8 @@ STAGES = {
     "threshold": True,
     "level": True,
     "mondrian": True,
-    "synthetic_dp": False,
-    "synthetic_sdv": False,
+    "synthetic_dp": True,
+    "synthetic_sdv": True,
 }
 FAMILIES = {
     "piecewise_exponential": True,
