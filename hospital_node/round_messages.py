@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hospital_node.consent_round import respect_consent
+from hospital_node.consent_round import forget_former, respect_consent
 from hospital_node.node_words import NodeEvent
 from hospital_node.participant import Participant
 from hospital_node.sending_edge import SendingEdge
@@ -39,6 +39,7 @@ def train_and_upload(node: Participant, message: bytes) -> Iterator[bytes]:
     node.commit(uploaded, message, replies)
     node.report(NodeEvent("uploaded", f"round {told.round}: upload on its way", told.round))
     yield from replies
+    forget_former(node)
 
 
 def agree(node: Participant, message: bytes) -> Iterator[bytes]:

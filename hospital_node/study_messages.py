@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 
 from hospital_node.admission import StudyRefused
+from hospital_node.consent_round import forget_former
 from hospital_node.node_states import history, is_known, session_id
 from hospital_node.node_words import REFUSED, RESTORED, Ended, NodeEvent, terms
 from hospital_node.participant import Participant
@@ -57,6 +58,7 @@ def take_offer(node: Participant, payload: bytes) -> Iterator[bytes]:
         NodeEvent("study_accepted", f"takes part in study {agreement.study.id}: {terms(node.admitted)}")
     )
     yield codec.pack("study_answer", StudyAnswer(study_hash, True, "", 0))
+    forget_former(node)
 
 
 def open_session(node: Participant, payload: bytes, message: bytes) -> Iterator[bytes]:
