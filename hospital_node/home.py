@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+ANCHOR_SUFFIX = ".anchor"
+
 
 @dataclass(frozen=True, slots=True)
 class RegisterPlace:
@@ -22,7 +24,7 @@ class Home:
     state/ledger.db    what was released; back it up
     state/consents.db  what patients permit; back it up with keys/consent.key
     kept/              cells that noisy thresholds kept, drawn once; back it up
-    state/session/     secrets of running sessions; never back it up
+    state/session/     secrets of running sessions, and the journal's anchor unless policy.toml names another place; never back it up
     reports/           what the stage measured; never leaves
     policy.toml        what this hospital permits
     """
@@ -40,6 +42,10 @@ class Home:
     @property
     def journal(self) -> Path:
         return self.root / "state" / "session" / "journal.db"
+
+    def anchor(self, named: str) -> Path:
+        """The journal's anchor, as policy.toml names it; beside the journal where it names none."""
+        return self.root / named if named else self.journal.with_suffix(ANCHOR_SUFFIX)
 
     @property
     def consents(self) -> RegisterPlace:

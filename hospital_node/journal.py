@@ -13,7 +13,8 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
-from hospital_node.anchor import Anchor
+from hospital_node.anchor import Anchor, AnchorLost
+from hospital_node.home import ANCHOR_SUFFIX
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS protocol (study_hash BLOB PRIMARY KEY, round INTEGER NOT NULL, state BLOB NOT NULL);
@@ -23,7 +24,6 @@ CREATE TABLE IF NOT EXISTS replies (
 CREATE TABLE IF NOT EXISTS ends (one INTEGER PRIMARY KEY CHECK (one = 1), hash BLOB NOT NULL, previous BLOB NOT NULL);
 INSERT OR IGNORE INTO ends VALUES (1, x'', x'');
 """
-ANCHOR_SUFFIX = ".anchor"
 
 
 def request_digest(message: bytes) -> bytes:
@@ -44,7 +44,12 @@ class Journal:
         Args:
             path: the file, made with its folder.
             anchor: file of the last hash, best on another volume; beside the journal if not given.
+
+        Raises:
+            AnchorLost: the anchor cannot be opened or written.
         """
+        # Set where the anchor may not know what the journal does: then nothing is answered from it any more.
+        self._lost: AnchorLost | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -87,7 +92,12 @@ class Journal:
         return None if row is None else bytes(row[0])
 
     def replies(self, study_hash: bytes, request: bytes) -> tuple[bytes, ...] | None:
-        """The replies already given to this request; None if it was never answered."""
+        """The replies already given to this request; None if it was never answered.
+
+        Raises:
+            AnchorLost: the anchor could not be written before.
+        """
+        self._require_anchor()
         rows = self._db.execute(
             "SELECT reply FROM replies WHERE study_hash = ? AND request = ? ORDER BY position",
             (study_hash, self._digest(request)),
@@ -100,7 +110,11 @@ class Journal:
         """Writes the new state and the replies in one transaction; replies of older rounds are forgotten with their secrets.
 
         When it returns, the replies may be sent.
+
+        Raises:
+            AnchorLost: the anchor cannot be written, now or before; this journal answers nothing any more.
         """
+        self._require_anchor()
         digest = self._digest(request)
         previous, _ = self._ends()
         head = hashlib.sha256(previous + hashlib.sha256(state).digest() + digest).digest()
@@ -121,7 +135,15 @@ class Journal:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
-        self._anchor.keep(head, [(study_hash, round_number)])
+        try:
+            self._anchor.keep(head, [(study_hash, round_number)])
+        except AnchorLost as lost:
+            self._lost = lost
+            raise
+
+    def _require_anchor(self) -> None:
+        if self._lost is not None:
+            raise self._lost
 
     def _digest(self, request: bytes) -> bytes:
         """Of the request under way once: it may be as long as a model."""

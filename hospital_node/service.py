@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hospital_node import enrolment, keys
 from hospital_node.admission import Admission, check_before_dialing
+from hospital_node.anchor import ONE_VOLUME, share_a_volume
 from hospital_node.clock import SystemClock
 from hospital_node.diagnosis import ConnectProblem
 from hospital_node.entropy import DiscreteGaussian, OsEntropy
@@ -55,6 +56,7 @@ def serve(settings: Settings, report: Callable[[NodeEvent], None], ask: Callable
     Raises:
         ConnectProblem, KeyFileError, EnrolmentError, PolicyFileError, PolicyRefusal, DataError, LedgerBroken: before or instead of
             taking part; what policy and table say is known before anybody is called.
+        AnchorLost: the journal's anchor cannot be written, before or in the middle of a study.
         Interrupted: SIGINT or SIGTERM came; what was reserved stays charged, nothing is half sent.
     """
     home = settings.home
@@ -69,7 +71,10 @@ def serve(settings: Settings, report: Callable[[NodeEvent], None], ask: Callable
     stop = threading.Event()
     interrupted = _stop_on_signal(stop)
     with LedgerStore(home.ledger, own.identity_private, clock) as ledger:
-        journal = Journal(home.journal)
+        anchor = home.anchor(policy.journal_anchor)
+        journal = Journal(home.journal, anchor)
+        if share_a_volume(home.journal, anchor):
+            report(NodeEvent("one_volume", ONE_VOLUME))
         node = Node(
             Admission(
                 own.id,
