@@ -179,6 +179,27 @@ class Ledger:
         entry = Entry(seq, record, previous, sha256_hex(body), sign(body).hex())
         return type(self)((*self.entries, entry), account)
 
+    def followed_by(self, fresh: Sequence[Entry], public_key: bytes) -> Self:
+        """The ledger with entries that somebody else appended, each of them checked.
+
+        Raises:
+            LedgerBroken: the first one that is not numbered, chained, signed or allowed, and why.
+        """
+        account = _account(self.entries) if self._known is None else self._known.copy()
+        previous = self.entries[-1].hash if self.entries else GENESIS
+        for position, entry in enumerate(fresh, start=len(self.entries) + 1):
+            body = entry.signed_bytes()
+            if entry.seq != position or entry.previous_hash != previous:
+                raise LedgerBroken(
+                    position, "does not follow the entry before it: one was removed, added or moved"
+                )
+            if entry.hash != sha256_hex(body):
+                raise LedgerBroken(position, "its hash is not that of its content")
+            check_signature(public_key, ENTRY_LABEL, body, entry.signature, position)
+            account.step(entry.record, position)
+            previous = entry.hash
+        return type(self)((*self.entries, *fresh), account)
+
 
 @dataclass(frozen=True, slots=True)
 class RoundState:
@@ -260,19 +281,7 @@ def verify_chain(entries: Sequence[Entry], public_key: bytes) -> None:
     Raises:
         LedgerBroken: the first entry that is not, and why.
     """
-    previous = GENESIS
-    account = _Account({}, set())
-    for position, entry in enumerate(entries, start=1):
-        body = entry.signed_bytes()
-        if entry.seq != position or entry.previous_hash != previous:
-            raise LedgerBroken(
-                position, "does not follow the entry before it: one was removed, added or moved"
-            )
-        if entry.hash != sha256_hex(body):
-            raise LedgerBroken(position, "its hash is not that of its content")
-        check_signature(public_key, ENTRY_LABEL, body, entry.signature, position)
-        account.step(entry.record, position)
-        previous = entry.hash
+    Ledger().followed_by(entries, public_key)
 
 
 def check_signature(public_key: bytes, tag: bytes, body: bytes, signature: str, position: int) -> None:
