@@ -179,14 +179,14 @@ class Ledger:
         entry = Entry(seq, record, previous, sha256_hex(body), sign(body).hex())
         return type(self)((*self.entries, entry), account)
 
-    def followed_by(self, fresh: Sequence[Entry], public_key: bytes) -> Self:
-        """The ledger with entries that somebody else appended, each of them checked.
+    def followed_by(self, fresh: Iterable[Entry], public_key: bytes) -> Self:
+        """The ledger with entries that somebody else appended, each of them checked before the next is looked at.
 
         Raises:
             LedgerBroken: the first one that is not numbered, chained, signed or allowed, and why.
         """
         account = _account(self.entries) if self._known is None else self._known.copy()
-        previous = self.entries[-1].hash if self.entries else GENESIS
+        entries, previous = list(self.entries), self.entries[-1].hash if self.entries else GENESIS
         for position, entry in enumerate(fresh, start=len(self.entries) + 1):
             body = entry.signed_bytes()
             if entry.seq != position or entry.previous_hash != previous:
@@ -198,7 +198,8 @@ class Ledger:
             check_signature(public_key, ENTRY_LABEL, body, entry.signature, position)
             account.step(entry.record, position)
             previous = entry.hash
-        return type(self)((*self.entries, *fresh), account)
+            entries.append(entry)
+        return type(self)(tuple(entries), account)
 
 
 @dataclass(frozen=True, slots=True)
