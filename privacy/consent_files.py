@@ -160,7 +160,7 @@ def _each(purposes: Sequence[Any], choice: str, period: Any) -> Iterator[Terms]:
         code = _ACT_REASONS.get(code, code.replace("DUO_", "DUO:"))
         if code not in COVERS:
             raise ConsentError("", "a purpose that is not known here")
-        yield Terms(code, choice, valid_from=valid_from, valid_until=valid_until)  # type: ignore[arg-type]
+        yield Terms(code, choice, valid_from=valid_from, valid_until=valid_until)  # type: ignore[arg-type]  # both callers know the two choices
 
 
 def _choice(value: object) -> str:

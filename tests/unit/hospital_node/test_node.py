@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -9,6 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
+from hospital_node import sums
 from hospital_node.flower_link import FlowerTraining
 from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
@@ -190,6 +192,37 @@ def test_the_round_is_reserved_before_training_and_spent_before_anything_leaves(
     assert hand.world.ledger("a") == [("RESERVE", 1), ("SPENT", 1)]
     study_hash = bytes.fromhex(hand.world.agreement.hash)
     assert hand.world.nodes["a"].journal.replies(study_hash, order) is not None
+
+
+@pytest.mark.parametrize("disk", ["slow", "full"])
+def test_the_ordered_model_is_on_the_disk_before_the_answer_is(
+    hand: Hand, monkeypatch: pytest.MonkeyPatch, disk: str
+) -> None:
+    """After a restart the next model is checked against it: an answer whose order nobody kept could not be followed up."""
+    node = hand.world.nodes["a"]
+    kept = node.admission.reports / "sums" / hand.world.agreement.hash / "1.model"
+    write, commit, seen = sums._write, Journal.commit, []
+
+    def writes(path: Path, data: bytes) -> None:
+        time.sleep(0.2)
+        if disk == "full":
+            raise OSError("no space left on device")
+        write(path, data)
+
+    def commits(*arguments: object) -> None:
+        seen.append(kept.exists())
+        commit(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sums, "_write", writes)
+    monkeypatch.setattr(Journal, "commit", commits)
+    _, order = hand.order(1)
+    if disk == "full":
+        with pytest.raises(OSError, match="no space"):
+            hand.ask("a", order)
+        assert seen == []
+    else:
+        assert hand.ask("a", order)
+        assert seen == [True]
 
 
 @pytest.mark.parametrize("arrow", ["training", "masking"])
