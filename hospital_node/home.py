@@ -23,6 +23,7 @@ class Home:
     keys/          identity.key, tls.key, tls.crt, enrolment.json, consortium.json (the signed roster)
     state/ledger.db    what was released; back it up
     state/consents.db  what patients permit; back it up with keys/consent.key
+    epochs/            keyed marks of who was in the table of which data epoch; back it up
     kept/              cells that noisy thresholds kept, drawn once; back it up
     state/session/     secrets of running sessions, and the journal's anchor unless policy.toml names another place; never back it up
     reports/           what the stage measured; never leaves
@@ -54,6 +55,10 @@ class Home:
     @property
     def reports(self) -> Path:
         return self.root / "reports"
+
+    @property
+    def epochs(self) -> Path:
+        return self.root / "epochs"
 
     @property
     def policy(self) -> Path:

@@ -15,6 +15,7 @@ from hospital_node.anchor import ONE_VOLUME, share_a_volume
 from hospital_node.clock import SystemClock
 from hospital_node.diagnosis import ConnectProblem
 from hospital_node.entropy import DiscreteGaussian, OsEntropy
+from hospital_node.epoch_marks import EpochMarks
 from hospital_node.home import Home
 from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
@@ -66,7 +67,12 @@ def serve(settings: Settings, report: Callable[[NodeEvent], None], ask: Callable
     policy = parse_policy(home.policy.read_text(encoding="utf-8"), str(home.policy))
     clock = SystemClock()
     check_before_dialing(
-        policy, settings.study, settings.data, clock.now(), drop_undeclared=settings.drop_undeclared
+        policy,
+        settings.study,
+        settings.data,
+        clock.now(),
+        EpochMarks(home.epochs),
+        drop_undeclared=settings.drop_undeclared,
     )
     stop = threading.Event()
     interrupted = _stop_on_signal(stop)

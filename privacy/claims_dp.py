@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from privacy.agreement import Agreement
+from privacy.claims_epochs import data_epochs
 from privacy.evidence import AGREEMENT, BUDGETS, LEDGERS, RESULT, Evidence, StatedHospital
 from privacy.pia_schema import Claim
 from privacy.pricing import seen_with_shares
@@ -197,6 +198,7 @@ def ledgers(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
             ("FL-29", "FL-16"),
         )
     yield from _budgets(evidence, facts)
+    yield from data_epochs(facts)
 
 
 def _chain(ledger: LedgerFacts, *, charges: bool) -> Claim:
