@@ -9,7 +9,8 @@ from privacy.claims_epochs import data_epochs
 from privacy.evidence import AGREEMENT, BUDGETS, LEDGERS, RESULT, Evidence, StatedHospital
 from privacy.pia_schema import Claim
 from privacy.pricing import seen_with_shares
-from privacy.recompute import EPSILON_TOLERANCE, Facts, LedgerFacts, no_guarantee_reason, noise_problem
+from privacy.recompute import Facts, no_guarantee_reason
+from privacy.recompute_ledgers import EPSILON_TOLERANCE, LedgerFacts, noise_problem
 from privacy.stage_effect import Voids
 from privacy.stage_release import LevelRelease, ThresholdRelease
 from privacy.statements import attested, failed, gap, not_applicable, not_tested, stated, undefined, verified

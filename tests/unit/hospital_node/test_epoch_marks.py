@@ -15,7 +15,8 @@ from privacy.data_epoch import compared_note, earlier_epochs, epoch_note, is_com
 from privacy.ledger import GENESIS, Entry
 from privacy.pia_schema import Claim
 from privacy.policy import PolicyRefusal
-from privacy.recompute import Facts, LedgerFacts
+from privacy.recompute import Facts
+from privacy.recompute_ledgers import LedgerFacts
 from tests.consortium import Hand, ManualClock, World, small_agreement, small_study
 from tests.study_files import table, write_csv
 

@@ -13,7 +13,7 @@ from privacy.ledger import ENTRY_LABEL, Ledger, Record, charged_to, cumulative
 from privacy.ledger_export import SEAL_LABEL, export
 from privacy.plan import DpPlan, Release, vectors
 from privacy.pricing import price
-from privacy.recompute import read_ledger
+from privacy.recompute_ledgers import read_ledger
 from privacy.stage_effect import Adds, Beside, Effect, Replaces, Rows, Voids, effect_of, end_to_end, mixed
 from privacy.stage_release import LevelRelease, ThresholdRelease, VoidRelease, stage_from_json
 from privacy.study import StudyError

@@ -16,7 +16,8 @@ from privacy.canonical import canonical
 from privacy.ledger import ENTRY_LABEL, Entry, Ledger, Record, is_closed
 from privacy.ledger_export import SEAL_LABEL, export
 from privacy.plan import Release
-from privacy.recompute import guaranteed_epsilon, parameters, planned_epsilon, read_ledger
+from privacy.recompute_ledgers import guaranteed_epsilon, planned_epsilon, read_ledger
+from privacy.recompute_rounds import parameters
 from privacy.study import parse_study
 from secagg import coordinator as co
 from secagg import hospital as ho
