@@ -14,16 +14,8 @@ from threading import Lock
 from typing import Self
 
 from hospital_node.clock import Clock, iso_time
-from privacy.ledger import (
-    ENTRY_LABEL,
-    Entry,
-    EntryKind,
-    Key,
-    Ledger,
-    LedgerBroken,
-    Record,
-    is_closed,
-)
+from privacy.charges import is_closed
+from privacy.ledger import ENTRY_LABEL, Entry, EntryKind, Key, Ledger, LedgerBroken, Record
 from privacy.ledger_export import SEAL_LABEL, export
 from privacy.plan import Charge
 from secagg.identity import public_key, sign

@@ -4,17 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from privacy.canonical import NotCanonicalError, canonical, each_line, parse_canonical
-from privacy.ledger import (
-    GENESIS,
-    MAXIMUM_LINE_BYTES,
-    Entry,
-    Ledger,
-    LedgerBroken,
-    Sign,
-    check_signature,
-    highest_round,
-    is_closed,
-)
+from privacy.charges import highest_round, is_closed
+from privacy.ledger import GENESIS, MAXIMUM_LINE_BYTES, Entry, Ledger, LedgerBroken, Sign, check_signature
 from secagg.context import label
 
 # About 45,000 entries; read in at most 3 times its length.

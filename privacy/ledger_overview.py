@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from privacy.accounting import CURVE_DELTAS, curve, renyi_epsilon, spent
+from privacy.charges import charged, cumulative, without_noise
 from privacy.data_epoch import epoch_name, in_epoch
 from privacy.guarantee import Guarantee
-from privacy.ledger import Entry, RoundState, charged, cumulative, fold, without_noise
+from privacy.ledger import Entry, RoundState, fold
 from privacy.plan import Charge
 from privacy.policy import Policy, decisive_epsilon, filter_order
 

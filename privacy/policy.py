@@ -6,10 +6,11 @@ from datetime import datetime
 from math import log, log1p
 
 from privacy.accounting import renyi_epsilon, spent
+from privacy.charges import cumulative, drawn
 from privacy.composition import gdp_mu
 from privacy.data_epoch import before_epoch, epoch_name, in_epoch
 from privacy.guarantee import Guarantee
-from privacy.ledger import Entry, cumulative, drawn, fold
+from privacy.ledger import Entry, fold
 from privacy.plan import Charge, DpPlan, Release, vectors
 from privacy.policy_file import Mode
 from privacy.policy_file import Policy as Policy

@@ -8,8 +8,9 @@ from math import ceil
 
 from privacy.accountable import accounting_problem
 from privacy.agreement import Agreement
+from privacy.charges import charged, charged_to, is_closed, without_noise
 from privacy.evidence import Evidence
-from privacy.ledger import Entry, LedgerBroken, charged, charged_to, is_closed, without_noise
+from privacy.ledger import Entry, LedgerBroken
 from privacy.ledger_export import read_export
 from privacy.plan import Charge, Release
 from privacy.remembered import epsilon

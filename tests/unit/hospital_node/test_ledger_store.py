@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from hospital_node.ledger_store import LedgerStore
+from privacy.charges import charged
 from privacy.data_epoch import epoch_name, epoch_note
-from privacy.ledger import ENTRY_LABEL, GENESIS, Entry, Ledger, LedgerBroken, Record, charged
+from privacy.ledger import ENTRY_LABEL, GENESIS, Entry, Ledger, LedgerBroken, Record
 from privacy.ledger_export import read_export
 from privacy.plan import Release
 from privacy.policy import PolicyRefusal
