@@ -131,10 +131,12 @@ class Journal:
             )
             self._db.executemany("INSERT INTO replies VALUES (?, ?, ?, ?, ?)", rows)
             self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, previous))
+            self._db.execute("COMMIT")
         except sqlite3.Error:
-            self._db.execute("ROLLBACK")
+            # Also where the commit itself fails: this connection would read back, and answer from, what is on no disk.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
         try:
             self._anchor.keep(head, [(study_hash, round_number)])
         except AnchorLost as lost:

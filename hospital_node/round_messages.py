@@ -24,8 +24,9 @@ def train_and_upload(node: Participant, message: bytes) -> Iterator[bytes]:
     ordered, told = protocol.accept_order(node.state, message)
     node.work.check_order(told)
     model_is_kept = node.work.sums.ordered(told)
-    respect_consent(node, ordered.after.seat.context.session_id.hex(), told.round)
     release = node.work.reserve(ordered, told, node.ledger, node.clock)
+    # Behind the charge: an order that the policy refuses could be sent again for ever, with one line in the ledger each time.
+    respect_consent(node, ordered.after.seat.context.session_id.hex(), told.round)
     node.report(NodeEvent("training", f"round {told.round}: {told.task}", told.round))
     tagged = node.work.vector(told)
     SendingEdge(node.me, node.ledger).check_vector(node.work.admitted.agreement, told.round, tagged)

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from types import FrameType
 
@@ -304,6 +305,22 @@ def test_a_withdrawal_takes_the_steps_of_any_other_round(tmp_path: Path, place: 
     assert steps(node, 3) == quiet
     assert patients(node) == 29
     assert any(step.endswith("FollowUp.of") for step in quiet), "the table is built anew"
+
+
+def test_a_refused_order_adds_nothing_to_the_ledger_however_often_it_comes(
+    tmp_path: Path, place: RegisterPlace
+) -> None:
+    world = World.of(tmp_path, DUO)
+    register(place, 30)
+    node = consenting(world, "a", place)
+    hand = Hand(world).join()
+    assert node.work is not None
+    node.work = replace(node.work, policy=node.work.policy.model_copy(update={"expires": date(2000, 1, 1)}))
+    _, order = hand.order(1)
+    for _ in range(3):
+        hand.ask("a", order)
+    assert any("expires" in refusal for refusal in world.refusals("a"))
+    assert node.ledger.entries() == ()
 
 
 @pytest.mark.threat("FL-37", control="C-OPTOUT")
