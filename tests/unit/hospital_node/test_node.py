@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,7 +26,7 @@ from secagg import hospital as arrows
 from secagg.errors import WireError
 from secagg.fixed_point import from_ring
 from secagg.order import sign_order
-from secagg.receipt import without_sum
+from secagg.receipt import sign_receipt, without_sum
 from secagg.states import Advertised, Ready
 from secagg.wire import codec
 from secagg.wire.records import (
@@ -33,11 +34,13 @@ from secagg.wire.records import (
     KeyList,
     LedgerExport,
     LedgerExportRequest,
+    Receipt,
+    ReceiptBody,
     RoundOrder,
     SessionStart,
     StudyEnd,
 )
-from tests.consortium import HOSPITALS, MODE_NONE, Hand, World, offer, receipt_with
+from tests.consortium import HOSPITALS, MODE_NONE, Hand, World, offer, receipt_with, sha256
 
 
 @pytest.fixture
@@ -223,6 +226,22 @@ def test_the_ordered_model_is_on_the_disk_before_the_answer_is(
     else:
         assert hand.ask("a", order)
         assert seen == [True]
+
+
+@pytest.mark.parametrize(("cut", "reason"), [(3, "another length"), (-8, "another length"), (0, "declared")])
+def test_a_signed_sum_that_cannot_be_one_is_refused_and_not_kept(hand: Hand, cut: int, reason: str) -> None:
+    """Kept, it would stop this hospital's node at every start of the study."""
+    hand.round(1)
+    assert hand.session is not None
+    held = codec.unpack("receipt", Receipt, hand.last_receipt)
+    body = codec.decode(ReceiptBody, held.signed.body)
+    total = held.sum[:cut] if cut else bytes([7]) * len(held.sum)
+    identity = hand.world.keys["coordinator"].identity_private
+    forged = replace(body, sum_sha256=sha256(total))
+    receipt = sign_receipt(identity, hand.session.desk.context, forged, total)
+    assert reason in refusal(hand.ask("a", receipt)).reason
+    folder = hand.world.nodes["a"].admission.reports / "sums" / hand.world.agreement.hash
+    assert not list(folder.glob("*.sum"))
 
 
 @pytest.mark.parametrize("arrow", ["training", "masking"])
