@@ -15,6 +15,7 @@ from hospital_node.local_study import LocalStudy
 from hospital_node.node_states import journal_round
 from hospital_node.node_words import Declined, Ended, NodeEvent, Outgoing
 from hospital_node.round_work import RoundWork
+from hospital_node.spare_noise import SpareNoise
 from hospital_node.sums import Sums
 from privacy.mechanisms import Sampler
 from secagg.errors import ProtocolError
@@ -40,6 +41,7 @@ class Participant:
     state: HospitalState | None = None
     ended: Ended | None = None
     work: RoundWork | None = field(default=None, repr=False)
+    spare: SpareNoise | None = field(default=None, repr=False)
 
     @property
     def me(self) -> str:
