@@ -57,7 +57,8 @@ class ConsentGate:
 
 def forget(reports: Path, study_id: str, before_round: int) -> None:
     """Delete what this study left at the hospital about the set of patients that took part before a round."""
-    (reports / f"{study_id}.stage.json").unlink(missing_ok=True)
+    for kind in ("stage", "synthetic"):
+        (reports / f"{study_id}.{kind}.json").unlink(missing_ok=True)
     for path in (reports / "releases").glob(f"{study_id}-*.bin"):
         number = path.stem.removeprefix(f"{study_id}-")
         if number.isdecimal() and int(number) < before_round:

@@ -18,6 +18,11 @@ from privacy.ledger import Entry
 
 SALT_BYTES = 32
 ACTION = "stop: nothing of them is used from this round on; sums already formed and models already released stay, budget is not refunded"
+# Where the rounds live on a private synthetic table.
+ACTION_PRIVATE = (
+    "stay: the synthetic table was released, within its (epsilon, delta) for each of them, when it was drawn; it is used on, and no real row "
+    "is; sums already formed and models already released stay, budget is not refunded"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ class ConsentLog:
         entries: Sequence[Entry],
         entropy: Entropy,
         is_former: bool,
+        action: str = ACTION,
     ) -> str:
         """Keeps what was decided before a round; returns the ledger's line, the same form whatever was decided.
 
@@ -58,6 +64,7 @@ class ConsentLog:
             entries: the whole ledger.
             entropy: of the salt.
             is_former: somebody left, so what was kept before this round is about a former set of patients.
+            action: what follows for those who left.
         """
         spent = [entry.record for entry in entries if entry.kind == "SPENT" and entry.record.round > 0]
         affected = sorted({r.round for r in spent if r.study_hash == self.study_hash})
@@ -70,7 +77,7 @@ class ConsentLog:
             "withdrawn": sorted(left),
             "affected_rounds": affected if left else [],
             "earlier_studies": earlier if left else [],
-            "action": ACTION if left else "",
+            "action": action if left else "",
         }
         digest = sha256_hex(canonical(body))
         self._own.mkdir(parents=True, exist_ok=True, mode=0o700)

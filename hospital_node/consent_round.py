@@ -8,7 +8,7 @@ is the work for each patient, and one statement more to read in the register.
 from __future__ import annotations
 
 from hospital_node.consent_gate import forget
-from hospital_node.consent_log import ConsentLog
+from hospital_node.consent_log import ACTION, ACTION_PRIVATE, ConsentLog
 from hospital_node.node_words import NodeEvent
 from hospital_node.participant import Participant
 
@@ -29,10 +29,9 @@ def respect_consent(node: Participant, session: str, round_number: int) -> None:
     is_former = bool(left) or not permitted.all()
     node.put_table(local.select(permitted))
     node.report(_event(round_number, problem, is_former))
-    entries = node.ledger.entries()
-    line = log.record(
-        round_number, node.require().local.pseudonyms, left, problem, entries, node.entropy, is_former
-    )
+    entries, now = node.ledger.entries(), node.require().local.pseudonyms
+    action = ACTION_PRIVATE if local.behind == "private" else ACTION
+    line = log.record(round_number, now, left, problem, entries, node.entropy, is_former, action)
     node.ledger.note(study_hash=agreement.hash, study_id=agreement.study.id, session=session, text=line)
 
 
@@ -43,6 +42,10 @@ def forget_former(node: Participant) -> None:
         return
     log = _log(node)
     if first := log.former_before():
+        if admitted.copies is not None:
+            from hospital_node.synthesis.stage_table import forget_table
+
+            forget_table(admitted.copies)
         forget(node.admission.reports, admitted.agreement.study.id, first)
         log.forgotten()
 

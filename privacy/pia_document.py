@@ -217,6 +217,7 @@ def _secagg(evidence: Evidence, facts: Facts) -> SecAgg:
         rounds=evidence.rounds or (),
         participation_rank=facts.participation_rank,
         isolable_hospitals=facts.isolable,
+        graph=agreement.study.graph.sentence() if agreement and agreement.study.graph else "",
     )
 
 

@@ -47,7 +47,7 @@ def dp_part(evidence: Evidence, facts: Facts) -> Dp:
                 "noise_multiplier": release.noise_multiplier,
                 "sensitivity_rows": release.sensitivity_rows,
             }
-            for release in (plan.releases if plan and not reason else ())
+            for release in (vectors(plan.charges) if plan and not reason else ())
         ),
         per_hospital=tuple(_hospital(evidence, ledger) for ledger in facts.ledgers),
     )

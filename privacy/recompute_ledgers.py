@@ -15,6 +15,7 @@ from privacy.ledger_export import read_export
 from privacy.plan import Charge, Release
 from privacy.remembered import epsilon
 from privacy.stage_release import StageRelease, void_reason
+from privacy.synthesis.charges import DerivedRelease
 from secagg.roster import SignedRoster
 
 #: Points of a cumulative curve; each costs a composition of its own.
@@ -103,7 +104,7 @@ def read_ledger(
     except (LedgerBroken, ValueError) as error:
         return LedgerFacts(hospital, str(error))
     ours = tuple(entry for entry in entries if entry.record.study_hash == study_hash)
-    rounds = [entry for entry in ours if isinstance(entry.record.release, Release)]
+    rounds = [entry for entry in ours if isinstance(entry.record.release, Release | DerivedRelease)]
     reserved = {entry.record.key for entry in rounds if entry.kind == "RESERVE"}
     paid = {entry.record.key for entry in rounds if entry.kind == "SPENT"}
     run, everything = charged_to(entries, study_hash, stage), charged(entries)
@@ -164,6 +165,8 @@ def noise_problem(ledger: LedgerFacts, agreement: Agreement) -> str:
         return "the ledger charges a release in a study without a plan" if ledger.run else ""
     planned = {release.name: release for release in agreement.plan.charges}
     for release in ledger.run:
+        if isinstance(release, DerivedRelease) and release.source == agreement.plan.stage:
+            continue
         if release.name not in planned:
             return f"the ledger charges a release {release.name} that the plan does not contain"
         if _per_step(release) != _per_step(planned[release.name]):

@@ -66,9 +66,7 @@ def _round(
 
 def parameters(agreement: Agreement) -> SecAggParams:
     """The agreement's numbers as secagg checks them."""
-    return SecAggParams(
-        agreement.n, agreement.colluding, agreement.threshold, agreement.modulus_bits, agreement.dim
-    )
+    return agreement.secagg
 
 
 def _difference(
