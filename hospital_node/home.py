@@ -24,9 +24,8 @@ class Home:
     state/ledger.db    what was released; back it up
     state/consents.db  what patients permit; back it up with keys/consent.key
     epochs/            keyed marks of who was in the table of which data epoch; back it up
-    state/session/     secrets of running sessions, and the journal's anchor unless policy.toml names another place; never back it up
     kept/              what stages drew, once: kept cells, levels, synthetic tables; back it up
-    state/session/     secrets of running sessions; never back it up
+    state/session/     secrets of running sessions, and the journal's anchor unless policy.toml names another place; never back it up
     reports/           what the stage measured; never leaves
     policy.toml        what this hospital permits
     """

@@ -212,9 +212,9 @@ def test_the_ordered_model_is_on_the_disk_before_the_answer_is(
             raise OSError("no space left on device")
         write(path, data)
 
-    def commits(*arguments: object) -> None:
+    def commits(*arguments: Any, **named: Any) -> None:
         seen.append(kept.exists())
-        commit(*arguments)  # type: ignore[arg-type]
+        commit(*arguments, **named)
 
     monkeypatch.setattr(sums, "_write", writes)
     monkeypatch.setattr(Journal, "commit", commits)
