@@ -13,7 +13,8 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
-from hospital_node.anchor import COUNT_GRAPHS, Anchor
+from hospital_node.anchor import COUNT_GRAPHS, Anchor, AnchorLost
+from hospital_node.home import ANCHOR_SUFFIX
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS protocol (study_hash BLOB PRIMARY KEY, round INTEGER NOT NULL, state BLOB NOT NULL);
@@ -24,7 +25,6 @@ CREATE TABLE IF NOT EXISTS graphs (study_hash BLOB PRIMARY KEY, graphs INTEGER N
 CREATE TABLE IF NOT EXISTS ends (one INTEGER PRIMARY KEY CHECK (one = 1), hash BLOB NOT NULL, previous BLOB NOT NULL);
 INSERT OR IGNORE INTO ends VALUES (1, x'', x'');
 """
-ANCHOR_SUFFIX = ".anchor"
 
 
 def request_digest(message: bytes) -> bytes:
@@ -45,7 +45,12 @@ class Journal:
         Args:
             path: the file, made with its folder.
             anchor: file of the last hash, best on another volume; beside the journal if not given.
+
+        Raises:
+            AnchorLost: the anchor cannot be opened or written.
         """
+        # Set where the anchor may not know what the journal does: then nothing is answered from it any more.
+        self._lost: AnchorLost | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -95,7 +100,12 @@ class Journal:
         return None if row is None else bytes(row[0])
 
     def replies(self, study_hash: bytes, request: bytes) -> tuple[bytes, ...] | None:
-        """The replies already given to this request; None if it was never answered."""
+        """The replies already given to this request; None if it was never answered.
+
+        Raises:
+            AnchorLost: the anchor could not be written before.
+        """
+        self._require_anchor()
         rows = self._db.execute(
             "SELECT reply FROM replies WHERE study_hash = ? AND request = ? ORDER BY position",
             (study_hash, self._digest(request)),
@@ -115,7 +125,11 @@ class Journal:
         """Writes the new state and the replies in one transaction; replies of older rounds are forgotten with their secrets.
 
         When it returns, the replies may be sent; `graphs`, those of the study so far, are counted then.
+
+        Raises:
+            AnchorLost: the anchor cannot be written, now or before; this journal answers nothing any more.
         """
+        self._require_anchor()
         counted = [(study_hash, graphs)] if graphs else []
         digest = self._digest(request)
         previous, _ = self._ends()
@@ -135,11 +149,21 @@ class Journal:
             if counted:
                 self._db.executemany(COUNT_GRAPHS, counted)
             self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, previous))
+            self._db.execute("COMMIT")
         except sqlite3.Error:
-            self._db.execute("ROLLBACK")
+            # Also where the commit itself fails: this connection would read back, and answer from, what is on no disk.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
-        self._anchor.keep(head, [(study_hash, round_number)], counted)
+        try:
+            self._anchor.keep(head, [(study_hash, round_number)], counted)
+        except AnchorLost as lost:
+            self._lost = lost
+            raise
+
+    def _require_anchor(self) -> None:
+        if self._lost is not None:
+            raise self._lost
 
     def _digest(self, request: bytes) -> bytes:
         """Of the request under way once: it may be as long as a model."""
