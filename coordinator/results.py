@@ -25,7 +25,7 @@ from privacy.plan import stages
 from privacy.pricing import HEADLINE_VIEW
 from privacy.recipes.fit import Statistic
 from privacy.recipes.intervals import Estimate
-from privacy.recompute import LedgerFacts, guaranteed_epsilon, read_ledger
+from privacy.recompute_ledgers import LedgerFacts, guaranteed_epsilon, read_ledger
 from privacy.stage_release import void_reason
 from privacy.synthesis.gate import gate_of
 from privacy.synthesis.request import GATED

@@ -48,7 +48,7 @@ def make_client_app(study: LocalStudy) -> "ClientApp":
 
     app = ClientApp()
 
-    @app.train()  # type: ignore[untyped-decorator]
+    @app.train()  # type: ignore[untyped-decorator]  # Flower is not followed
     def train(message: Message, context: Context) -> Message:
         name, theta = _only_array(message.content["arrays"])
         config = message.content["config"]

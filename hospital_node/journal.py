@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hospital_node.anchor import COUNT_GRAPHS, Anchor
+from hospital_node.anchor import COUNT_GRAPHS, Anchor, AnchorLost
+from hospital_node.home import ANCHOR_SUFFIX
 from hospital_node.upload_files import UploadFiles
 
 SCHEMA = """
@@ -30,7 +31,6 @@ CREATE TABLE IF NOT EXISTS graphs (study_hash BLOB PRIMARY KEY, graphs INTEGER N
 CREATE TABLE IF NOT EXISTS ends (one INTEGER PRIMARY KEY CHECK (one = 1), hash BLOB NOT NULL, previous BLOB NOT NULL);
 INSERT OR IGNORE INTO ends VALUES (1, x'', x'');
 """
-ANCHOR_SUFFIX = ".anchor"
 FILES_SUFFIX = ".uploads"
 # From here on a reply costs less in a file than in the database.
 FILE_BYTES = 1 << 20
@@ -67,7 +67,12 @@ class Journal:
             path: the file, made with its folder.
             anchor: file of the last hash, best on another volume; beside the journal if not given.
             file_bytes: replies of so many bytes or more lie in files.
+
+        Raises:
+            AnchorLost: the anchor cannot be opened or written.
         """
+        # Set where the anchor may not know what the journal does: then nothing is answered from it any more.
+        self._lost: AnchorLost | None = None
         self._file_bytes = file_bytes
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -122,7 +127,13 @@ class Journal:
         return None if row is None else bytes(row[0])
 
     def replies(self, study_hash: bytes, request: bytes) -> tuple[bytes, ...] | None:
-        """The replies already given to this request; None if it was never answered."""
+        """The replies already given to this request; None if it was never answered.
+
+        Raises:
+            AnchorLost: the anchor could not be written before.
+            UploadLost: a file of the answer is missing or not whole.
+        """
+        self._require_anchor()
         key = (study_hash, self._digest(request))
         found = dict(
             self._db.execute(
@@ -154,7 +165,9 @@ class Journal:
 
         Raises:
             OSError, sqlite3.Error: nothing was written; what was kept before stands.
+            AnchorLost: the anchor cannot be written, now or before; this journal answers nothing any more.
         """
+        self._require_anchor()
         counted = [(study_hash, graphs)] if graphs else []
         digest = self._digest(request)
         previous, _ = self._ends()
@@ -193,12 +206,18 @@ class Journal:
             if counted:
                 self._db.executemany(COUNT_GRAPHS, counted)
             self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, previous))
+            self._db.execute("COMMIT")
         except (sqlite3.Error, OSError):
-            self._db.execute("ROLLBACK")
+            # Also where the commit itself fails: this connection would read back, and answer from, what is on no disk.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
-        self._anchor.keep(head, [(study_hash, round_number)], counted)
         self._kept = [kept for kept in self._kept if kept not in over] + [kept for kept, _ in long]
+        try:
+            self._anchor.keep(head, [(study_hash, round_number)], counted)
+        except AnchorLost as lost:
+            self._lost = lost
+            raise
         self._files.drop([kept.name for kept in over])
 
     def drop_uploads(self, study_hash: bytes) -> None:
@@ -220,6 +239,10 @@ class Journal:
                     f"DELETE FROM {table} WHERE study_hash = ? AND request = ?",  # noqa: S608 - one of two names
                     (kept.study_hash, kept.request),
                 )
+
+    def _require_anchor(self) -> None:
+        if self._lost is not None:
+            raise self._lost
 
     def _digest(self, request: bytes) -> bytes:
         """Of the request under way once: it may be as long as a model."""

@@ -14,9 +14,10 @@ from typing import ClassVar
 from hospital_node.entropy import Entropy, uniform_below
 from hospital_node.ledger_store import LedgerStore
 from privacy.canonical import canonical, sha256_hex
+from privacy.charges import drawn
 from privacy.data_epoch import epoch_name, in_epoch
 from privacy.drawn_before import reuse_note, reused
-from privacy.ledger import Entry, drawn, fold
+from privacy.ledger import Entry, fold
 from privacy.level_choice import Level, choose
 from privacy.noisy_threshold import Cell, kept_cells
 from privacy.stage_release import DrawnRelease, LevelRelease, StageRelease, ThresholdRelease

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hospital_node.admission import Admission, Admitted
 from hospital_node.clock import Clock
@@ -11,6 +11,7 @@ from hospital_node.entropy import Entropy
 from hospital_node.flower_link import FlowerTraining
 from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
+from hospital_node.local_study import LocalStudy
 from hospital_node.node_states import journal_round
 from hospital_node.node_words import Declined, Ended, NodeEvent, Outgoing
 from hospital_node.round_work import RoundWork
@@ -95,10 +96,17 @@ class Participant:
 
     def work_of(self, admitted: Admitted) -> RoundWork:
         """The rounds of an admitted study, over its present table."""
-        position = self.admission.roster.position(self.me)
-        training = FlowerTraining(admitted.local, position + 1)
         sums = Sums(self.admission.reports / "sums" / admitted.agreement.hash, admitted.agreement)
-        return RoundWork(admitted, self.me, training, self.admission.policy, sums)
+        return RoundWork(admitted, self.me, self._training(admitted.local), self.admission.policy, sums)
+
+    def put_table(self, local: LocalStudy) -> None:
+        """The same rounds over another table, from here on."""
+        admitted = replace(self.require(), local=local)
+        self.work = replace(self.require_work(), admitted=admitted, training=self._training(local))
+        self.admitted = admitted
+
+    def _training(self, local: LocalStudy) -> FlowerTraining:
+        return FlowerTraining(local, self.admission.roster.position(self.me) + 1)
 
     def show(self, step: str, round_number: int, text: str) -> None:
         """Asks the operator before something leaves.

@@ -5,11 +5,16 @@ Source: RFC 8785, JSON Canonicalization Scheme.
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import rfc8785
 
 MAX_BYTES = 64 << 20
+
+# A value of three bytes, as in [[],[],...], takes up to 28 times its length in memory: values are counted before they are made.
+# So a reader takes at most 8 times the length of its input and 64 MiB (tests/unit/privacy/test_canonical.py).
+MAX_VALUES = 1 << 18
 
 
 class NotCanonicalError(ValueError):
@@ -35,16 +40,24 @@ def canonical(value: object) -> bytes:
     raise NotCanonicalError(f"the value cannot be written ({problem})")
 
 
-def parse_canonical(data: bytes, max_bytes: int = MAX_BYTES) -> Any:
+def parse_canonical(data: bytes, max_bytes: int = MAX_BYTES, max_values: int = MAX_VALUES) -> Any:
     """The JSON value of `data`, which must be its canonical form to the last byte.
 
     Duplicate keys, other white space, another key order or number format all fail the comparison.
 
+    Args:
+        data: the bytes.
+        max_bytes: of them.
+        max_values: in them, counted as commas and opening brackets, also where they stand in a text.
+
     Raises:
-        NotCanonicalError: too long, not JSON, or not canonical.
+        NotCanonicalError: too long, too many values, not JSON, or not canonical.
     """
     if len(data) > max_bytes:
         raise NotCanonicalError(f"{len(data)} bytes where at most {max_bytes} are read")
+    values = sum(map(data.count, (b",", b"[", b"{")))
+    if values > max_values:
+        raise NotCanonicalError(f"about {values} values where at most {max_values} are read")
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
@@ -54,6 +67,16 @@ def parse_canonical(data: bytes, max_bytes: int = MAX_BYTES) -> Any:
     if canonical(value) != data:
         raise NotCanonicalError("the bytes differ from the canonical form of their value")
     return value
+
+
+def each_line(data: bytes, end: int | None = None) -> Iterator[bytes]:
+    """The lines of `data` up to `end`, without their breaks, one at a time: a list of empty ones would take 16 times their length."""
+    start, stop = 0, len(data) if end is None else end
+    while start < stop:
+        found = data.find(b"\n", start, stop)
+        following = stop if found < 0 else found
+        yield data[start:following]
+        start = following + 1
 
 
 def sha256_hex(data: bytes) -> str:

@@ -14,7 +14,7 @@ from privacy.follow_model import released_sum
 from privacy.grid import FloatArray
 from privacy.pia_schema import Claim
 from privacy.recipes.fit import Statistic
-from privacy.recompute import RoundFacts
+from privacy.recompute_rounds import RoundFacts
 from privacy.statements import failed, gap, verified
 
 SECTION = "evidence"

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from privacy.agreement import Agreement
+from privacy.claims_epochs import data_epochs
 from privacy.evidence import AGREEMENT, BUDGETS, LEDGERS, RESULT, Evidence, StatedHospital
 from privacy.pia_schema import Claim
 from privacy.pricing import seen_with_shares
-from privacy.recompute import EPSILON_TOLERANCE, Facts, LedgerFacts, no_guarantee_reason, noise_problem
+from privacy.recompute import Facts, no_guarantee_reason
+from privacy.recompute_ledgers import EPSILON_TOLERANCE, LedgerFacts, noise_problem
 from privacy.stage_effect import Voids
 from privacy.stage_release import LevelRelease, ThresholdRelease
 from privacy.statements import attested, failed, gap, not_applicable, not_tested, stated, undefined, verified
@@ -198,6 +200,7 @@ def ledgers(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
             ("FL-29", "FL-16"),
         )
     yield from _budgets(evidence, facts)
+    yield from data_epochs(facts)
 
 
 def _chain(ledger: LedgerFacts, *, charges: bool) -> Claim:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from privacy.evidence import AGREEMENT, LEDGERS, RECEIPTS, RESULT, ROUNDS, Evidence, RoundRecord
 from privacy.pia_schema import Claim
-from privacy.recompute import Facts, RoundFacts
+from privacy.recompute import Facts
+from privacy.recompute_rounds import RoundFacts
 from privacy.statements import attested, failed, gap, not_applicable, undefined, verified
 
 SECTION = "evidence"

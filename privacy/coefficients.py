@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from privacy.agreement import Agreement
-from privacy.field import Column
+from privacy.field_values import Column
 from privacy.grid import FloatArray
 from privacy.recipes.intervals import Estimate
 from privacy.study_stage import SYNTHETIC

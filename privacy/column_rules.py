@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from privacy.field import Column, Field
+from privacy.field import Field
+from privacy.field_values import Column
 from privacy.recipes.tasks import B_SQUARED, HESSIAN_CLIP, HESSIAN_COLUMNS, HESSIAN_SHARE
 
 if TYPE_CHECKING:

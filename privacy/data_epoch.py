@@ -2,7 +2,8 @@
 
 A note in the ledger says where an epoch begins, in the hospital's own words and signature. What earlier epochs were charged stays in the chain and
 in every total; the budget of the policy is asked of the present epoch alone. That is right exactly where no patient of it is
-in an earlier one, which nobody but the hospital can know: it is the hospital's statement.
+in an earlier one, which nobody but the hospital can know: it is the hospital's statement. Where patients have ids its node compares them with
+those of every earlier epoch (hospital_node/epoch_marks.py) before it charges anything, refuses a patient who is in two, and says so in a second note.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,34 @@ from collections.abc import Sequence
 from privacy.ledger import GENESIS, Entry
 
 _BEGINS = "data epoch {name!r} begins: no patient of its table is in the table of an earlier epoch"
+
+
+_COMPARED = "data epoch {name!r}: no id of its table is among the ids of an earlier epoch's tables"
+
+
+def compared_note(name: str) -> str:
+    """What the node writes, once an epoch, when it has compared the ids."""
+    return _COMPARED.format(name=name)
+
+
+def is_compared(entries: Sequence[Entry]) -> bool:
+    """Whether the present epoch's ids were compared with those of every earlier one; also where there is no earlier one."""
+    name, first = _present(entries)
+    return not earlier_epochs(entries) or any(
+        entry.record.study_hash == GENESIS and entry.record.note == compared_note(name)
+        for entry in entries[first:]
+    )
+
+
+def earlier_epochs(entries: Sequence[Entry]) -> tuple[str, ...]:
+    """The epochs before the present one in which anything was released; "" stands for the time before the first."""
+    name, present = _present(entries)
+    found, epoch = dict[str, None](), ""
+    for entry in entries[:present]:
+        epoch = _begun(entry) or epoch
+        if entry.kind == "RESERVE" or (entry.kind == "NOTE" and entry.record.round > 0):
+            found[epoch] = None
+    return tuple(earlier for earlier in found if earlier != name)
 
 
 def epoch_note(name: str) -> str:

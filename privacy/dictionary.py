@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic import Field as Setting
 
-from privacy.field import Column as Column
 from privacy.field import Field as Field
-from privacy.field import Role
+from privacy.field_values import Column as Column
+from privacy.field_values import Role
 from privacy.refusals import StudyError
 
 

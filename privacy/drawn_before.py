@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from privacy.canonical import canonical, sha256_hex
-from privacy.ledger import Entry, charged
+from privacy.charges import charged
+from privacy.ledger import Entry
 from privacy.plan import stages
 from privacy.stage_release import StageRelease
 from privacy.synthesis.charges import SynthesisRelease

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from privacy.agreement import Agreement, AgreementError, from_bytes
-from privacy.canonical import NotCanonicalError, parse_canonical
+from privacy.canonical import NotCanonicalError, each_line, parse_canonical
 from privacy.refusals import StudyError
 from privacy.threat_schema import Register
 from secagg.errors import SecAggError
@@ -313,10 +313,7 @@ def load(files: Mapping[str, bytes]) -> Evidence:
 
 def _rounds(data: bytes) -> tuple[RoundRecord, ...]:
     """The lines of ``rounds.jsonl``, each canonical; rounds must rise, so that none can hide behind another."""
-    lines = data.split(b"\n")
-    if lines[-1] == b"":
-        lines.pop()
-    records = tuple(RoundRecord.model_validate(parse_canonical(line)) for line in lines)
+    records = tuple(RoundRecord.model_validate(parse_canonical(line)) for line in each_line(data))
     numbers = [record.round for record in records]
     if numbers != sorted(set(numbers)):
         raise NotCanonicalError("the rounds do not rise line by line")

@@ -13,7 +13,7 @@ from privacy.exchange import begin_fit, fit_rounds, mean_update, start_model, st
 from privacy.grid import FloatArray
 from privacy.recipes.fit import SAME_MODEL
 from privacy.recipes.intervals import Estimate
-from privacy.recompute import RoundFacts, parameters
+from privacy.recompute_rounds import RoundFacts, parameters
 from secagg.fixed_point import from_ring
 
 

@@ -10,21 +10,27 @@ from dataclasses import dataclass, fields
 from typing import Literal, Self, assert_never
 
 from privacy.canonical import canonical, parse_canonical, sha256_hex
-from privacy.guarantee import Guarantee
 from privacy.plan import Charge, charge_from_json
-from privacy.stage_release import StageRelease
 from secagg.context import label
 from secagg.errors import BadSignature
 from secagg.identity import verify
 
 EntryKind = Literal["RESERVE", "SPENT", "ABORT", "NOTE", "CLOSE"]
+
+
 Sign = Callable[[bytes], bytes]
+
+
 Key = tuple[str, str, int]
 
+
 GENESIS = "0" * 64
+
+
 ENTRY_LABEL = label(None, "ledger entry")
+
+
 MAXIMUM_LINE_BYTES = 1 << 16
-EVERYTHING = "everything this hospital ever released"
 
 
 class LedgerBroken(Exception):
@@ -195,6 +201,28 @@ class Ledger:
         entry = Entry(seq, record, previous, sha256_hex(body), sign(body).hex())
         return type(self)(Folded.of((*self.entries, entry), account))
 
+    def followed_by(self, fresh: Iterable[Entry], public_key: bytes) -> Self:
+        """The ledger with entries that somebody else appended, each of them checked before the next is looked at.
+
+        Raises:
+            LedgerBroken: the first one that is not numbered, chained, signed or allowed, and why.
+        """
+        account = _account(self.entries).copy()
+        entries, previous = list(self.entries), self.entries[-1].hash if self.entries else GENESIS
+        for position, entry in enumerate(fresh, start=len(self.entries) + 1):
+            body = entry.signed_bytes()
+            if entry.seq != position or entry.previous_hash != previous:
+                raise LedgerBroken(
+                    position, "does not follow the entry before it: one was removed, added or moved"
+                )
+            if entry.hash != sha256_hex(body):
+                raise LedgerBroken(position, "its hash is not that of its content")
+            check_signature(public_key, ENTRY_LABEL, body, entry.signature, position)
+            account.step(entry.record, position)
+            previous = entry.hash
+            entries.append(entry)
+        return type(self)(Folded.of(entries, account))
+
 
 @dataclass(frozen=True, slots=True)
 class RoundState:
@@ -213,82 +241,13 @@ def fold(entries: Iterable[Entry]) -> dict[Key, RoundState]:
     return dict(_account(entries).rounds)
 
 
-def is_closed(entries: Iterable[Entry], study_hash: str) -> bool:
-    """Whether nothing more of this study can be released."""
-    return any(entry.kind == "CLOSE" and entry.record.study_hash == study_hash for entry in entries)
-
-
-def highest_round(entries: Iterable[Entry], study_hash: str) -> int:
-    """The highest round of a study that was ever reserved, or noted in mode none; 0 where there is none."""
-    return max((entry.record.round for entry in entries if entry.record.study_hash == study_hash), default=0)
-
-
-def charged(entries: Iterable[Entry]) -> tuple[Charge, ...]:
-    """Every release that counts: of each (study, session, round) ever reserved, spent or not, once."""
-    return tuple(state.release for state in fold(entries).values())
-
-
-def drawn(entries: Iterable[Entry], stage: StageRelease) -> bool:
-    """Whether this stage's release was made already: equal ones are drawn once for all studies of a ledger."""
-    return any(state.kind == "SPENT" and state.release == stage for state in fold(entries).values())
-
-
-def charged_to(entries: Sequence[Entry], study_hash: str, stage: StageRelease | None) -> tuple[Charge, ...]:
-    """What one study cost: its own charges, and its stage's release, whoever paid for it.
-
-    An earlier study may have; and a ledger that keeps quiet about a drawing behind which it charged rounds gets no lower number for it.
-
-    Args:
-        entries: the whole ledger.
-        study_hash: of the study.
-        stage: of its plan.
-    """
-    own = charged(entry for entry in entries if entry.record.study_hash == study_hash)
-    if stage is None or stage in own or not own:
-        return own
-    return (stage, *own)
-
-
-def without_noise(entries: Iterable[Entry]) -> tuple[str, ...]:
-    """Ids of the studies that released exact sums (mode none), in their order: they are noted by round and never charged."""
-    noted = (e.record.study_id for e in entries if e.kind == "NOTE" and e.record.round > 0)
-    return tuple(dict.fromkeys(noted))
-
-
-def cumulative(entries: Sequence[Entry], delta: float, further: Sequence[Charge] = ()) -> Guarantee:
-    """Guarantee of everything that these entries released, and of what would be released further, at `delta`.
-
-    Exact sums have no price, so with one among them there is no number for the whole.
-    """
-    # Imported here: reading and checking a chain must not wait a second for the accounting library.
-    from privacy.accounting import spent
-
-    if exact := without_noise(entries):
-        return Guarantee.none(
-            f"{', '.join(exact)}: sums were released without noise (mode none)", view=EVERYTHING
-        )
-    return spent((*charged(entries), *further), delta, view=EVERYTHING)
-
-
 def verify_chain(entries: Sequence[Entry], public_key: bytes) -> None:
     """Return only if every entry is numbered, chained, signed and allowed.
 
     Raises:
         LedgerBroken: the first entry that is not, and why.
     """
-    previous = GENESIS
-    account = _Account({}, set())
-    for position, entry in enumerate(entries, start=1):
-        body = entry.signed_bytes()
-        if entry.seq != position or entry.previous_hash != previous:
-            raise LedgerBroken(
-                position, "does not follow the entry before it: one was removed, added or moved"
-            )
-        if entry.hash != sha256_hex(body):
-            raise LedgerBroken(position, "its hash is not that of its content")
-        check_signature(public_key, ENTRY_LABEL, body, entry.signature, position)
-        account.step(entry.record, position)
-        previous = entry.hash
+    Ledger().followed_by(entries, public_key)
 
 
 def check_signature(public_key: bytes, tag: bytes, body: bytes, signature: str, position: int) -> None:

@@ -1,22 +1,15 @@
 """A ledger as it travels: signed JSON lines under a seal, read back only if every byte is the hospital's."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from privacy.canonical import NotCanonicalError, canonical, parse_canonical
-from privacy.ledger import (
-    GENESIS,
-    MAXIMUM_LINE_BYTES,
-    Entry,
-    LedgerBroken,
-    Sign,
-    check_signature,
-    highest_round,
-    is_closed,
-    verify_chain,
-)
+from privacy.canonical import NotCanonicalError, canonical, each_line, parse_canonical
+from privacy.charges import highest_round, is_closed
+from privacy.ledger import GENESIS, MAXIMUM_LINE_BYTES, Entry, Ledger, LedgerBroken, Sign, check_signature
 from secagg.context import label
 
+# About 45,000 entries; read in at most 3 times its length.
+MAXIMUM_EXPORT_BYTES = 32 << 20
 SEAL_LABEL = label(None, "ledger seal")
 
 
@@ -68,17 +61,24 @@ def read_sealed(data: bytes, public_key: bytes) -> Sealed:
     Raises:
         LedgerBroken: any byte differs from what the hospital signed.
     """
-    lines = data.split(b"\n")
-    if len(lines) < 2 or lines[-1]:
+    if len(data) > MAXIMUM_EXPORT_BYTES:
+        raise LedgerBroken(
+            0, f"the export has {len(data)} bytes, and at most {MAXIMUM_EXPORT_BYTES} are read"
+        )
+    if not data.endswith(b"\n"):
         raise LedgerBroken(0, "the export is cut: it does not end with a sealed line")
-    entries = []
-    for position, line in enumerate(lines[:-2], start=1):
+    end = data.rfind(b"\n", 0, len(data) - 1) + 1
+    entries = Ledger().followed_by(_entries(each_line(data, end)), public_key).entries
+    return _read_seal(data[end:-1], entries, public_key)
+
+
+def _entries(lines: Iterable[bytes]) -> Iterator[Entry]:
+    for position, line in enumerate(lines, start=1):
         try:
-            entries.append(Entry.from_line(line))
+            entry = Entry.from_line(line)
         except ValueError as error:
             raise LedgerBroken(position, str(error)) from None
-    verify_chain(entries, public_key)
-    return _read_seal(lines[-2], tuple(entries), public_key)
+        yield entry
 
 
 def _read_seal(line: bytes, entries: tuple[Entry, ...], public_key: bytes) -> Sealed:

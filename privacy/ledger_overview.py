@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from privacy.accounting import CURVE_DELTAS, curve, renyi_epsilon, spent
+from privacy.charges import charged, cumulative, without_noise
 from privacy.data_epoch import epoch_name, in_epoch
 from privacy.drawn_before import reused
 from privacy.guarantee import Guarantee
-from privacy.ledger import Entry, RoundState, charged, cumulative, fold, without_noise
+from privacy.ledger import Entry, RoundState, fold
 from privacy.plan import Charge
 from privacy.policy import Policy, decisive_epsilon, filter_order
 

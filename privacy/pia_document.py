@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from privacy import remembered
-from privacy.accounting import TRADEOFF_FPRS
 from privacy.agreement import Agreement
 from privacy.canonical import canonical, sha256_hex
 from privacy.claims import claims_of
@@ -27,14 +25,11 @@ from privacy.evidence import (
 from privacy.field import Field
 from privacy.human_questions import SECTIONS
 from privacy.pia_findings import alerts, gaps
+from privacy.pia_privacy import dp_part
 from privacy.pia_schema import (
     Claim,
-    CumulativePoint,
-    CurvePoint,
     DataItem,
-    Dp,
     EvidenceFile,
-    HospitalPrivacy,
     Measure,
     Party,
     Pia,
@@ -42,13 +37,9 @@ from privacy.pia_schema import (
     Section,
     Status,
     Study,
-    TradeoffPoint,
-    View,
     worst,
 )
-from privacy.plan import Charge, vectors
-from privacy.pricing import seen_with_shares
-from privacy.recompute import Facts, LedgerFacts, recompute
+from privacy.recompute import Facts, recompute
 from privacy.threat_states import threat_states
 
 _PRODUCERS = (
@@ -66,6 +57,7 @@ _PRODUCERS = (
     (BUDGETS, "hospitals"),
     (SIMULATION, "simulation"),
 )
+
 
 _BASELINES = {
     "pooled_cox": "Cox model on pooled tables: all data in one place, no protection",
@@ -101,7 +93,7 @@ def document(evidence: Evidence) -> Pia:
         sections=_sections(evidence, claims),
         claims=claims,
         human_inputs=evidence.human or (),
-        dp=_dp(evidence, facts),
+        dp=dp_part(evidence, facts),
         secagg=_secagg(evidence, facts),
         results=_results(evidence),
         threats=states,
@@ -216,150 +208,16 @@ def _sections(evidence: Evidence, claims: tuple[Claim, ...]) -> tuple[Section, .
     return tuple(found)
 
 
-def _dp(evidence: Evidence, facts: Facts) -> Dp:
-    reason, agreement = void_reason(evidence), evidence.agreement
-    plan = agreement.plan if agreement else None
-    releases = () if reason or agreement is None else _behind(facts, agreement)
-    points = _tradeoff(releases)
-    return Dp(
-        kind="none" if reason else "dp",
-        reason=reason,
-        views=_views(releases, agreement, facts.guaranteed) if agreement is not None and releases else (),
-        curve=tuple(CurvePoint(delta=delta, epsilon=epsilon) for delta, epsilon in remembered.curve(releases))
-        if releases
-        else (),
-        tradeoff=tuple(points[fpr] for fpr in TRADEOFF_FPRS if fpr in points),
-        tradeoff_curve=tuple(points[fpr] for fpr in sorted(points)),
-        releases=tuple(
-            {
-                "name": release.name,
-                "kind": release.kind,
-                "steps": release.steps,
-                "sample_rate": release.sample_rate,
-                "noise_multiplier": release.noise_multiplier,
-                "sensitivity_rows": release.sensitivity_rows,
-            }
-            for release in (vectors(plan.charges) if plan and not reason else ())
-        ),
-        per_hospital=tuple(_hospital(evidence, ledger) for ledger in facts.ledgers),
-    )
-
-
-def _behind(facts: Facts, agreement: Agreement) -> tuple[Charge, ...]:
-    """The charges whose loss is the printed number: those of the costliest ledger, or the whole plan."""
-    most, plan = facts.worst, agreement.plan
-    if most is not None and most.epsilon_shown == facts.guaranteed:
-        return most.run
-    return plan.charges if plan is not None else ()
-
-
-def _tradeoff(releases: tuple[Charge, ...]) -> dict[float, TradeoffPoint]:
-    """The table's points and enough between them: a chord of a concave curve would show less than the bound."""
-    if not releases:
-        return {}
-    fprs = tuple(sorted({*TRADEOFF_FPRS, *(step / 50 for step in range(51))}))
-    return {
-        fpr: TradeoffPoint(fpr=fpr, tpr_max=1.0 - fnr) for fpr, fnr in remembered.tradeoff(releases, fprs)
-    }
-
-
-def _views(releases: tuple[Charge, ...], agreement: Agreement, guaranteed: float | None) -> tuple[View, ...]:
-    """The number asked in several ways; all from the releases behind the printed one."""
-    delta, epsilon = agreement.study.delta or 0.0, guaranteed or 0.0
-    sampling = (
-        "Poisson"
-        if any(release.kind == "poisson_gaussian" for release in vectors(releases))
-        else "full batch"
-    )
-    curious, broken = epsilon, epsilon
-    note = "Each update carries its own noise, so the masks are not counted: the number is the same."
-    if agreement.study.noise_shares > 1:
-        curious = seen_with_shares(releases, delta, agreement.threshold - 1, "curious").number()
-        broken = seen_with_shares(releases, delta, 1, "broken").number()
-        note = "Each update carries a share of the noise; the number counts the shares that are left unknown."
-
-    def view(
-        name: str, epsilon: float | None, adjacency: str, accountant: str, note: str = ""
-    ) -> tuple[View, ...]:
-        if epsilon is None:
-            # No bound at this delta (a threshold counted twice spends it alone): such a view has no number to show.
-            return ()
-        return (
-            View(
-                view=name,
-                epsilon=epsilon,
-                delta=delta,
-                unit="patient",
-                adjacency=adjacency,
-                sampling=sampling,
-                accountant=accountant,
-                note=note,
-            ),
-        )
-
-    twice = remembered.epsilon((*releases, *releases), delta)
-    return (
-        *view("Coordinator with colluding hospitals, all rounds", epsilon, "add/remove", "PLD"),
-        *view("One curious hospital", curious, "add/remove", "PLD", note),
-        *view("Coordinator, secure aggregation broken", broken, "add/remove", "PLD", note),
-        *view(
-            "As the first, second opinion",
-            remembered.epsilon(releases, delta, accountant="rdp"),
-            "add/remove",
-            "RDP",
-        ),
-        *view(
-            "As the first, one patient replaced by another",
-            remembered.epsilon(releases, delta, "replace"),
-            "replace",
-            "PLD",
-        ),
-        *view(
-            "A patient treated at two hospitals of the study",
-            twice,
-            "add/remove",
-            "PLD",
-            "Both ledgers composed.",
-        ),
-    )
-
-
-def _hospital(evidence: Evidence, ledger: LedgerFacts) -> HospitalPrivacy:
-    status = Status.ATTESTED if ledger.final else Status.GAP
-    note = "not in the bundle" if ledger.problem == "missing" else ledger.problem
-    if ledger.problem not in ("", "missing"):
-        status = Status.FAILED
-    elif not ledger.problem and not ledger.final:
-        note = "does not close this study"
-    budget = evidence.budgets.get(ledger.hospital)
-    return HospitalPrivacy(
-        hospital=ledger.hospital,
-        status=status,
-        note=note,
-        ledger_head=ledger.entries[-1].hash if ledger.entries else None,
-        entries=len(ledger.entries),
-        reserved_only=ledger.reserved_only,
-        releases=len(ledger.run),
-        epsilon_run=ledger.epsilon_run,
-        epsilon_cumulative=ledger.epsilon_cumulative,
-        delta=evidence.agreement.study.delta if evidence.agreement else None,
-        budget_epsilon=budget.epsilon_total if budget else None,
-        cumulative=tuple(
-            CumulativePoint(charges=charges, epsilon=epsilon) for charges, epsilon in ledger.steps
-        ),
-    )
-
-
 def _secagg(evidence: Evidence, facts: Facts) -> SecAgg:
     agreement = evidence.agreement
     return SecAgg(
         hospitals=len(evidence.roster.roster.hospitals) if evidence.roster else 0,
         threshold=agreement.threshold if agreement else None,
         colluding=agreement.colluding if agreement else None,
-        graph=agreement.study.graph.sentence() if agreement and agreement.study.graph else "",
         rounds=evidence.rounds or (),
         participation_rank=facts.participation_rank,
         isolable_hospitals=facts.isolable,
+        graph=agreement.study.graph.sentence() if agreement and agreement.study.graph else "",
     )
 
 

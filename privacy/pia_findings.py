@@ -100,6 +100,7 @@ def _owner(claim: str) -> str:
     return {
         "E-STAGE-KLT": "each hospital",
         "E-BUDGET": "each hospital",
+        "E-EPOCH": "each hospital",
         "D-BOUNDS": "authors of the study",
     }.get(claim, "coordinator")
 

@@ -6,10 +6,11 @@ from datetime import datetime
 from math import log, log1p
 
 from privacy.accounting import renyi_epsilon, spent
+from privacy.charges import cumulative, drawn
 from privacy.composition import gdp_mu
 from privacy.data_epoch import before_epoch, epoch_name, in_epoch
 from privacy.guarantee import Guarantee
-from privacy.ledger import Entry, cumulative, drawn, fold
+from privacy.ledger import Entry, fold
 from privacy.plan import Charge, DpPlan, Release, vectors
 from privacy.policy_file import Mode
 from privacy.policy_file import Policy as Policy
@@ -148,7 +149,7 @@ def check(policy: Policy, terms: StudyTerms, entries: Sequence[Entry], now: date
     renyi = renyi_epsilon((*earlier, *planned), policy.delta_total, order)
     decisive = decisive_epsilon(policy, earlier, planned)
     if planned and decisive > policy.epsilon_total:
-        raise _over_budget(policy, decisive, earlier)
+        raise _over_budget(policy, decisive, earlier, planned if earlier else ())
     return Permit(before, after, renyi, order)
 
 
@@ -237,11 +238,13 @@ def check_round(
     if all(_is_own(terms, key) for key in rounds):
         # Part of the plan that was fixed beforehand, and cheaper than the whole of it.
         decisive = _number(terms.plan.charges, policy.delta_total)
+        filtered: tuple[Charge, ...] = ()
     else:
         # Other studies released something: this one may have been chosen after it.
+        filtered = (release,)
         decisive = renyi_epsilon((*before, release), policy.delta_total, filter_order(policy))
     if decisive > policy.epsilon_total:
-        raise _over_budget(policy, decisive, before)
+        raise _over_budget(policy, decisive, before, filtered)
 
 
 def _number(charges: Sequence[Charge], delta: float) -> float:
@@ -250,11 +253,20 @@ def _number(charges: Sequence[Charge], delta: float) -> float:
     return found.epsilon if found.epsilon is not None else spent(vectors(charges), delta).number()
 
 
-def _over_budget(policy: Policy, asked: float, before: Sequence[Charge]) -> PolicyRefusal:
-    past = _number(before, policy.delta_total)
+def _over_budget(
+    policy: Policy, asked: float, before: Sequence[Charge], filtered: Sequence[Charge]
+) -> PolicyRefusal:
+    """The refusal; where the filter decided about `filtered`, its figure stands beside that of the exact composition, and why they differ."""
+    past, figure = _number(before, policy.delta_total), f"epsilon {asked:.4g} in all"
+    if filtered:
+        exact = _number((*before, *filtered), policy.delta_total)
+        figure += (
+            " by the filter, which holds also where this study was chosen by the results of earlier ones "
+            f"(the exact composition, in which spent is counted, says {exact:.4g}, and holds only where it was not)"
+        )
     return PolicyRefusal(
         "epsilon_total",
-        f"epsilon {asked:.4g} in all",
+        figure,
         f"{policy.epsilon_total:g} at delta {policy.delta_total:g}",
         f"epsilon {past:.4g}",
         EXIT_BUDGET,

@@ -50,6 +50,8 @@ class Policy(BaseModel):
         synthetic_gate: what a synthetic table that does not pass its quality gate means: "measure" reports it, "stop" holds the
             table back, which others can see and no number covers; decided before anybody looks.
         record_releases: keep a copy of each release in the hospital's own journal.
+        journal_anchor: file of the journal's last hash, from the home folder if not absolute; beside the journal where it is left out,
+            and then a whole volume that comes back from a copy is not noticed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -75,6 +77,7 @@ class Policy(BaseModel):
     minimum_cell: int = Field(default=5, ge=1)
     synthetic_gate: SyntheticGate = "measure"
     record_releases: bool = False
+    journal_anchor: str = ""
 
 
 def parse_policy(text: str, where: str) -> Policy:

@@ -18,6 +18,7 @@ from privacy.layout import Layout, LayoutError
 
 MODEL_VERSION = 1
 MAX_MODEL_BYTES = 64 << 20
+MAX_MODEL_VALUES = 4 << 20
 # Predictors beyond this are certain death or certain life in double precision anyway.
 _LARGEST_PREDICTOR = 30.0
 
@@ -97,7 +98,7 @@ class TrainedModel:
             ModelFileError: not such a file, of another version, or its parts contradict each other.
         """
         try:
-            body = parse_canonical(data, MAX_MODEL_BYTES)
+            body = parse_canonical(data, MAX_MODEL_BYTES, MAX_MODEL_VALUES)
             return cls._from_json(body if isinstance(body, Mapping) else {})
         except NotCanonicalError:
             problem = "is no canonical JSON; take model.json as the study wrote it"

@@ -114,7 +114,7 @@ def _network(layout: Layout) -> "torch.nn.Module":
     import torch
     from torch import nn
 
-    class LogHazards(nn.Module):  # type: ignore[misc]
+    class LogHazards(nn.Module):  # type: ignore[misc]  # torch is not followed, so its classes are Any
         """eta_ik = alpha_k + f(x_i), parameters in the order of the layout."""
 
         def __init__(self) -> None:

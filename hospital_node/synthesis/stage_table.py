@@ -20,9 +20,10 @@ import pandas as pd
 from hospital_node.kept_set import STAGE_SESSION, KeptSetLost, charge_once, note_reuse
 from hospital_node.ledger_store import LedgerStore
 from privacy.canonical import canonical, sha256_hex
+from privacy.charges import drawn
 from privacy.data_epoch import epoch_name, in_epoch
 from privacy.dictionary import Dictionary
-from privacy.ledger import Entry, drawn, fold
+from privacy.ledger import Entry, fold
 from privacy.stage_release import VoidRelease
 from privacy.study import Study
 from privacy.study_stage import synthesis_settings

@@ -13,7 +13,8 @@ import pandas as pd
 from hospital_node.clock import Clock
 from hospital_node.cohort import build_cohort
 from hospital_node.consent_gate import ConsentGate
-from hospital_node.entropy import Entropy
+from hospital_node.entropy import Entropy, OsEntropy
+from hospital_node.epoch_marks import EpochMarks, who_is_in
 from hospital_node.findings import DataError
 from hospital_node.home import Home
 from hospital_node.kept_set import charge_once
@@ -69,8 +70,11 @@ class Source:
 
         Raises:
             DataError: the table does not fit, or nobody's consent can be looked up.
+            PolicyRefusal: a patient is in the table of another data epoch.
         """
         frame = read_table(self.data, study.dictionary, drop_undeclared=self.drop_undeclared)
+        patients = who_is_in(frame, study, self.data)
+        EpochMarks(self.home.epochs).take(self.policy.data_epoch, patients, OsEntropy())
         if not self.policy.consent_register:
             return frame
         if study.dictionary.id is None:

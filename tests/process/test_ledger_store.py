@@ -11,7 +11,8 @@ import pytest
 
 from hospital_node.clock import SystemClock
 from hospital_node.ledger_store import LedgerStore
-from privacy.ledger import charged, fold
+from privacy.charges import charged
+from privacy.ledger import fold
 from secagg.secret import SecretBytes
 
 SEED = b"\x05" * 32

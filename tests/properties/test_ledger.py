@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privacy.accounting import spent
+from privacy.charges import charged
 from privacy.composition import gdp_epsilon
-from privacy.ledger import ENTRY_LABEL, Ledger, LedgerBroken, Record, charged, verify_chain
+from privacy.ledger import ENTRY_LABEL, Ledger, LedgerBroken, Record, verify_chain
 from privacy.plan import Release
 from privacy.policy import PolicyRefusal, check
 from secagg.identity import public_key, sign

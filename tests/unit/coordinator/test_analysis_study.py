@@ -12,7 +12,7 @@ from privacy import exchange
 from privacy.accounting import spent
 from privacy.analytics.asks import MOMENTS, RISK_TABLE
 from privacy.analytics.report import NOT_ANSWERED, release_names
-from privacy.ledger import charged
+from privacy.charges import charged
 from secagg.fixed_point import from_ring
 from tests.consortium import HOSPITALS, Hand, World, small_agreement
 from tests.unit.hospital_node.test_node import refusal

@@ -8,7 +8,7 @@ import pytest
 from coordinator.results import result_json
 from privacy import exchange
 from privacy.accounting import spent
-from privacy.ledger import charged
+from privacy.charges import charged
 from secagg.fixed_point import from_ring
 from tests.consortium import HOSPITALS, Hand, World, small_agreement
 from tests.unit.hospital_node.test_node import refusal

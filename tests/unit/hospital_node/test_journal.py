@@ -7,6 +7,7 @@ import os
 import sqlite3
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,35 @@ def test_a_request_is_answered_once(path: Path) -> None:
     assert journal.replies(STUDY, b"request") == (b"one",)
     journal.commit(STUDY, 1, b"third", b"other request", [b"three"])
     assert journal.state(STUDY) == b"third"
+    journal.close()
+
+
+class FullDisk:
+    """A connection whose commits fail."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        if statement == "COMMIT":
+            raise sqlite3.OperationalError("database or disk is full")
+        return self._database.execute(statement, *values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+
+def test_what_could_not_be_committed_is_not_answered(path: Path) -> None:
+    journal = Journal(path)
+    database = journal._db
+    journal._db = FullDisk(database)  # type: ignore[assignment]
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        journal.commit(STUDY, 1, b"state", b"request", [b"one"])
+    assert journal.replies(STUDY, b"request") is None
+    assert journal.state(STUDY) is None
+    journal._db = database
+    journal.commit(STUDY, 1, b"state", b"request", [b"one"])
+    assert journal.replies(STUDY, b"request") == (b"one",)
     journal.close()
 
 

@@ -1,8 +1,13 @@
 """Canonical JSON: fixed bytes, and nothing else is read back."""
 
+import tracemalloc
+from collections.abc import Callable
+
 import pytest
 
-from privacy.canonical import NotCanonicalError, canonical, parse_canonical, sha256_hex
+from privacy.canonical import NotCanonicalError, canonical, each_line, parse_canonical, sha256_hex
+from privacy.ledger import LedgerBroken
+from privacy.ledger_export import MAXIMUM_EXPORT_BYTES, read_sealed
 
 
 def test_bytes_of_the_rfc() -> None:
@@ -52,6 +57,33 @@ def test_other_bytes_of_a_value_are_refused(data: bytes) -> None:
 def test_length_is_bounded_before_parsing() -> None:
     with pytest.raises(NotCanonicalError, match="at most 3"):
         parse_canonical(b"[1,2]", max_bytes=3)
+
+
+def peak(work: Callable[[], object]) -> int:
+    """Bytes that `work`, which must be refused, takes at most."""
+    tracemalloc.start()
+    try:
+        with pytest.raises((NotCanonicalError, LedgerBroken)):
+            work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("value", [b"[]", b'{"a":0}', b'"ab"', b"999"])
+def test_memory_is_bounded_whatever_the_bytes_are(value: bytes) -> None:
+    data = b"[" + b",".join([value] * ((4 << 20) // (len(value) + 1))) + b"]"
+    assert peak(lambda: parse_canonical(data)) < len(data)
+
+
+def test_lines_are_read_one_at_a_time() -> None:
+    data = b"\n" * (2 << 20)
+    assert peak(lambda: read_sealed(data, bytes(32))) < 2 * len(data)
+    with pytest.raises(LedgerBroken, match="at most"):
+        read_sealed(b"\n" * (MAXIMUM_EXPORT_BYTES + 1), bytes(32))
+    assert list(each_line(b"")) == []
+    assert list(each_line(b"a\n\nb")) == list(each_line(b"a\n\nb\n")) == [b"a", b"", b"b"]
+    assert list(each_line(b"a\nb\nc\n", 2)) == [b"a"]
 
 
 def test_round_trip() -> None:

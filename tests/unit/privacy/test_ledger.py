@@ -7,19 +7,9 @@ from dataclasses import replace
 import pytest
 
 from privacy.canonical import canonical, parse_canonical, sha256_hex
+from privacy.charges import charged, cumulative
 from privacy.guarantee import Guarantee
-from privacy.ledger import (
-    ENTRY_LABEL,
-    GENESIS,
-    Entry,
-    Ledger,
-    LedgerBroken,
-    Record,
-    charged,
-    cumulative,
-    fold,
-    verify_chain,
-)
+from privacy.ledger import ENTRY_LABEL, GENESIS, Entry, Ledger, LedgerBroken, Record, fold, verify_chain
 from privacy.ledger_export import SEAL_LABEL, Sealed, export, read_export, read_sealed
 from privacy.plan import Release
 from secagg.identity import public_key, sign

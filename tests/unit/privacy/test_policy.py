@@ -7,7 +7,7 @@ from math import sqrt
 
 import pytest
 
-from privacy.accounting import renyi_epsilon
+from privacy.accounting import renyi_epsilon, spent
 from privacy.composition import gdp_mu
 from privacy.ledger import ENTRY_LABEL, Entry, Ledger, Record
 from privacy.plan import DpPlan, Release
@@ -147,9 +147,16 @@ def test_later_studies_are_admitted_by_the_filter_not_by_the_exact_account() -> 
     # This study would fill the exact budget to the brim; the filter, which adaptive plans need, says no.
     brim = DpPlan((Release("train", "gaussian", (1 + 1e-9) / mu),), 2.9, 1e-5)
     terms = replace(TERMS, plan=brim, epsilon=2.9)
-    assert refusal(terms, earlier).exit_code == 4
+    found = refusal(terms, earlier)
+    assert found.exit_code == 4
     total = (STEP, *brim.releases)
-    assert renyi_epsilon(total, 1e-5, filter_order(POLICY)) > 3.0
+    by_filter = renyi_epsilon(total, 1e-5, filter_order(POLICY))
+    assert by_filter > 3.0
+    # Both figures stand in one sentence, with what tells them apart.
+    exact = spent(total, 1e-5).number()
+    assert f"epsilon {by_filter:.4g} in all by the filter, which holds also where" in str(found)
+    assert f"the exact composition, in which spent is counted, says {exact:.4g}" in str(found)
+    assert f"{by_filter:.4g}" != f"{exact:.4g}"
 
 
 @pytest.mark.threat("FL-15", control="C-LEDGER")

@@ -8,12 +8,13 @@ import pytest
 from privacy.accounting import spent
 from privacy.agreement import AgreementError, build, from_bytes
 from privacy.canonical import canonical, parse_canonical
+from privacy.charges import charged_to, cumulative
 from privacy.guarantee import Guarantee, NoGuarantee
-from privacy.ledger import ENTRY_LABEL, Ledger, Record, charged_to, cumulative
+from privacy.ledger import ENTRY_LABEL, Ledger, Record
 from privacy.ledger_export import SEAL_LABEL, export
 from privacy.plan import DpPlan, Release, vectors
 from privacy.pricing import price
-from privacy.recompute import read_ledger
+from privacy.recompute_ledgers import read_ledger
 from privacy.stage_effect import Adds, Beside, Effect, Replaces, Rows, Voids, effect_of, end_to_end, mixed
 from privacy.stage_release import LevelRelease, ThresholdRelease, VoidRelease, stage_from_json
 from privacy.study import StudyError

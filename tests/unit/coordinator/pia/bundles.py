@@ -13,10 +13,12 @@ import numpy as np
 
 from privacy.agreement import Agreement, build
 from privacy.canonical import canonical
-from privacy.ledger import ENTRY_LABEL, Entry, Ledger, Record, is_closed
+from privacy.charges import is_closed
+from privacy.ledger import ENTRY_LABEL, Entry, Ledger, Record
 from privacy.ledger_export import SEAL_LABEL, export
 from privacy.plan import Release
-from privacy.recompute import guaranteed_epsilon, parameters, planned_epsilon, read_ledger
+from privacy.recompute_ledgers import guaranteed_epsilon, planned_epsilon, read_ledger
+from privacy.recompute_rounds import parameters
 from privacy.study import parse_study
 from secagg import coordinator as co
 from secagg import hospital as ho

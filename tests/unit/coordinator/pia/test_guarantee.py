@@ -12,7 +12,7 @@ from coordinator.results import write_study
 from privacy.evidence import load
 from privacy.pia_document import document
 from privacy.pia_schema import Pia, Status
-from privacy.recompute import LedgerFacts, guaranteed_epsilon, planned_epsilon
+from privacy.recompute_ledgers import LedgerFacts, guaranteed_epsilon, planned_epsilon
 from privacy.verify import verify_bundle
 from secagg.wire import codec
 from secagg.wire.records import LedgerExport

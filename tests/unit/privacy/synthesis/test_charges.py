@@ -7,12 +7,13 @@ import pytest
 from privacy.accounting import spent
 from privacy.agreement import AgreementError, build, from_bytes
 from privacy.canonical import canonical, parse_canonical
-from privacy.ledger import ENTRY_LABEL, Ledger, Record, charged_to, cumulative
+from privacy.charges import charged_to, cumulative
+from privacy.ledger import ENTRY_LABEL, Ledger, Record
 from privacy.ledger_export import SEAL_LABEL, export
 from privacy.plan import Charge, DpPlan, PlanError, Release, charge_from_json
 from privacy.policy import PolicyRefusal, StudyTerms, check, check_round
 from privacy.pricing import price
-from privacy.recompute import read_ledger
+from privacy.recompute_ledgers import read_ledger
 from privacy.refusals import NotBuilt, StudyError
 from privacy.stage_effect import end_to_end
 from privacy.synthesis.charges import DerivedRelease, SynthesisRelease
