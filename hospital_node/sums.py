@@ -123,8 +123,6 @@ class Sums:
 
     def _evaluated(self, last: Summed, before: Summed | None) -> Evaluated | None:
         agreement = self._agreement
-        if not agreement.study.asks:
-            return None
         task = exchange.task_at(agreement, last.round)
         if task.part == "fit":
             theta = exchange.result_after(
