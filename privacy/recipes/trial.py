@@ -30,7 +30,9 @@ from privacy.grid import FloatArray
 from privacy.life_table import EVENT_FLOOR, baseline, baseline_slopes
 from privacy.recipes.newton import STOP_LEVEL
 
-_STEPS = 5
+_STEPS = 20
+# Of an interval: logarithms of nothing have no use.
+LEAST_HAZARD = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,33 +131,32 @@ class Trial:
 
     def arms(self, b: FloatArray) -> Arms:
         """What each arm is expected to do under these log hazards, (G,)."""
-        hazard, alive = self._mixed(b - b[0])
-        spent = hazard[:, None] * np.exp(b - b[0])
-        among = self.allocation * alive * -np.expm1(-spent)
+        cumulative, alive = self.mixed(b - b[0])
+        spent = np.maximum(np.diff(cumulative), LEAST_HAZARD)[:, None] * np.exp(b - b[0])
+        among = self.allocation * alive[:-1] * -np.expm1(-spent)
         ordered = spent * np.exp(b[0])
         before = np.cumsum(ordered, axis=0) - ordered
         counted = np.clip(STOP_LEVEL - before, 0.0, ordered) / ordered
         return Arms(np.log(ordered), among / among.sum(axis=1, keepdims=True), counted)
 
-    def _mixed(self, effect: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Hazards of arm 0, (K,), over which arms with these effects mix to the life table, and who is alive before each interval, (K, G).
+    def mixed(self, effect: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Cumulative hazard of arm 0 at the grid's K + 1 times over which arms with these effects mix to the life table, and who is alive there.
 
-        Each interval's hazard solves sum_g w_g exp(-h r_g) = exp(-H), w the arms among those alive, H the table's hazard: those at
-        high risk leave within an interval too.
+        It solves sum_g alpha_g exp(-h r_g) = exp(-H), H the table's: those at high risk leave early.
+
+        Returns:
+            (K + 1,) from 0 on, and (K + 1, G).
         """
-        ratio, alive = np.exp(effect), np.ones(len(effect))
-        hazards, before = np.empty(len(self.marginal)), np.empty((len(self.marginal), len(effect)))
-        for k, table in enumerate(np.exp(self.marginal)):
-            before[k] = alive
-            share = self.allocation * alive / (self.allocation @ alive)
-            hazard = table / (share @ ratio)
-            for _ in range(_STEPS):
-                left = share * np.exp(-hazard * ratio)
-                # Convex in the hazard, and the start is left of the solution: Newton's steps climb to it.
-                hazard += (np.log(left.sum()) + table) * left.sum() / (left @ ratio)
-            hazards[k] = hazard
-            alive = alive * np.exp(-hazard * ratio)
-        return hazards, before
+        ratio, table = np.exp(effect), np.concatenate([[0.0], np.cumsum(np.exp(self.marginal))])
+        log_share = np.log(self.allocation)
+        hazard = table / (self.allocation @ ratio)
+        for _ in range(_STEPS):
+            # Convex in the hazard, and the start is left of the solution: Newton's steps climb to it.
+            left = log_share - hazard[:, None] * ratio
+            alive = np.exp(left - left.max(axis=1, keepdims=True))
+            total = alive.sum(axis=1)
+            hazard = hazard + (np.log(total) + left.max(axis=1) + table) * total / (alive @ ratio)
+        return hazard, np.exp(-hazard[:, None] * ratio)
 
     @property
     def averaged(self) -> FloatArray:
@@ -167,7 +168,7 @@ class Trial:
     def model(self, b: FloatArray) -> FloatArray:
         """Flat model [log hazards of arm 0 (K,), log hazard ratios against it (G - 1,)]."""
         effect = b - b[0]
-        return np.concatenate([np.log(self._mixed(effect)[0]) + b[0], effect[1:]])
+        return np.concatenate([self.arms(b).log_hazards[:, 0], effect[1:]])
 
     @property
     def current(self) -> FloatArray:

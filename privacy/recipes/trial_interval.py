@@ -11,7 +11,7 @@ released: no step's length is in it and nothing that unfinished convergence leav
 
 - Z are the counted martingales of the arms, of variance D_g = sum_k D_gk, D_gk = d_k w_gk c_gk;
 - z is the mean of the rounds' noise, of variance v;
-- e are the errors of the life table's K log hazards and B = sum_k d_k w_gk r_gk dl_gk / de what they do to the score, r_gk the mean over
+- e are the errors of the life table's K log hazards and B = sum_k d_k w_gk r_gk dl_k / de what they do to the score, r_gk the mean over
   rounds of c_gk(b_t) exp(l_gk(b_t) - l_gk(b)). What all intervals share only moves all arms' levels; a contrast feels the rest
   where the arms' events lie at different times;
 - m are the errors of the d_k, and F = w_gk times the mean of c_gk(b_t), less r_gk.
@@ -30,13 +30,13 @@ Proportional hazards are assumed, and that censoring does not depend on the arm.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from privacy.grid import FloatArray
 from privacy.recipes.intervals import Estimate
-from privacy.recipes.trial import Arms, Trial, floor
+from privacy.recipes.trial import LEAST_HAZARD, Arms, Trial, floor
 
 # Released events in units of their own noise, from which an interval may rest on them.
 CERTAIN_EVENTS = 3.0
@@ -110,7 +110,7 @@ class _Asked:
         counted, spent = self.weights(truth)
         events, among = fit.events, fit.events[:, None] * truth.share
         own = (among * truth.counted).T
-        by_table = np.einsum("kg,kgl->gl", among * spent, self.table_slopes(b))
+        by_table = (among * spent).T @ self.table_slopes(b)
         by_share = (truth.share * (counted - spent)).T
         by_event = by_table / events + by_share
         sampling = (
@@ -124,9 +124,14 @@ class _Asked:
         return np.asarray(inverse @ middle @ inverse.T)
 
     def table_slopes(self, b: FloatArray) -> FloatArray:
-        """dl_gk / de_l, what an error of the life table's log hazard l adds to each arm's log hazards, (K, G, K)."""
-        def log_hazards(error: FloatArray) -> FloatArray:
-            return replace(self.fit, marginal=self.fit.marginal + error).arms(b).log_hazards
+        """dl_gk / de_l, (K, K): what an error of the life table's log hazard l adds to the log hazards of interval k, the same for every arm.
 
-        errors = _NUDGE * np.eye(len(self.fit.marginal))
-        return np.stack([(log_hazards(e) - log_hazards(-e)) / (2 * _NUDGE) for e in errors], axis=2)
+        With H the table's cumulative hazards and rho the mean hazard ratio among those alive, dh_k = dH_k / rho_k at the end of each interval.
+        """
+        fit, ratio = self.fit, np.exp(b - b[0])
+        cumulative, alive = fit.mixed(b - b[0])
+        among = fit.allocation * alive
+        mean_ratio = (among @ ratio) / among.sum(axis=1)
+        table = np.tril(np.ones((len(fit.marginal) + 1, len(fit.marginal))), -1) * np.exp(fit.marginal)
+        hazards = np.maximum(np.diff(cumulative), LEAST_HAZARD)
+        return np.asarray(np.diff(table / mean_ratio[:, None], axis=0) / hazards[:, None])
