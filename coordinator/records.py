@@ -24,6 +24,7 @@ def round_record(outcome: Outcome, task: str, threshold: int, finished: datetime
             "reason": outcome.reason,
             "order_hash": outcome.order_hash.hex(),
             "answered": list(outcome.answered),
+            "noise_removed": list(outcome.noise_removed),
             "missing": [{"hospital": s.hospital, "step": s.step} for s in outcome.missing],
             "threshold": threshold,
             "seconds": round(outcome.seconds, 3),
@@ -40,6 +41,7 @@ def outcome_of(stored: StoredRound) -> Outcome:
             "reason": str(reason),
             "order_hash": str(order_hash),
             "answered": list(answered),
+            "noise_removed": list(removed),
             "missing": list(missing),
             "seconds": int() | float() as seconds,
         }:
@@ -62,6 +64,7 @@ def outcome_of(stored: StoredRound) -> Outcome:
                 reason,
                 "",
                 float(seconds),
+                noise_removed=tuple(str(hospital) for hospital in removed),
             )
     raise ValueError(
         f"round {stored.round} in the coordinator's state is damaged; restore the state from its backup"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from coordinator.clock import Clock
 from coordinator.gather import Gatherer, Silence
 from coordinator.progress import Progress
+from coordinator.spare_noise import SpareNoiseTaken
 from coordinator.spool import Spool, SpoolError
 from secagg import coordinator as protocol
 from secagg.context import Context
@@ -41,6 +42,7 @@ class Outcome:
         receipt: the signed receipt as sent; None when aborted.
         reason, culprit: why it was aborted.
         seconds: wall time from order to receipt.
+        noise_removed: hospitals in the sum whose spare noise was taken out of it.
         at_fault: of an aborted round, whose own messages the coordinator found wrong, with the reason. Whom only others accuse is not in it.
     """
 
@@ -55,6 +57,7 @@ class Outcome:
     culprit: str
     seconds: float
     at_fault: Mapping[str, str] = field(default_factory=dict)
+    noise_removed: tuple[str, ...] = ()
 
 
 class RoundAborted(Exception):
@@ -128,20 +131,27 @@ class RoundEngine:
         previous_receipt: bytes,
         present: frozenset[str],
         absent: dict[str, Silence],
+        spare: SpareNoiseTaken | None = None,
     ) -> Outcome:
-        """One round over those `present`, whatever happens: the outcome says what did; `absent` ones are named in it."""
+        """One round over those `present`, whatever happens: the outcome says what did; `absent` ones are named in it.
+
+        `spare` takes out the noise that the opened sum does not need, where a study has such.
+        """
         assert self.session is not None
         started = self.clock.monotonic_s()
         uploading, order = protocol.start_round(
             self.session, round_number, task, model, settings, previous_receipt
         )
         working = _Working(uploading.frame, dict(absent))
+        removed: tuple[str, ...] = ()
         spool = Spool(self.spool_directory, self.params.vector_bytes)
         try:
             uploading = self._uploads(uploading, order, present, spool, working)
             agreeing = self._agreements(uploading, working)
-            opening = self._openings(agreeing, working)
+            opening = self._openings(agreeing, working, spare)
             total = sum_spooled(opening, spool)
+            if spare is not None:
+                total, removed = self._without_spare_noise(total, opening, spare)
             receipt = protocol.make_receipt(opening, total)
         except RoundAborted as abort:
             return self._aborted(working, abort, started)
@@ -160,6 +170,7 @@ class RoundEngine:
             "",
             "",
             self.clock.monotonic_s() - started,
+            noise_removed=removed,
         )
 
     def publish(self, outcome: Outcome) -> None:
@@ -230,13 +241,18 @@ class RoundEngine:
             self._needs(len(waiting) - len(lost), "agree", lost)
             state, requests = protocol.shrink(state, frozenset(lost))
 
-    def _openings(self, agreeing: protocol.Agreeing, working: _Working) -> protocol.Opening:
+    def _openings(
+        self, agreeing: protocol.Agreeing, working: _Working, spare: SpareNoiseTaken | None
+    ) -> protocol.Opening:
         state, requests = protocol.request_open(agreeing)
         for hospital in sorted(requests):
             self.gatherer.ask(hospital, requests[hospital])
 
         def take(hospital: str, kind: str, message: bytes) -> bool:
             nonlocal state
+            if kind == "spare_noise" and spare is not None:
+                # Before the shares of the same hospital, so that nothing waits for it.
+                spare.take(hospital, message, working.frame.round)
             if kind == "shares":
                 state = protocol.add_shares(state, hospital, message)
             return kind == "shares"
@@ -252,6 +268,16 @@ class RoundEngine:
         if not protocol.can_open(state):
             self._needs(len(requests) - len(lost), "open", lost)
         return state
+
+    def _without_spare_noise(
+        self, total: Ring, opening: protocol.Opening, spare: SpareNoiseTaken
+    ) -> tuple[Ring, tuple[str, ...]]:
+        quiet, removed = spare.out_of(total, opening.members)
+        for hospital, reason in sorted(spare.wrong.items()):
+            text = f"{hospital} leaves its spare noise in the sum: {reason}"
+            number = opening.agreeing.uploading.frame.round
+            self.report(Progress("spare_noise", text, hospital=hospital, round=number))
+        return quiet, removed
 
     def _needs(self, present: int, step: str, lost: dict[str, Silence]) -> None:
         """Aborts when too few go on; says first what the hospitals themselves gave as the reason."""

@@ -23,6 +23,7 @@ from coordinator.join import StudyFailed, collect_ledgers, offer_study
 from coordinator.progress import Progress
 from coordinator.records import interrupted, outcome_of, round_record
 from coordinator.rounds import Outcome, RoundEngine
+from coordinator.spare_noise import spare_noise_of
 from coordinator.state import CoordinatorState, StoredRound
 from coordinator.strategies import fold_strategy, make_strategy
 from privacy.agreement import Agreement
@@ -210,7 +211,8 @@ class StudyRun:
         previous = next((o.receipt for o in reversed(self.outcomes) if o.receipt is not None), b"")
         settings = order_settings(self.agreement, number)
         self.state.begin_round(self.study_hash, number)
-        outcome = self.engine.run(number, task, model, settings, previous, present, absent)
+        spare = spare_noise_of(self.agreement, task_at(self.agreement, number))
+        outcome = self.engine.run(number, task, model, settings, previous, present, absent, spare)
         self._store(outcome)
         self.engine.publish(outcome)
         self.outcomes.append(outcome)

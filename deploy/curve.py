@@ -75,7 +75,7 @@ def _noise(agreement: Agreement) -> list[dict[str, Any]]:
         {
             "release": release.name,
             "noise_multiplier": release.noise_multiplier,
-            "sd_of_sum": release.noise_sd(agreement.n) / release.clip_l2,
+            "sd_of_sum": release.expected_sd(agreement.n) / release.clip_l2,
         }
         for release in agreement.plan.releases
     ]

@@ -11,7 +11,7 @@ from hospital_node.analytics.rows import Asked, rows_of_ask
 from hospital_node.cohort import Cohort
 from hospital_node.dp_sgd import release_life_table, train_local
 from hospital_node.entropy import Entropy
-from hospital_node.statistics.sums import summed
+from hospital_node.statistics.sums import SpareNoise, summed
 from hospital_node.statistics.tasks import Patients, rows_of
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.model import SurvivalModel, build_model
@@ -45,6 +45,7 @@ class LocalStudy:
         asks: what [analysis] asks, by task.
         cells: columns of the table after its stage that the asks are about.
         pseudonyms: of the cohort's patients, in its order; () where no consent register is asked.
+        spare: the layers of the noise of the last statistic.
     """
 
     model: SurvivalModel
@@ -59,6 +60,7 @@ class LocalStudy:
     asks: Mapping[str, Ask] = field(default_factory=dict)
     cells: Mapping[str, FloatArray] = field(default_factory=dict, repr=False)
     pseudonyms: tuple[str, ...] = field(default=(), repr=False)
+    spare: SpareNoise = field(default_factory=SpareNoise, repr=False, compare=False)
     patients: FollowUp = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -160,9 +162,10 @@ class LocalStudy:
             def risk(chosen: slice) -> FloatArray:
                 return layout.risk(layout.checked(theta), self.cohort.x[chosen])
 
-            return summed(len(asked), rows_of_ask(self.asks[task], asked, theta, risk), release, sampler)
+            answers = rows_of_ask(self.asks[task], asked, theta, risk)
+            return summed(len(asked), answers, release, sampler, self.spare)
         everyone = Patients.of(self.cohort, self.patients, self.grid_days)
         layout = self.model.layout
         checked, carried = layout.checked(theta[: layout.dim]), theta[layout.dim :]
         rows = rows_of(task, self.model, self.training, checked, everyone, carried)
-        return summed(len(everyone), rows, release, sampler)
+        return summed(len(everyone), rows, release, sampler, self.spare)

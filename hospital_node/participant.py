@@ -14,6 +14,7 @@ from hospital_node.ledger_store import LedgerStore
 from hospital_node.node_states import journal_round
 from hospital_node.node_words import Declined, Ended, NodeEvent, Outgoing
 from hospital_node.round_work import RoundWork
+from hospital_node.spare_noise import SpareNoise
 from hospital_node.sums import Sums
 from privacy.mechanisms import Sampler
 from secagg.errors import ProtocolError
@@ -39,6 +40,7 @@ class Participant:
     state: HospitalState | None = None
     ended: Ended | None = None
     work: RoundWork | None = field(default=None, repr=False)
+    spare: SpareNoise | None = field(default=None, repr=False)
 
     @property
     def me(self) -> str:

@@ -8,6 +8,7 @@ from hospital_node.consent_round import respect_consent
 from hospital_node.node_words import NodeEvent
 from hospital_node.participant import Participant
 from hospital_node.sending_edge import SendingEdge
+from hospital_node.spare_noise import spare_of
 from secagg import hospital as protocol
 from secagg.dealing import ENTROPY_BYTES
 from secagg.errors import ProtocolError
@@ -30,6 +31,7 @@ def train_and_upload(node: Participant, message: bytes) -> Iterator[bytes]:
     tagged = node.work.vector(told)
     SendingEdge(node.me, node.ledger).check_vector(node.work.admitted.agreement, told.round, tagged)
     vector = tagged.values
+    node.spare = None
     node.work.record(told, vector, node.admission.reports)
     node.show("upload", told.round, f"masked vector of round {told.round} ({told.task}), paid by {release}")
     uploaded, messages = protocol.upload(ordered, vector, node.entropy.random_bytes(ENTROPY_BYTES))
@@ -37,6 +39,7 @@ def train_and_upload(node: Participant, message: bytes) -> Iterator[bytes]:
     replies = (messages.header, messages.seals, *codec.vector_chunks(told.round, messages.vector))
     model_is_kept()
     node.commit(uploaded, message, replies)
+    node.spare = spare_of(uploaded.frame, tagged.spare, node.work.admitted.agreement)
     node.report(NodeEvent("uploaded", f"round {told.round}: upload on its way", told.round))
     yield from replies
 
@@ -54,12 +57,20 @@ def agree(node: Participant, message: bytes) -> Iterator[bytes]:
 
 
 def open_shares(node: Participant, message: bytes) -> Iterator[bytes]:
-    """The shares that unmask the agreed sum."""
+    """The shares that unmask the agreed sum, and before them the noise that a sum over so many does not need.
+
+    Only the shares are stored to be sent again: after a crash the noise stays in the sum.
+    """
     if not isinstance(node.state, Agreed):
         raise ProtocolError("this hospital has agreed to no set that could be opened")
     opened, reply = protocol.open_shares(node.state, message)
-    node.show("open", opened.frame.round, f"shares that unmask the sum of round {opened.frame.round}")
+    number = opened.frame.round
+    held, node.spare = node.spare, None
+    told = () if held is None else held.told(opened)
+    also = ", and the noise that it does not need" if told else ""
+    node.show("open", number, f"shares that unmask the sum of round {number}{also}")
     node.commit(opened, message, (reply,))
+    yield from told
     yield reply
 
 
@@ -72,6 +83,7 @@ def take_receipt(node: Participant, message: bytes) -> None:
         raise ProtocolError("the receipt came without its sum, from which the next model must follow")
     node.require_work().sums.receive(verified)
     node.commit(ready, message, ())
+    node.spare = None
     members = ", ".join(sorted(verified.members))
     node.report(NodeEvent("receipt", f"round {verified.body.round}: sum over {members}", verified.body.round))
 

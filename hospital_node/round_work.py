@@ -179,7 +179,7 @@ class RoundWork:
         else:
             integers = answer.values.astype(np.int64, casting="no")
             vector = exchange.statistic_vector(agreement, self.me, integers)
-        return TaggedVector(vector, answer.event)
+        return TaggedVector(vector, answer.event, self.admitted.local.spare.take())
 
     def record(self, told: RoundOrder, vector: Ring, reports: Path) -> None:
         """Keeps a copy of the integers at the hospital before they are masked, where its policy says so."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hospital_node.ledger_store import LedgerStore
 from privacy.agreement import WEIGHT_COORDINATES, Agreement
@@ -12,7 +13,7 @@ from privacy.exchange import task_at
 from privacy.release_tags import OUTGOING, UntaggedRelease, charged_release, is_noted, untagged
 from secagg.masks import Ring
 from secagg.wire import codec
-from secagg.wire.records import Signed, UploadHeader, VectorChunk
+from secagg.wire.records import Signed, SpareNoise, UploadHeader, VectorChunk
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -22,10 +23,12 @@ class TaggedVector:
     Attributes:
         values: (dim,) ring elements.
         event: name of the release that pays for the payload.
+        spare: (layers, length) of the noise in it, where some may be taken out of the sum; kept in memory only.
     """
 
     values: Ring
     event: str
+    spare: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,4 +89,6 @@ class SendingEdge:
 def _round_of(kind: str, payload: bytes) -> int:
     if kind == "vector_chunk":
         return codec.decode(VectorChunk, payload).round
+    if kind == "spare_noise":
+        return codec.decode(SpareNoise, payload).round
     return codec.decode(UploadHeader, codec.decode(Signed, payload).body).round

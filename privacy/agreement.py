@@ -31,6 +31,8 @@ MODULUS_BITS = 64
 MAXIMUM_FRACTION_BITS = 32
 # Behind the longest payload every hospital adds its declared size, so that the sum shows who is in it.
 WEIGHT_COORDINATES = 1
+# Before the weight, where layers of noise can be taken out of a sum: of how many hospitals they are.
+REMOVED_COORDINATES = 1
 MAX_AGREEMENT_BYTES = 8 << 20
 
 
@@ -178,7 +180,7 @@ def _derive(study: Study, plan: DpPlan | None) -> Agreement:
         colluding=study.colluding,
         threshold=study.threshold,
         modulus_bits=MODULUS_BITS,
-        dim=payload + WEIGHT_COORDINATES,
+        dim=payload + WEIGHT_COORDINATES + (REMOVED_COORDINATES if study.spare_layers else 0),
         parameters=parameters,
         fraction_bits=fraction_bits,
         coordinate_clip=clip,
@@ -316,6 +318,8 @@ def expected_releases(study: Study, training: Training) -> tuple[Release, ...]:
             task.rounds * training.local_steps if task.name == "train" else task.rounds,
             task.clip_l2,
             shares=study.noise_shares,
+            spare=study.spare_layers,
+            fewest=study.threshold if study.spare_layers else 0,
         )
         for task in tasks_of(study, training)
     )

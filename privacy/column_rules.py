@@ -103,5 +103,6 @@ def hessian_is_readable(study: Study) -> bool:
         * study.sensitivity_rows
         / (gdp_mu(study.privacy.epsilon, study.delta) * sqrt(HESSIAN_SHARE))
     )
+    # Where nobody takes out spare noise: the rule was fixed before any did, and errs on the side of the simpler recipe.
     noise *= sqrt(len(study.hospitals) / study.noise_shares)
     return expected_events(study) * B_SQUARED / columns >= READABLE * noise * sqrt(columns + 1)

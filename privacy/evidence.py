@@ -64,7 +64,7 @@ class Missing(_Record):
 class RoundRecord(_Record):
     """One line of ``rounds.jsonl``, written by the coordinator when the round is over.
 
-    ``answered`` are the hospitals in the sum, none for an aborted round.
+    ``answered`` are the hospitals in the sum, none for an aborted round; ``noise_removed`` those of them whose spare noise was taken out.
     """
 
     round: int = Field(ge=0)
@@ -73,6 +73,7 @@ class RoundRecord(_Record):
     reason: str = ""
     order_hash: Hex32
     answered: tuple[str, ...] = ()
+    noise_removed: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
     threshold: int = Field(ge=1)
     seconds: float = Field(ge=0)

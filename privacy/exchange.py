@@ -8,6 +8,9 @@ The hospital builds its vector here and the coordinator reads the sum here, so t
 - "statistic" (all other tasks): a noisy sum over patients in units of 2^-40 of its clip, reduced modulo the ring and never rounded
   again, because the guarantee of a sum of noise shares speaks of the exact sum.
 
+Where spare noise is taken out of sums (`privacy.noise_layers`), the coordinate before the last is 0 in every upload, and in the sum the number of
+hospitals whose spare noise is out: the noise that is left is part of what the receipt signs.
+
 The last coordinate of every vector is the hospital's `n_public`. All of them are public, so the coordinator checks that
 the sum over the answering hospitals is what it must be.
 """
@@ -19,7 +22,7 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.agreement import WEIGHT_COORDINATES, Agreement
+from privacy.agreement import REMOVED_COORDINATES, WEIGHT_COORDINATES, Agreement
 from privacy.canonical import canonical
 from privacy.life_table import baseline
 from privacy.mechanisms import decode_release
@@ -29,6 +32,9 @@ from privacy.recipes.tasks import Task
 from privacy.trained_model import layout_of
 from secagg.fixed_point import FixedPoint, to_ring
 from secagg.masks import Ring
+
+# Place of the count of hospitals whose spare noise is out, in studies that take it out.
+REMOVED = -(WEIGHT_COORDINATES + REMOVED_COORDINATES)
 
 
 class ExchangeError(Exception):
@@ -177,7 +183,40 @@ def statistic(
     """The released sum of a statistic in its own unit, with the noise that is in it."""
     release = statistic_release(agreement, task)
     values = decode_release(payload_of(agreement, total, answered, task.length), release)
-    return Statistic(values, 0.0 if agreement.plan is None else release.noise_sd(len(answered)))
+    if agreement.plan is None:
+        return Statistic(values, 0.0)
+    return Statistic(values, release.noise_sd(len(answered), removed_in(agreement, total, answered)))
+
+
+def removed_in(agreement: Agreement, total: NDArray[np.int64], answered: Collection[str]) -> int:
+    """Of how many hospitals the spare layers of noise are out of this sum, as the sum itself says.
+
+    Raises:
+        ExchangeError: of more than are in it.
+    """
+    if not agreement.study.spare_layers:
+        return 0
+    removed = int(total[REMOVED])
+    if not 0 <= removed <= len(answered):
+        raise ExchangeError(
+            f"the sum says that {removed} hospitals took noise out of it, and {len(answered)} are in it"
+        )
+    return removed
+
+
+def without_spare_noise(agreement: Agreement, total: Ring, told: Collection[NDArray[np.int64]]) -> Ring:
+    """The sum without what hospitals told of their spare noise, which says of how many that is.
+
+    Args:
+        total: (dim,) ring elements, as it was opened.
+        told: (length of the task,) each; at most one of each hospital in the sum.
+    """
+    quiet = total.copy()
+    for noise in told:
+        quiet[: noise.size] -= to_ring(noise, agreement.modulus_bits)
+    # Written, not added: what a hospital uploaded here counts for nothing.
+    quiet[REMOVED] = len(told)
+    return quiet
 
 
 def start_model(

@@ -78,14 +78,39 @@ def noisy_sum(rows: NDArray[np.int64], scale: int, sampler: Sampler) -> NDArray[
         int64, shape (n_columns,).
     """
     total = np.asarray(rows, dtype=np.int64).sum(axis=0, dtype=np.int64)
-    draws = sampler.draw(total.size, scale)
+    return np.asarray(total + _drawn(total.size, scale, sampler), dtype=np.int64)
+
+
+def noisy_sum_in_layers(
+    rows: NDArray[np.int64], scales: tuple[int, ...], sampler: Sampler
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`noisy_sum` with noise that is a sum of independent draws, and these draws.
+
+    Args:
+        rows: as in `noisy_sum`.
+        scales: standard deviation of each layer, from `Release.layers`; 0 for none.
+        sampler: the noise.
+
+    Returns:
+        int64, shape (n_columns,), the sum; int64, shape (layers, n_columns), what was drawn: as secret as the exact sum.
+    """
+    total = np.asarray(rows, dtype=np.int64).sum(axis=0, dtype=np.int64)
+    drawn = np.zeros((len(scales), total.size), dtype=np.int64)
+    for layer, scale in enumerate(scales):
+        if scale > 0:
+            drawn[layer] = _drawn(total.size, scale, sampler)
+    return np.asarray(total + drawn.sum(axis=0, dtype=np.int64), dtype=np.int64), drawn
+
+
+def _drawn(count: int, scale: int, sampler: Sampler) -> NDArray[np.int64]:
+    draws = sampler.draw(count, scale)
     if isinstance(draws, np.ndarray) and draws.dtype == np.int64:
         noise = draws
     else:
         noise = np.array([int(draw) & 0xFFFFFFFFFFFFFFFF for draw in draws], dtype=np.uint64).view(np.int64)
-    if noise.shape != total.shape:
-        raise ValueError(f"the sampler drew {noise.size} numbers for {total.size} columns")
-    return np.asarray(total + noise, dtype=np.int64)
+    if noise.shape != (count,):
+        raise ValueError(f"the sampler drew {noise.size} numbers for {count} columns")
+    return noise
 
 
 def decode(total: NDArray[np.int64], clip_l2: float, bits: int = UNITS_BITS) -> NDArray[np.float64]:

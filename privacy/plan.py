@@ -3,7 +3,8 @@
 A release is an integer vector: rows (one per patient, after a stage possibly up to `sensitivity_rows` per patient)
 are clipped to L2 norm `clip_l2`, written as integers with `2**units_bits` units per clip, summed exactly, and an
 exact discrete Gaussian of integer scale `scale_units` is added per coordinate. In mode distributed each hospital adds
-only a share of the noise, and `shares` of them are in every sum that anybody can see (privacy/MECHANISMS.md).
+only a share of the noise, and `shares` of them are in every sum that anybody can see (privacy/MECHANISMS.md). What a larger set than the
+smallest one does not need of them is taken out again: `spare` layers of each share can be (`privacy.noise_layers`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,7 @@ from functools import cache
 from math import comb, isfinite, isqrt, nextafter, sqrt
 from typing import TYPE_CHECKING, Literal, Self
 
+from privacy.noise_layers import kept_variance, layer_scales
 from privacy.plan_error import PlanError as PlanError
 from privacy.stage_release import STAGE_KINDS, StageRelease, stage_from_json
 
@@ -42,6 +44,9 @@ class Release:
         units_bits: integer units per clip are 2**units_bits, in [8, 52].
         shares: h, how many independent noise shares are in whatever is seen of this release; 1 where a hospital's
             vector carries the full noise by itself. Above 1 only for "gaussian".
+        spare: by how many hospitals a sum may exceed the smallest one, n - t, where each share's superfluous layers of noise are
+            taken out of a larger sum; 0 where nothing is ever taken out. Above 0 only with shares above 1.
+        fewest: t, hospitals in the smallest sum that is opened; 0 where spare is 0.
     """
 
     name: str
@@ -53,6 +58,8 @@ class Release:
     clip_l2: float = 1.0
     units_bits: int = UNITS_BITS
     shares: int = 1
+    spare: int = 0
+    fewest: int = 0
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -78,6 +85,12 @@ class Release:
             raise PlanError(self.name, "clip_l2 must be finite and above 0")
         if self.shares < 1 or (self.shares > 1 and self.kind != "gaussian"):
             raise PlanError(self.name, "shares must be at least 1, and 1 unless the kind is 'gaussian'")
+        if self.spare < 0 or (self.spare > 0 and not 1 < self.shares < self.fewest):
+            raise PlanError(
+                self.name, "spare layers need more than one share, and fewer than hospitals in a sum"
+            )
+        if self.spare == 0 and self.fewest != 0:
+            raise PlanError(self.name, "fewest is 0 where no layer is spare")
         if not 8 <= self.units_bits <= 52:
             raise PlanError(self.name, "units_bits must be in [8, 52]")
         if not MINIMUM_SCALE_UNITS <= self.scale_units() <= MAXIMUM_SCALE_UNITS:
@@ -105,18 +118,42 @@ class Release:
         """Noise multiplier, per row, that the accountant may use for the sum of `shares` shares."""
         return self.multiplier_seen(self.shares)
 
-    def multiplier_seen(self, shares: int) -> float:
-        """Noise multiplier, per row, where `shares` of this release's noise shares remain: sqrt(shares s^2 - 4) / D.
+    def layers(self) -> tuple[int, ...]:
+        """Integer standard deviations of the layers of one hospital's share, (spare + 1,); the first is never taken out."""
+        return layer_scales(self.scale_units(), self.shares, self.spare)
 
-        Rounded down. The kernel y -> N_Z(y, 4) turns a continuous Gaussian of variance shares s^2 - 4 into the sum of
+    def kept_variance(self, members: int) -> int:
+        """Variance, in units squared, that a hospital's share keeps in a sum over so many once its spare layers are out."""
+        if self.spare == 0:
+            return self.scale_units() ** 2
+        return kept_variance(self.layers(), members - self.fewest)
+
+    def multiplier_seen(self, shares: int) -> float:
+        """Noise multiplier, per row, where at least `shares` of this release's noise shares remain: sqrt(shares s^2 - 4) / D.
+
+        Where layers are taken out: the least over all sizes of the set, in which one hospital more leaves one share more, each of them
+        smaller. One share stands for a hospital's vector alone, whatever the size. Rounded down. The kernel y -> N_Z(y, 4) turns a continuous Gaussian of variance shares s^2 - 4 into the sum of
         discrete ones within the terms that `privacy.accounting.DISCRETIZATION_EPSILON` covers (proof in MECHANISMS.md).
         """
-        s = self.scale_units()
-        return nextafter(isqrt(shares * s * s - 4) / self.units, 0.0)
+        variance = shares * self.scale_units() ** 2
+        for more in range(1, self.spare + 1):
+            kept = self.kept_variance(self.fewest + more)
+            variance = min(variance, kept * (shares + more if shares > 1 else 1))
+        return nextafter(isqrt(variance - 4) / self.units, 0.0)
 
-    def noise_sd(self, hospitals: int) -> float:
-        """Standard deviation of a coordinate of the sum over so many hospitals, in the unit of `clip_l2`."""
-        return sqrt(hospitals) * self.scale_units() * (self.clip_l2 / self.units)
+    def noise_sd(self, hospitals: int, removed: int = 0) -> float:
+        """Standard deviation of a coordinate of the sum over so many hospitals, in the unit of `clip_l2`.
+
+        Args:
+            hospitals: in the sum.
+            removed: of how many of them the spare layers are out.
+        """
+        whole, kept = sum(scale**2 for scale in self.layers()), self.kept_variance(hospitals)
+        return sqrt((hospitals - removed) * whole + removed * kept) * (self.clip_l2 / self.units)
+
+    def expected_sd(self, hospitals: int) -> float:
+        """`noise_sd` where everybody in the sum takes out what it does not need."""
+        return self.noise_sd(hospitals, hospitals if self.spare else 0)
 
     def split(self, parts: int) -> Self:
         """The share of one of `parts` equal rounds, the event that one round's ledger entry is charged with.
@@ -175,6 +212,8 @@ class Release:
                 "clip_l2": float() | int() as clip_l2,
                 "units_bits": int(units_bits),
                 "shares": int(shares),
+                "spare": int(spare),
+                "fewest": int(fewest),
                 **rest,
             } if not rest:
                 return cls(
@@ -187,6 +226,8 @@ class Release:
                     float(clip_l2),
                     units_bits,
                     shares,
+                    spare,
+                    fewest,
                 )
         raise PlanError(
             str(body.get("name", "")), f"keys or types are not those of a release: {sorted(map(str, body))}"

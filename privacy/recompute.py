@@ -15,6 +15,7 @@ import numpy as np
 from privacy.accountable import accounting_problem
 from privacy.agreement import Agreement
 from privacy.evidence import Evidence, RoundRecord
+from privacy.exchange import ExchangeError, removed_in
 from privacy.ledger import Entry, LedgerBroken, charged, charged_to, is_closed, without_noise
 from privacy.ledger_export import read_export
 from privacy.plan import Charge, Release
@@ -22,6 +23,7 @@ from privacy.remembered import epsilon
 from privacy.stage_effect import MONDRIAN, SDV
 from privacy.stage_release import StageRelease, void_reason
 from secagg.errors import RosterError, SecAggError
+from secagg.fixed_point import from_ring
 from secagg.params import SecAggParams
 from secagg.receipt import ReceiptRef, VerifiedReceipt, audit_receipt
 from secagg.roster import SignedRoster, verify_signed_roster
@@ -313,6 +315,11 @@ def _difference(
             {(gone.hospital, gone.step) for gone in record.missing} == missing,
             "the receipt names others as missing",
         ),
+        (
+            set(record.noise_removed) <= set(record.answered)
+            and _told_of_noise(receipt, agreement) in (None, len(record.noise_removed)),
+            "the signed sum counts other hospitals whose spare noise is out",
+        ),
         (record.threshold == agreement.threshold, "the threshold is not the agreed one"),
         (
             previous is None
@@ -321,6 +328,18 @@ def _difference(
         ),
     )
     return "; ".join(problem for holds, problem in pairs if not holds)
+
+
+def _told_of_noise(receipt: VerifiedReceipt, agreement: Agreement) -> int | None:
+    """Of how many hospitals the signed sum says that spare noise is out, 0 in studies without; None where the receipt came without its sum."""
+    if not receipt.sum:
+        return None
+    ring = np.dtype("<u4") if agreement.modulus_bits == 32 else np.dtype("<u8")
+    total = from_ring(np.frombuffer(receipt.sum, dtype=ring), agreement.modulus_bits)
+    try:
+        return removed_in(agreement, total, receipt.members)
+    except ExchangeError:
+        return -1
 
 
 def _stray_receipts(evidence: Evidence) -> tuple[str, ...]:

@@ -85,6 +85,8 @@ OUTGOING: Mapping[str, Outgoing] = {
     ),
     "set_signature": Outgoing(records.SetSignature, _public("round", "set_hash", "signature")),
     "shares": Outgoing(records.Shares, _public("round", "shares.dealer", "shares.share", "shares.opening")),
+    # Drawn, not computed from patients; paid all the same, because what the ledger was charged is the noise that is left.
+    "spare_noise": Outgoing(records.SpareNoise, {**_public("round", "offset"), "data": PAID}),
     "abort": Outgoing(records.Abort, _public("round", "reason", "culprit")),
     # Charges, hashes and times of the ledger itself; nothing in it is computed from patients.
     "ledger_export": Outgoing(records.LedgerExport, _public("jsonl")),

@@ -265,6 +265,11 @@ class Study(Section):
         return self.threshold - max(self.colluding, 1) if self.mode == "distributed" else 1
 
     @property
+    def spare_layers(self) -> int:
+        """n - t: layers of each noise share that larger sums than the smallest one do not need; 0 where nothing is taken out."""
+        return len(self.hospitals) - self.threshold if self.noise_shares > 1 else 0
+
+    @property
     def sensitivity_rows(self) -> int:
         """Rows of the training set that one patient can add or remove: k behind the stage `drop`, otherwise 1."""
         return self.effect.rows if isinstance(self.effect, Rows) else 1

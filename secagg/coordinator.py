@@ -222,7 +222,7 @@ def shrink(state: Agreeing, without: frozenset[str]) -> tuple[Agreeing, Mapping[
 
 
 def request_open(state: Agreeing | Settling) -> tuple[Opening, dict[str, bytes]]:
-    """Ask every member for its shares, with a threshold of signatures.
+    """Ask every member for its shares, with the signatures of all; in the sparse graph with a threshold of them.
 
     Raises:
         WrongStep: a member has not agreed to this very set, so that opening now could strand its mask; or, in the
@@ -238,7 +238,8 @@ def request_open(state: Agreeing | Settling) -> tuple[Opening, dict[str, bytes]]
     signers = [who for who in members if who in agreeing.signatures]
     if len(signers) < params.threshold:
         raise TooFewSurvivors(params.threshold, len(signers), "sign")
-    enough = tuple(MemberSignature(who, agreeing.signatures[who]) for who in signers[: params.threshold])
+    shown = signers if params.neighborhood is None else signers[: params.threshold]
+    enough = tuple(MemberSignature(who, agreeing.signatures[who]) for who in shown)
     message = codec.pack("open_request", OpenRequest(frame.round, enough))
     opening = Opening(agreeing, frozenset(), {dealer: {} for dealer in members}, ())
     return opening, dict.fromkeys(members, message)

@@ -215,7 +215,9 @@ def settle(state: Agreed, data: bytes) -> tuple[Settled, bytes]:
 
 
 def open_shares(state: Agreed | Settled, data: bytes) -> tuple[Opened, bytes]:
-    """Give the self-mask shares of the members, against a threshold of signatures on the set last agreed to.
+    """Give the self-mask shares of the members, against all their signatures on the set last agreed to.
+
+    In the sparse graph, where members may fall silent between agreeing and signing, against a threshold of them.
 
     Raises:
         StaleRound, WrongStep, TooFewSurvivors, BadSignature: the request does not prove the agreement.
@@ -227,6 +229,8 @@ def open_shares(state: Agreed | Settled, data: bytes) -> tuple[Opened, bytes]:
     rules.round_is(frame, request.round)
     agreed_set.check_signatures(request.signatures, state.agreed_set, frame, seat.params, seat.roster)
     members = agreed_set.member_headers(_last_agreed(state))
+    if isinstance(state, Agreed):
+        rules.everybody_signed({entry.hospital for entry in request.signatures}, members)
     rules.one_share_kind(state.shares, frame.participants.keys.keys() - members.keys())
     shares = tuple(
         OpenedShare(dealer, held.share.reveal(), held.opening.reveal())

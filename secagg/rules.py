@@ -107,6 +107,16 @@ def final_set_is_signed(params: SecAggParams) -> None:
         raise WrongStep("no final set is signed in this round")
 
 
+def everybody_signed(signers: Collection[str], members: Collection[str]) -> None:
+    """Complete graph: every member of U signed U, so a set is opened only once no honest member of it can sign a larger one.
+
+    A threshold of signatures would do for the masks. It would not for what a hospital says of its noise once it opens (SPEC.md, section 9).
+    """
+    missing = set(members) - set(signers)
+    if missing:
+        raise WrongStep(f"{', '.join(sorted(missing))} did not sign the set that is to be opened")
+
+
 def final_set_is(agreed: bytes, asked: bytes) -> None:
     """The final set is the one agreed to last: the seeds of those outside it, and no others, are revealed."""
     if agreed != asked:

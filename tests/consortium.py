@@ -43,7 +43,7 @@ from secagg.context import Context
 from secagg.params import PROTOCOL_VERSION, SecAggParams
 from secagg.roster import SignedRoster
 from secagg.wire import codec
-from secagg.wire.records import Receipt, SessionStart, StudyOffer, VectorChunk
+from secagg.wire.records import Receipt, SessionStart, SpareNoise, StudyOffer, VectorChunk
 from tests.study_files import study, table, write_csv
 
 HOSPITALS = ("a", "b", "c", "d")
@@ -283,6 +283,15 @@ class World:
         vectors = [np.frombuffer(path.read_bytes(), dtype="<i8") for path in files]
         return np.asarray(np.sum(vectors, axis=0), dtype=np.int64)
 
+    def spared(self, round_number: int, length: int) -> NDArray[np.int64]:
+        """The sum of what hospitals told of their spare noise in a round, (length,)."""
+        found = np.zeros(length, dtype=np.int64)
+        for _, kind, message in self.link.answered:
+            if kind == "spare_noise":
+                piece = codec.unpack("spare_noise", SpareNoise, message)
+                found += np.frombuffer(piece.data, dtype="<i8") if piece.round == round_number else 0
+        return found
+
     def ledger(self, hospital: str) -> list[tuple[str, int]]:
         """(kind, round) of every entry."""
         return [(e.record.kind, e.record.round) for e in self.nodes[hospital].ledger.entries()]
@@ -380,7 +389,8 @@ class Hand:
             agreeing = protocol.add_agreement(agreeing, hospital, self.ask(hospital, request)[0])
         opening, requests = protocol.request_open(agreeing)
         for hospital, request in requests.items():
-            opening = protocol.add_shares(opening, hospital, self.ask(hospital, request)[0])
+            # Spare noise, which comes before the shares, stays in this sum.
+            opening = protocol.add_shares(opening, hospital, self.ask(hospital, request)[-1])
         ring = np.dtype("<u8")
         vectors = {h: np.frombuffer(vector_of(replies[h][2:]), dtype=ring) for h in opening.members}
         total = protocol.unmask(opening, vectors)

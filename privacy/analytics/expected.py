@@ -14,11 +14,11 @@ CELL = "patients in each cell"
 
 
 def expected_noise(agreement: Agreement) -> list[dict[str, Any]]:
-    """For each ask the standard deviation of its noise if every hospital answers; empty in mode none."""
+    """For each ask the standard deviation of its noise if every hospital answers and takes out what is not needed; empty in mode none."""
     found: list[dict[str, Any]] = []
     for ask in agreement.study.asks if agreement.plan is not None else ():
         assert agreement.plan is not None
-        sd = agreement.plan.release(ask.name).noise_sd(agreement.n)
+        sd = agreement.plan.release(ask.name).expected_sd(agreement.n)
         told = {"name": ask.name, "kind": ask.kind, "title": ask.title, "unit": UNITS.get(ask.kind, CELL)}
         if ask.kind == "mean" and ask.field is not None:
             low, high = ask.field.bounds

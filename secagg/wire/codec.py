@@ -50,6 +50,7 @@ KINDS: dict[str, type] = {
     "graph_seed": records.GraphSeed,
     "sign_request": records.SignRequest,
     "set_signature": records.SetSignature,
+    "spare_noise": records.SpareNoise,
 }
 
 
@@ -142,6 +143,18 @@ def vector_chunks(
         yield pack(
             "vector_chunk",
             records.VectorChunk(round_number, offset, bytes(view[offset : offset + chunk_bytes])),
+        )
+
+
+def noise_chunks(
+    round_number: int, noise: bytes | memoryview, chunk_bytes: int = records.MAX_CHUNK_BYTES
+) -> Iterator[bytes]:
+    """Messages that carry the noise that an opened set does not need, in order."""
+    view = memoryview(noise)
+    for offset in range(0, len(noise), chunk_bytes):
+        yield pack(
+            "spare_noise",
+            records.SpareNoise(round_number, offset, bytes(view[offset : offset + chunk_bytes])),
         )
 
 

@@ -265,6 +265,15 @@ class Shares:
 
 
 @dataclass(frozen=True, slots=True)
+class SpareNoise:
+    """A piece of the noise that the opened set does not need; the offset is in bytes."""
+
+    round: RoundNumber
+    offset: Annotated[int, Most(1 << 40)]
+    data: Annotated[bytes, Length(1, MAX_CHUNK_BYTES)]
+
+
+@dataclass(frozen=True, slots=True)
 class MissingHospital:
     """A hospital and the step at which it was not there."""
 

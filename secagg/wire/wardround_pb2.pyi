@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Message(_message.Message):
-    __slots__ = ("hello", "study_offer", "study_answer", "session_start", "advert", "key_list", "round_order", "upload_header", "seals", "vector_chunk", "agree_request", "agreement", "open_request", "shares", "receipt", "abort", "ledger_export_request", "ledger_export", "study_end", "graph_contribution", "graph_seed", "sign_request", "set_signature")
+    __slots__ = ("hello", "study_offer", "study_answer", "session_start", "advert", "key_list", "round_order", "upload_header", "seals", "vector_chunk", "agree_request", "agreement", "open_request", "shares", "receipt", "abort", "ledger_export_request", "ledger_export", "study_end", "graph_contribution", "graph_seed", "sign_request", "set_signature", "spare_noise")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     STUDY_OFFER_FIELD_NUMBER: _ClassVar[int]
     STUDY_ANSWER_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +31,7 @@ class Message(_message.Message):
     GRAPH_SEED_FIELD_NUMBER: _ClassVar[int]
     SIGN_REQUEST_FIELD_NUMBER: _ClassVar[int]
     SET_SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    SPARE_NOISE_FIELD_NUMBER: _ClassVar[int]
     hello: bytes
     study_offer: bytes
     study_answer: bytes
@@ -54,7 +55,8 @@ class Message(_message.Message):
     graph_seed: bytes
     sign_request: bytes
     set_signature: bytes
-    def __init__(self, hello: _Optional[bytes] = ..., study_offer: _Optional[bytes] = ..., study_answer: _Optional[bytes] = ..., session_start: _Optional[bytes] = ..., advert: _Optional[bytes] = ..., key_list: _Optional[bytes] = ..., round_order: _Optional[bytes] = ..., upload_header: _Optional[bytes] = ..., seals: _Optional[bytes] = ..., vector_chunk: _Optional[bytes] = ..., agree_request: _Optional[bytes] = ..., agreement: _Optional[bytes] = ..., open_request: _Optional[bytes] = ..., shares: _Optional[bytes] = ..., receipt: _Optional[bytes] = ..., abort: _Optional[bytes] = ..., ledger_export_request: _Optional[bytes] = ..., ledger_export: _Optional[bytes] = ..., study_end: _Optional[bytes] = ..., graph_contribution: _Optional[bytes] = ..., graph_seed: _Optional[bytes] = ..., sign_request: _Optional[bytes] = ..., set_signature: _Optional[bytes] = ...) -> None: ...
+    spare_noise: bytes
+    def __init__(self, hello: _Optional[bytes] = ..., study_offer: _Optional[bytes] = ..., study_answer: _Optional[bytes] = ..., session_start: _Optional[bytes] = ..., advert: _Optional[bytes] = ..., key_list: _Optional[bytes] = ..., round_order: _Optional[bytes] = ..., upload_header: _Optional[bytes] = ..., seals: _Optional[bytes] = ..., vector_chunk: _Optional[bytes] = ..., agree_request: _Optional[bytes] = ..., agreement: _Optional[bytes] = ..., open_request: _Optional[bytes] = ..., shares: _Optional[bytes] = ..., receipt: _Optional[bytes] = ..., abort: _Optional[bytes] = ..., ledger_export_request: _Optional[bytes] = ..., ledger_export: _Optional[bytes] = ..., study_end: _Optional[bytes] = ..., graph_contribution: _Optional[bytes] = ..., graph_seed: _Optional[bytes] = ..., sign_request: _Optional[bytes] = ..., set_signature: _Optional[bytes] = ..., spare_noise: _Optional[bytes] = ...) -> None: ...
 
 class Signed(_message.Message):
     __slots__ = ("body", "signature")
@@ -307,6 +309,16 @@ class Shares(_message.Message):
     round: int
     shares: _containers.RepeatedCompositeFieldContainer[OpenedShare]
     def __init__(self, round: _Optional[int] = ..., shares: _Optional[_Iterable[_Union[OpenedShare, _Mapping]]] = ...) -> None: ...
+
+class SpareNoise(_message.Message):
+    __slots__ = ("round", "offset", "data")
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    offset: int
+    data: bytes
+    def __init__(self, round: _Optional[int] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class MissingHospital(_message.Message):
     __slots__ = ("hospital", "step")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hospital_node.cohort import Cohort
 from hospital_node.entropy import DiscreteGaussian, OsEntropy
@@ -10,9 +11,11 @@ from hospital_node.local_study import LocalStudy
 from hospital_node.statistics.tasks import Patients, rows_of
 from privacy import exchange
 from privacy.agreement import Agreement
+from privacy.noise_layers import spare_part
 from privacy.recipes.fit import Fit, Statistic
 from privacy.recipes.tasks import Task
 from secagg.fixed_point import from_ring
+from secagg.masks import Ring
 
 
 def studies_of(agreement: Agreement, train: Mapping[str, Cohort]) -> dict[str, LocalStudy]:
@@ -32,9 +35,15 @@ def integer_path(agreement: Agreement, train: Mapping[str, Cohort]) -> Fit:
             theta = exchange.parse_model(
                 agreement, exchange.model_bytes(fit.ordered(task.name)), task.carries
             )
-        total = np.zeros(agreement.dim, dtype=np.uint64)
+        total: Ring = np.zeros(agreement.dim, dtype=np.uint64)
+        told: list[NDArray[np.int64]] = []
         for hospital, study in studies.items():
             total += exchange.statistic_vector(agreement, hospital, study.statistic(task.name, theta))
+            layers = study.spare.take()
+            if layers is not None:
+                told.append(spare_part(layers, len(studies) - agreement.threshold))
+        if agreement.study.spare_layers:
+            total = exchange.without_spare_noise(agreement, total, told)
         fit = exchange.followed(
             agreement, fit, number, from_ring(total, agreement.modulus_bits), sorted(studies)
         )
@@ -48,7 +57,7 @@ def float_reference(agreement: Agreement, train: Mapping[str, Cohort], rng: np.r
     layout = next(iter(studies.values())).model.layout
 
     def released(task: Task, theta: np.ndarray) -> Statistic:
-        sd = 0.0 if agreement.plan is None else exchange.release_of(agreement, task).noise_sd(len(studies))
+        sd = 0.0 if agreement.plan is None else exchange.release_of(agreement, task).expected_sd(len(studies))
         total = np.zeros(task.length)
         for study in studies.values():
             patients = Patients.of(study.cohort, study.patients, study.grid_days)

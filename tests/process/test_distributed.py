@@ -79,7 +79,11 @@ def finish(run: DemoRun) -> dict[str, object]:
     assert outcome.exit_code == 0, (run.folder.logs / "coordinator.log").read_text()
     assert outcome.hospital_exits == dict.fromkeys(run.hospitals, 0)
     agreement = from_bytes((run.out / "evidence" / "agreement.json").read_bytes())
-    assert check_sums(run, agreement).equal
+    checked = check_sums(run, agreement)
+    assert (checked.equal, checked.spare) == (True, True)
+    for line in (run.out / "evidence" / "rounds.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        assert record["noise_removed"] == record["answered"] == sorted(run.hospitals)
     own = coordinator_keys.load(run.folder.coordinator / "keys")
     build_pia(run.out, identity=own.identity_private, tests=run.out / "no-tests.json")
     assert verify_bundle(read_bundle(run.out)).ok

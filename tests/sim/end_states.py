@@ -16,9 +16,15 @@ from tests.sim.local_machines import RealMachine
 from tests.sim.model_check import Explorer, Profile, Result, Violation
 
 
-def search_end_states(case: Case) -> Result:
-    """Look at every end state of the protocol as built; honest hospitals are exchangeable as to who uploads."""
-    explorer = Explorer(case, RealMachine())
+def search_end_states(case: Case, machine: RealMachine | None = None) -> Result:
+    """Look at every end state of the protocol, as built or with a rule taken away that only opening asks; honest hospitals are
+    exchangeable as to who uploads."""
+    machine = machine or RealMachine()
+    with machine.weakened():
+        return _search(Explorer(case, machine))
+
+
+def _search(explorer: Explorer) -> Result:
     honest = explorer.field.honest
     states = most = 0
     for count in range(len(honest) + 1):

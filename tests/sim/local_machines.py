@@ -27,6 +27,7 @@ class RealMachine:
 
     name = "as built"
     off: tuple[tuple[ModuleType, str], ...] = ()
+    spares_when_it_agrees = False
 
     def start(self, uploaded: ho.Uploaded) -> Local:
         """The state right after the upload."""
@@ -74,7 +75,8 @@ class AnySize(RealMachine):
 class NotInSet(RealMachine):
     """Signs sets that it is not in; the seed it would share with itself is made up.
 
-    This alone opens no attack, since signatures of hospitals outside a set do not count: `OutsidersSign` has neither rule.
+    This alone opens no attack, since signatures of hospitals outside a set do not count and all members must sign: `OutsidersSign` has
+    none of these rules.
     """
 
     name = "v not in U, but signers are members"
@@ -87,10 +89,10 @@ class NotInSet(RealMachine):
 
 
 class OutsidersSign(NotInSet):
-    """Signs sets that it is not in, and counts such signatures of others."""
+    """Signs sets that it is not in, and counts such signatures of others in place of members'."""
 
     name = "v not in U"
-    off = (*NotInSet.off, (agreed_set, "signers_are_members"))
+    off = (*NotInSet.off, (agreed_set, "signers_are_members"), (rules, "everybody_signed"))
 
 
 class SetsGrow(RealMachine):
@@ -161,6 +163,20 @@ class ForgetsAgreeing(RealMachine):
         return (local[1], local[1]) if isinstance(local[0], ho.Agreed) else local
 
 
+class SparesWhenItAgrees(RealMachine):
+    """Tells what noise a set does not need as soon as it signed the set, before it knows that the others did."""
+
+    name = "noise told at agreeing"
+    spares_when_it_agrees = True
+
+
+class OpensForAThreshold(RealMachine):
+    """Opens, and tells what noise is not needed, against t signatures in place of all members'."""
+
+    name = "opening without all members' signatures"
+    off = ((rules, "everybody_signed"),)
+
+
 WEAKENED: tuple[RealMachine, ...] = (
     NoSignatures(),
     SetsGrow(),
@@ -169,6 +185,7 @@ WEAKENED: tuple[RealMachine, ...] = (
     ForgetsAgreeing(),
     OutsidersSign(),
     AnySize(),
+    SparesWhenItAgrees(),
 )
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from secagg.wire import codec
 from secagg.wire.records import Agreement, Shares
@@ -27,12 +28,14 @@ class Profile:
         signed: sets that it signed.
         revealed: hospitals whose mask seed with this one it gave.
         opened: hospitals whose self-mask share it gave.
+        spared: the set whose superfluous noise it told, as the members' bits; 0 for none.
     """
 
     local: int
     signed: int = 0
     revealed: int = 0
     opened: int = 0
+    spared: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,7 @@ class Explorer:
         key = (name, number, index, signers)
         if key not in self._opens:
             step = self._ask_to_open(self._locals[self.profiles[number].local], index, signers)
-            self._opens[key] = -1 if step is None else self._after_open(name, number, *step)
+            self._opens[key] = -1 if step is None else self._after_open(name, number, index, *step)
         return self._opens[key]
 
     def _ask_to_open(self, local: Local, index: int, signers: int) -> Step | None:
@@ -168,7 +171,7 @@ class Explorer:
         if key not in self._restarts:
             old = self.profiles[number]
             local = self._local(self.machine.restart(self._locals[old.local]))
-            self._restarts[key] = self._number(name, Profile(local, old.signed, old.revealed, old.opened))
+            self._restarts[key] = self._number(name, replace(old, local=local))
         return self._restarts[key]
 
     def _after_agree(self, name: str, number: int, index: int, local: Local, answer: bytes) -> int:
@@ -178,14 +181,18 @@ class Explorer:
         revealed = old.revealed
         for seed in given.seeds:
             revealed |= self.bit[seed.hospital] & ~self.bit[name]
-        return self._number(name, Profile(self._local(local), old.signed | 1 << index, revealed, old.opened))
+        spared = self.members[index] if self.machine.spares_when_it_agrees else old.spared
+        after = Profile(self._local(local), old.signed | 1 << index, revealed, old.opened, spared)
+        return self._number(name, after)
 
-    def _after_open(self, name: str, number: int, local: Local, answer: bytes) -> int:
+    def _after_open(self, name: str, number: int, index: int, local: Local, answer: bytes) -> int:
         old = self.profiles[number]
         opened = old.opened
         for share in codec.unpack("shares", Shares, answer).shares:
             opened |= self.bit[share.dealer]
-        return self._number(name, Profile(self._local(local), old.signed, old.revealed, opened))
+        # As the shell does: with its shares it tells what the set that it opened does not need.
+        after = replace(old, local=self._local(local), opened=opened, spared=self.members[index])
+        return self._number(name, after)
 
     def _local(self, local: Local) -> int:
         number = self._local_numbers.setdefault(self.machine.key(local), len(self._locals))
@@ -218,7 +225,26 @@ class Explorer:
             return f"{len(sums)} sums are solvable", len(sums)
         if sums and sums[0].bit_count() < self.case.smallest_sum:
             return f"a sum over {sums[0].bit_count()} honest hospitals is solvable", 1
-        return "", len(sums)
+        return (self._too_quiet(sums[0], profiles) if sums else ""), len(sums)
+
+    def _too_quiet(self, group: int, profiles: list[Profile]) -> str:
+        """What is wrong with the noise in the sum over these honest hospitals (MECHANISMS.md, "Removing the excess noise"), or nothing.
+
+        Where u hospitals are in the set that it told of, a hospital keeps 1 / (u - max(T, 1)) of the accounted variance, and 1 / (t - max(T, 1))
+        where it told nothing. Whom the adversary holds besides the corrupted ones, up to max(T, 1) in all, it can subtract.
+        """
+        known = max(self.case.colluding, 1)
+        left = []
+        for name, profile in zip(self.field.honest, profiles, strict=True):
+            if not self.bit[name] & group:
+                continue
+            if profile.spared and profile.spared & self.honest_bits != group:
+                return f"{name} told its noise for one set, and the sum over another is solvable"
+            size = profile.spared.bit_count() or self.case.threshold
+            left.append(Fraction(1, size - known))
+        if sum(sorted(left)[: len(left) - (known - self.case.corrupted)], Fraction(0)) < 1:
+            return "the sum has less noise than is accounted"
+        return ""
 
 
 def search(case: Case, machine: RealMachine) -> Result:

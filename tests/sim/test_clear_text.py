@@ -17,6 +17,10 @@ from tests.consortium import HOSPITALS, World
 
 SPEC = (Path(__file__).parents[2] / "secagg" / "SPEC.md").read_text()
 ONE_ROUND = (("rounds = 2", "rounds = 1"),)
+STATISTICS = (
+    ('mode = "local"', 'mode = "distributed"'),
+    ("\nrounds = 2\nlocal_steps = 2\nsample_rate = 1.0", "\nrounds = 1"),
+)
 # What the bytes of a field hold, by the kind of message.
 BODIES: dict[tuple[str, str], type] = {
     ("advert", "body"): records.Advert,
@@ -113,6 +117,8 @@ class Observer:
             "seed": lambda v: len(v) == 32,
             "share": lambda v: len(v) == 32,
             "opening": lambda v: len(v) == 32,
+            # As many numbers as the round's statistic has, whatever the data.
+            "noise": lambda v: len(v) in [8 * task.length for task in agreement.tasks],
             "document": lambda v: v in (agreement.to_bytes(), self.world.signed.roster.canonical),
             "order": lambda v: v in (*orders, *tasks) or len(v) in (0, 8 * agreement.parameters),
             "step": lambda v: v in ("advertise", "upload", "agree", "open"),
@@ -125,10 +131,10 @@ class Observer:
         return tests[what](value)
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+@pytest.fixture(scope="module", params=[ONE_ROUND, STATISTICS], ids=["local", "distributed"])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
     """A finished study, with every message that travelled."""
-    made = World.of(tmp_path_factory.mktemp("study"), *ONE_ROUND)
+    made = World.of(tmp_path_factory.mktemp("study"), *request.param)
     _, executed = made.execute()
     assert executed.failed is None
     return made
@@ -150,7 +156,8 @@ def test_nothing_travels_in_clear_but_what_the_protocol_names(world: World) -> N
         for hospital, kind, message in messages:
             assert observer.complaints(way, message) == [], hospital
             seen.add(kind)
-    assert seen == codec.KINDS.keys() - {"hello", "abort"} - OF_THE_SPARSE_GRAPH
+    spare = set() if observer.world.agreement.study.spare_layers else {"spare_noise"}
+    assert seen == codec.KINDS.keys() - {"hello", "abort"} - OF_THE_SPARSE_GRAPH - spare
 
 
 @pytest.mark.threat("FL-32", control="C-METRICS")
@@ -171,7 +178,8 @@ def test_a_number_beside_the_vector_is_noticed(world: World, beside: bytes) -> N
 
 def test_an_upload_s_length_says_nothing_of_the_data(tmp_path: Path, world: World) -> None:
     """Three times as many patients make messages of the same kinds and lengths."""
-    larger = World.of(tmp_path, *ONE_ROUND, rows=120)
+    changes = STATISTICS if world.agreement.study.spare_layers else ONE_ROUND
+    larger = World.of(tmp_path, *changes, rows=120)
     larger.execute()
 
     def lengths(of: World) -> list[tuple[str, str, int]]:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.sim.consortia import Case, admissible, cases
 from tests.sim.end_states import search_end_states
-from tests.sim.local_machines import WEAKENED, NotInSet, RealMachine
+from tests.sim.local_machines import WEAKENED, NotInSet, OpensForAThreshold, RealMachine
 from tests.sim.model_check import search
 
 # 2t = n + T, or t = T + 1: the proof needs both bounds.
@@ -21,7 +21,10 @@ def case_id(case: Case) -> str:
 
 
 def test_every_rule_that_the_proof_needs_is_taken_away_once() -> None:
-    """ "v not in U" alone opens nothing, since only members' signatures count: the variant lacks both rules."""
+    """ "v not in U" alone opens nothing, since only members' signatures count and all of them do: the variant lacks these rules.
+
+    That all members must sign is needed for the noise from five hospitals on, below.
+    """
     assert {machine.name for machine in WEAKENED} == {
         "no signatures",
         "sets not shrinking",
@@ -30,6 +33,7 @@ def test_every_rule_that_the_proof_needs_is_taken_away_once() -> None:
         "agree state lost",
         "v not in U",
         "no check of |U|",
+        "noise told at agreeing",
     }
 
 
@@ -69,6 +73,14 @@ def test_threshold_missed_by_one_is_caught(n: int, colluding: int, threshold: in
     case = Case(n, colluding, threshold, corrupted=colluding)
     assert search(case, RealMachine()).violation is not None
     assert search_end_states(case).violation is not None
+
+
+@pytest.mark.slow
+def test_opening_for_a_threshold_of_signatures_is_caught_by_the_noise_alone() -> None:
+    """The counterexample of SPEC.md, section 9: one sum, over enough hospitals, with less noise than is accounted."""
+    found = search_end_states(Case(5, 0, 3, corrupted=0), OpensForAThreshold()).violation
+    assert found is not None
+    assert "told its noise for one set" in found.what
 
 
 @pytest.mark.slow

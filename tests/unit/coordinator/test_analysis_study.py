@@ -74,7 +74,7 @@ def test_every_answer_is_one_event_of_the_plan(
             spent(plan.releases, plan.delta).number()
         )
     for answer in section["results"]:
-        assert answer["noise_sd"] == pytest.approx(plan.release(answer["name"]).noise_sd(4))
+        assert answer["noise_sd"] == pytest.approx(plan.release(answer["name"]).expected_sd(4))
     if evaluates:
         assert set(section["results"][-1]) >= {"c_index", "brier", "calibration"}
 

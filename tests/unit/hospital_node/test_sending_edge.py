@@ -161,6 +161,17 @@ def test_without_the_charge_in_the_ledger_no_vector_leaves(
     assert any("no spent charge" in told for told in hand.world.refusals("c"))
 
 
+def test_spare_noise_leaves_for_a_round_that_is_paid_and_no_other(hand: Hand) -> None:
+    """What the ledger was charged is the noise that is left."""
+    edge = SendingEdge("a", hand.world.nodes["a"].ledger)
+    agreement = hand.world.agreement
+    hand.round(1)
+    told = [codec.pack("spare_noise", records.SpareNoise(number, 0, bytes(8))) for number in (1, 2)]
+    assert edge.let_out(agreement, told[0]) == told[0]
+    with pytest.raises(UntaggedRelease, match="no spent charge"):
+        edge.let_out(agreement, told[1])
+
+
 def test_mode_none_needs_the_ledger_s_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hand = Hand(World.of(tmp_path, *MODE_NONE)).join()
     _, order = hand.order(1)

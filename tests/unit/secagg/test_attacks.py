@@ -29,6 +29,7 @@ from secagg.errors import (
     TooFewSurvivors,
     VectorMismatch,
     WireError,
+    WrongStep,
 )
 from secagg.pairs import RoundFrame
 from secagg.receipt import NO_RECEIPT
@@ -133,6 +134,9 @@ def test_split_view(monkeypatch: pytest.MonkeyPatch) -> None:
         loot.ask_open("h000", ("h000", "h001", "h003"), ("h000", "h001", "h003"))
     assert not loot.has("h000")
     monkeypatch.setattr(agreed_set, "check_signatures", nothing)
+    with pytest.raises(WrongStep, match="did not sign"):
+        loot.ask_open("h000", ("h000", "h001", "h003"), ("h000", "h003"))
+    monkeypatch.setattr(rules, "everybody_signed", nothing)
     loot.ask_open("h000", ("h000", "h001", "h003"), ("h000", "h003"))
     loot.ask_open("h002", ("h000", "h002", "h003"), ("h002", "h003"))
     assert loot.has("h000")
@@ -150,6 +154,9 @@ def test_duplicate_ids_counted_towards_the_threshold(monkeypatch: pytest.MonkeyP
     with pytest.raises(TooFewSurvivors):
         loot.ask_open("h000", mine, ("h000", "h003", "h003"))
     monkeypatch.setattr(agreed_set, "check_signatures", entries_are_counted)
+    with pytest.raises(WrongStep, match="did not sign"):
+        loot.ask_open("h000", mine, ("h000", "h003", "h003"))
+    monkeypatch.setattr(rules, "everybody_signed", nothing)
     loot.ask_open("h000", mine, ("h000", "h003", "h003"))
     loot.ask_open("h002", others, ("h002", "h003", "h003"))
     assert loot.has("h000")
@@ -193,6 +200,9 @@ def test_small_cohort(cohort: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) 
     else:
         for name in rest:
             loot.ask_agree(name, ALL)
+        with pytest.raises(WrongStep, match="did not sign"):
+            loot.ask_open(rest[0], ALL, tuple(rest))
+        monkeypatch.setattr(rules, "everybody_signed", nothing)
         for name in rest:
             loot.ask_open(name, ALL, tuple(rest))
     found = loot.sum_of(*cohort)
@@ -219,7 +229,7 @@ def test_late_upload_of_a_dropped_hospital_and_both_share_kinds(monkeypatch: pyt
     for name in ALL:
         loot.ask_agree(name, ALL)
     for name in ALL[:3]:
-        loot.ask_open(name, ALL, ALL[:3])
+        loot.ask_open(name, ALL, ALL)
     assert loot.has("h003")
 
 
@@ -322,7 +332,7 @@ def test_reflected_seal_and_a_sealing_that_lacks_its_direction(monkeypatch: pyte
             loot.ask_agree(name, ALL[1:])
         state = c.hospitals["h000"]
         assert isinstance(state, ho.Agreed)
-        loot.ask_open("h000", ALL, ALL[:3])
+        loot.ask_open("h000", ALL, ALL)
         for dealer, held in state.shares.items():
             loot.give("h000", dealer, held.share.reveal())
         return loot

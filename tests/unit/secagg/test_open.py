@@ -8,7 +8,7 @@ from typing import get_type_hints
 import numpy as np
 import pytest
 
-from secagg import agreed_set, identity, sealing, shamir
+from secagg import agreed_set, identity, rules, sealing, shamir
 from secagg import coordinator as co
 from secagg import hospital as ho
 from secagg.errors import (
@@ -59,6 +59,17 @@ def test_fewer_signatures_than_the_threshold(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(TooFewSurvivors):
         ho.open_shares(state_of(c, "h000"), request)
     monkeypatch.setattr(agreed_set, "check_signatures", nothing)
+    monkeypatch.setattr(rules, "everybody_signed", nothing)
+    ho.open_shares(state_of(c, "h000"), request)
+
+
+def test_a_threshold_of_signatures_is_not_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has not signed this set could still sign and open a larger one, and tell what noise that one does not need."""
+    c, agreeing = agreed()
+    request = request_with(agreeing, ["h000", "h001", "h002"])
+    with pytest.raises(WrongStep, match="h003 did not sign"):
+        ho.open_shares(state_of(c, "h000"), request)
+    monkeypatch.setattr(rules, "everybody_signed", nothing)
     ho.open_shares(state_of(c, "h000"), request)
 
 

@@ -106,6 +106,8 @@ OTHERS: dict[str, object] = {
     "ledger_export_request": records.LedgerExportRequest(bytes(32)),
     "ledger_export": records.LedgerExport(b"{}"),
     "study_end": records.StudyEnd("done", ""),
+    # For the coordinator's shell, which alone knows what noise is.
+    "spare_noise": records.SpareNoise(1, 0, bytes(8)),
     # Of the sparse graph (test_sparse.py): nothing in the complete one takes them.
     "graph_contribution": records.GraphContribution(bytes(32)),
     "graph_seed": records.GraphSeed((bytes(32),) * len(ALL)),

@@ -245,6 +245,7 @@ def test_nothing_is_opened_but_the_final_set(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(WrongStep):
         ho.open_shares(c.hospitals[ALL[0]], request)  # type: ignore[arg-type]
     monkeypatch.setattr(rules, "final_set_is_signed", nothing)
+    monkeypatch.setattr(rules, "everybody_signed", nothing)
     ho.open_shares(c.hospitals[ALL[0]], request)  # type: ignore[arg-type]
 
 

@@ -40,8 +40,8 @@ def test_cited_section_exists(file: str, section: str) -> None:
 
 
 def test_rules_that_the_page_names_exist() -> None:
-    """Sections 7.3 and, for the sparse graph, 10.4 name the function of each rule."""
-    agree = SPEC.partition("### 7.3")[2].partition("### 7.4")[0]
+    """Sections 7.3, 7.4 and, for the sparse graph, 10.4 name the function of each rule."""
+    agree = SPEC.partition("### 7.3")[2].partition("### 7.5")[0]
     agree += SPEC.partition("### 10.4")[2].partition("### 10.5")[0]
     rules = (ROOT / "secagg" / "rules.py").read_text()
     named = re.findall(r"`(?:rules\.)?([a-z_]+)`", agree)
