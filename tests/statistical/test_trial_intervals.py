@@ -62,7 +62,10 @@ def test_nineteen_in_twenty_intervals_hold_the_effect(
     epsilon: float, patients: int, allocation: dict[str, float], hazard: float
 ) -> None:
     """The same sums as floats, with noise from a seed."""
-    agreement, rng = agreement_of("distributed", epsilon, allocation, patients // 5), np.random.default_rng(11)
+    agreement, rng = (
+        agreement_of("distributed", epsilon, allocation, patients // 5),
+        np.random.default_rng(11),
+    )
     truth, held = np.asarray(LOG_HR[: len(allocation) - 1]), 0
     for _ in range(TRIALS):
         arms = simulated_patients(rng, agreement.training.allocation, truth.tolist(), patients, hazard)
