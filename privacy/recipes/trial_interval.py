@@ -25,7 +25,9 @@ first half to m. So with P = B diag(1 / d) + F the covariance of b is A^-1 M A^-
 For two arms that nowhere stop the first four terms leave about the inverse of Cox' information sum_k d_k w_0k w_1k, which is
 1 / D_1 + 1 / D_0 only where proportions at risk do not drift.
 
-Proportional hazards are assumed, and that censoring does not depend on the arm.
+Proportional hazards are assumed, and that censoring does not depend on the arm. Two things are left out. Who is at risk in each arm is taken to be
+as many as expected. And hazards are taken as constant within an interval: Weibull ones of shape 1.2 on ten intervals move a log hazard ratio of -.7 by
+.006 towards zero at a cumulative hazard of 2 (200,000 patients without noise), a tenth of the standard error of 2,000 patients.
 """
 
 from __future__ import annotations

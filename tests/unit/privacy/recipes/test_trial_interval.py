@@ -112,6 +112,18 @@ def test_noise_widens_the_interval_by_what_it_adds(cell_sd: float, score_sd: flo
     np.testing.assert_allclose(np.std(effects, axis=0), added, rtol=0.35)
 
 
+def test_the_error_knows_how_far_noise_of_the_scores_moves_the_effect() -> None:
+    fit, step, sd = Population(3000, 2.0, (-1.0,)).fit(score_sd=10.0), 0.01, 10.0
+    still = trial_estimate(fit).log_hr
+    reach = [
+        (trial_estimate(replace(fit, scores=tuple(s + step * arm for s in fit.scores))).log_hr - still) / step
+        for arm in np.eye(2)
+    ]
+    quiet = known_error(replace(fit, noise_sd=(0.0,) * 5))
+    added = np.sqrt(known_error(fit) ** 2 - quiet**2)
+    np.testing.assert_allclose(added, sd / np.sqrt(5) * np.hypot(*reach), rtol=1e-3)
+
+
 def test_no_interval_where_the_noise_is_as_large_as_the_events() -> None:
     population = Population(1000, 0.5, (-0.3, 0.1), (0.5, 0.25, 0.25))
     for cell_sd, score_sd in ((60.0, 1.0), (5.0, 150.0)):
