@@ -62,7 +62,7 @@ def outcome_of(stored: StoredRound) -> Outcome:
                 total,
                 stored.receipt,
                 reason,
-                "",
+                stored.culprit,
                 float(seconds),
                 noise_removed=tuple(str(hospital) for hospital in removed),
             )

@@ -27,6 +27,8 @@ from privacy.recipes.fit import Statistic
 from privacy.recipes.intervals import Estimate
 from privacy.recompute import LedgerFacts, guaranteed_epsilon, read_ledger
 from privacy.stage_release import void_reason
+from privacy.synthesis.gate import gate_of
+from privacy.synthesis.request import GATED
 from privacy.trained_model import TrainedModel
 from secagg.roster import SignedRoster
 
@@ -80,7 +82,13 @@ def _released_guarantee(agreement: Agreement, ledgers: Sequence[LedgerFacts]) ->
     planned = planned_guarantee(agreement)
     if planned.kind == "none":
         return planned
-    return replace(planned, epsilon=guaranteed_epsilon(planned.epsilon, ledgers))
+    gates = [gate_of(ledger.entries, agreement.hash) for ledger in ledgers]
+    more = (GATED,) if "stop" in gates else ()
+    return replace(
+        planned,
+        epsilon=guaranteed_epsilon(planned.epsilon, ledgers),
+        assumptions=(*planned.assumptions, *more),
+    )
 
 
 def result_json(agreement: Agreement, roster: SignedRoster, record: StudyRecord) -> dict[str, Any]:

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coordinator.clock import Clock
+from coordinator.final_set import collect_signatures
 from coordinator.gather import Gatherer, Silence
 from coordinator.progress import Progress
+from coordinator.session_keys import agree_on_keys
 from coordinator.spare_noise import SpareNoiseTaken
 from coordinator.spool import Spool, SpoolError
 from secagg import coordinator as protocol
@@ -25,7 +27,7 @@ from secagg.params import SecAggParams
 from secagg.roster import Roster
 from secagg.secret import SecretBytes
 from secagg.wire import codec
-from secagg.wire.records import Abort, SessionStart, VectorChunk
+from secagg.wire.records import Abort, VectorChunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,33 +95,17 @@ class RoundEngine:
     session: protocol.Session | None = None
     accusations: dict[str, int] = field(default_factory=dict)
 
-    def open_session(self, context: Context, first_round: int, present: frozenset[str]) -> dict[str, Silence]:
-        """Two trips: adverts in, key list out. Returns the hospitals that are not on the key list, with the reason.
+    def open_session(
+        self, fresh: Callable[[], Context], first_round: int, present: frozenset[str]
+    ) -> dict[str, Silence]:
+        """The session's keys, see `agree_on_keys`. Returns the hospitals that are not on the key list, with the reason.
 
         Raises:
             TooFewSurvivors: fewer than the threshold sent a good advert.
         """
-        collecting = protocol.collect_adverts(
-            self.identity, self.params, self.roster, context, first_round=first_round
+        self.session, silent = agree_on_keys(
+            self.gatherer, self.identity, self.params, self.roster, fresh, first_round, present
         )
-        start = codec.pack(
-            "session_start", SessionStart(context.study_hash, context.roster_hash, context.session_id)
-        )
-        for hospital in sorted(present):
-            self.gatherer.ask(hospital, start)
-
-        def take(hospital: str, kind: str, message: bytes) -> bool:
-            nonlocal collecting
-            if kind == "advert":
-                collecting = protocol.add_advert(collecting, hospital, message)
-            return kind == "advert"
-
-        silent = self.gatherer.gather("advertise", present, take)
-        self.session, key_list = protocol.close_adverts(collecting)
-        for hospital in sorted(present - set(silent)):
-            # A hospital that restarts before it has the key list would otherwise never get it.
-            self.gatherer.greet(hospital, key_list)
-            self.gatherer.tell(hospital, key_list)
         return silent
 
     def run(
@@ -244,9 +230,16 @@ class RoundEngine:
     def _openings(
         self, agreeing: protocol.Agreeing, working: _Working, spare: SpareNoiseTaken | None
     ) -> protocol.Opening:
-        state, requests = protocol.request_open(agreeing)
+        final: protocol.Agreeing | protocol.Settling = agreeing
+        late: dict[str, bytes] = {}
+        if self.params.neighborhood is not None:
+            final, late, silent = collect_signatures(agreeing, self.gatherer)
+            working.silent |= silent
+            self._needs(len(final.agreeing.signatures), "sign", silent)
+        state, requests = protocol.request_open(final)
         for hospital in sorted(requests):
-            self.gatherer.ask(hospital, requests[hospital])
+            before = (late[hospital],) if hospital in late else ()
+            self.gatherer.ask(hospital, *before, requests[hospital])
 
         def take(hospital: str, kind: str, message: bytes) -> bool:
             nonlocal state

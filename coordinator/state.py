@@ -24,6 +24,8 @@ CREATE TABLE IF NOT EXISTS begun (
 CREATE TABLE IF NOT EXISTS culprits (
     study_hash BLOB NOT NULL REFERENCES studies, round INTEGER NOT NULL, hospital TEXT NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (study_hash, round, hospital));
+CREATE TABLE IF NOT EXISTS blamed (
+    study_hash BLOB NOT NULL REFERENCES studies, round INTEGER NOT NULL, hospital TEXT NOT NULL, PRIMARY KEY (study_hash, round));
 CREATE TRIGGER IF NOT EXISTS rounds_stay BEFORE UPDATE ON rounds BEGIN SELECT RAISE(ABORT, 'rounds are append-only'); END;
 CREATE TRIGGER IF NOT EXISTS rounds_remain BEFORE DELETE ON rounds BEGIN SELECT RAISE(ABORT, 'rounds are append-only'); END;
 """
@@ -34,13 +36,14 @@ class StoredRound:
     """One finished or aborted round.
 
     `record` is canonical JSON (a line of the bundle's rounds.jsonl), `receipt` the signed bytes that the hospitals got, `total` the decoded
-    ring integers as little-endian int64; both None for an aborted round.
+    ring integers as little-endian int64; both None for an aborted round. `culprit` is whom an aborted one was blamed on, if anybody.
     """
 
     round: int
     record: bytes
     receipt: bytes | None
     total: bytes | None
+    culprit: str = ""
 
 
 class CoordinatorState:
@@ -93,10 +96,20 @@ class CoordinatorState:
         return tuple(int(row[0]) for row in rows)
 
     def add_round(self, study_hash: bytes, stored: StoredRound) -> None:
-        self._db.execute(
-            "INSERT INTO rounds VALUES (?, ?, ?, ?, ?)",
-            (study_hash, stored.round, stored.record, stored.receipt, stored.total),
-        )
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.execute(
+                "INSERT INTO rounds VALUES (?, ?, ?, ?, ?)",
+                (study_hash, stored.round, stored.record, stored.receipt, stored.total),
+            )
+            if stored.culprit:
+                self._db.execute(
+                    "INSERT INTO blamed VALUES (?, ?, ?)", (study_hash, stored.round, stored.culprit)
+                )
+        except sqlite3.Error:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
 
     def add_culprits(self, study_hash: bytes, round_number: int, reasons: Mapping[str, str]) -> None:
         """Who is shown to have made a round fail, with the reason; also a restarted coordinator leaves it out of the next."""
@@ -116,7 +129,8 @@ class CoordinatorState:
     def rounds(self, study_hash: bytes) -> list[StoredRound]:
         """All rounds of a study in order."""
         rows = self._db.execute(
-            "SELECT round, record, receipt, total FROM rounds WHERE study_hash = ? ORDER BY round",
+            "SELECT round, record, receipt, total, coalesce(hospital, '') FROM rounds LEFT JOIN blamed USING (study_hash, round) "
+            "WHERE study_hash = ? ORDER BY round",
             (study_hash,),
         ).fetchall()
         return [StoredRound(*row) for row in rows]

@@ -44,7 +44,7 @@ from privacy.recipes.fit import Fit, Statistic
 from privacy.recipes.intervals import Estimate
 from secagg.context import SESSION_ID_BYTES, Context
 from secagg.errors import ProtocolError
-from secagg.params import PROTOCOL_VERSION, SecAggParams
+from secagg.params import PROTOCOL_VERSION
 from secagg.roster import Roster
 from secagg.secret import SecretBytes
 from secagg.wire import codec
@@ -180,17 +180,22 @@ class StudyRun:
 
     def _open_session(self, accepted: frozenset[str]) -> None:
         agreement, roster = self.agreement, self.roster
-        context = Context(PROTOCOL_VERSION, self.study_hash, roster.hash, self.entropy.take(SESSION_ID_BYTES))
-        params = SecAggParams(
-            agreement.n, agreement.colluding, agreement.threshold, agreement.modulus_bits, agreement.dim
-        )
         self.engine = RoundEngine(
-            self.identity, params, roster, self.gatherer, self.clock, self.report, self.spool_directory
+            self.identity,
+            agreement.secagg,
+            roster,
+            self.gatherer,
+            self.clock,
+            self.report,
+            self.spool_directory,
         )
-        self.state.add_session(
-            context.session_id, self.study_hash, self.clock.now().isoformat(timespec="seconds")
-        )
-        silent = self.engine.open_session(context, 1 + max(self.replay, default=0), accepted)
+
+        def fresh() -> Context:
+            session = self.entropy.take(SESSION_ID_BYTES)
+            self.state.add_session(session, self.study_hash, self.clock.now().isoformat(timespec="seconds"))
+            return Context(PROTOCOL_VERSION, self.study_hash, roster.hash, session)
+
+        silent = self.engine.open_session(fresh, 1 + max(self.replay, default=0), accepted)
         self.members = accepted - set(silent)
         self.refused = (*self.refused, *(silent[hospital] for hospital in sorted(silent)))
         self.report(Progress("session", f"keys agreed by {', '.join(sorted(self.members))}"))
@@ -249,6 +254,7 @@ class StudyRun:
                 round_record(outcome, task, self.agreement.threshold, self.clock.now()),
                 outcome.receipt,
                 None if outcome.total is None else outcome.total.astype("<i8").tobytes(),
+                outcome.culprit,
             ),
         )
 

@@ -139,8 +139,8 @@ def _alone(
     sampler: Sampler,
     entropy: Entropy,
 ) -> FloatArray:
-    """Risk of the held-out patients by a hospital's own model: without a plan its own Cox regression."""
-    if agreement.plan is None:
+    """Risk of the held-out patients by a hospital's own model: where nothing noises the rounds its own Cox regression."""
+    if agreement.noising is None:
         return np.asarray(held_out.x @ fit_cox(cohort).log_hr, dtype=np.float64)
     study = LocalStudy.of(agreement, hospital, cohort, sampler, entropy)
     return layout.risk(train_alone(study, agreement), held_out.x)
@@ -167,7 +167,7 @@ def _fold_alone(study: LocalStudy, agreement: Agreement) -> FloatArray:
     def released(task: str, theta: FloatArray) -> Statistic:
         release = alone.statistics[task]
         values = decode_release(alone.statistic(task, theta), release)
-        return Statistic(values, 0.0 if agreement.plan is None else release.noise_sd(1))
+        return Statistic(values, 0.0 if agreement.noising is None else release.noise_sd(1))
 
     table = released("life_table", np.zeros(layout.dim))
     fit = Fit.start(agreement.training, layout, table)

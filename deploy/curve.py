@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from privacy.accounting import curve as delta_curve
 from privacy.agreement import Agreement, build
+from privacy.plan import vectors
 from privacy.refusals import StudyError
 from privacy.study import Study, study_from_json
 
@@ -30,7 +31,8 @@ def at_epsilon(study: Study, epsilon: float) -> Study:
     if study.epsilon is None:
         raise StudyError(study.id, "mode 'none' has no epsilon to vary; use 'local' or 'distributed'")
     body = study.to_json()
-    body["privacy"] = {**body["privacy"], "epsilon": epsilon}
+    part = "privacy" if study.noised else "stage"
+    body[part] = {**body[part], "epsilon": epsilon}
     return study_from_json(body, study.id)
 
 
@@ -77,7 +79,7 @@ def _noise(agreement: Agreement) -> list[dict[str, Any]]:
             "noise_multiplier": release.noise_multiplier,
             "sd_of_sum": release.expected_sd(agreement.n) / release.clip_l2,
         }
-        for release in agreement.plan.releases
+        for release in vectors(agreement.plan.charges)
     ]
 
 

@@ -146,7 +146,9 @@ def _field(name: str, kind: str, role: str) -> Iterator[str]:
     yield f'role = "{role}"' + (
         '   # or "quasi_identifier", "sensitive", "id", "time", "event", "entry"' if role == "feature" else ""
     )
-    yield 'purpose = "decide: why the study needs this column; without a reason, delete the field"'
+    # A study has a time and an event, so those two cannot be deleted.
+    way_out = "" if role in ("time", "event") else "; without a reason, delete the field"
+    yield f'purpose = "decide: why the study needs this column{way_out}"'
     if role == "time":
         yield 'unit = "days"   # or weeks, months, years'
     elif role == "feature" and kind in ("int", "float"):

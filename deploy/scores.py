@@ -45,6 +45,17 @@ def integrated_brier(patients: Cohort, survival: FloatArray, times_days: FloatAr
     return float(np.trapezoid(brier, times_days) / (times_days[-1] - times_days[0]))
 
 
+def kaplan_meier(patients: Cohort, times_days: FloatArray) -> FloatArray:
+    """Kaplan-Meier estimate of survival at these times, (m,): what is predicted of everybody by whoever knows no covariate.
+
+    Source: Kaplan & Meier 1958 (JASA 53), as lifelines computes it; late entries count from their entry on.
+    """
+    from lifelines import KaplanMeierFitter
+
+    fit = KaplanMeierFitter().fit(patients.time, patients.event, entry=patients.entry)
+    return np.asarray(fit.survival_function_at_times(times_days), dtype=np.float64)
+
+
 def _censoring_free(patients: Cohort, times_days: FloatArray, *, strictly_before: bool) -> FloatArray:
     """Kaplan-Meier estimate of staying uncensored, at or just before each time; events come before censorings."""
     exits = np.unique(patients.time)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,11 @@ from coordinator.results import write_result
 from privacy.agreement import Agreement
 from privacy.canonical import canonical
 from privacy.evidence import SIMULATION
+from privacy.study_stage import SYNTHETIC
 from privacy.trained_model import TrainedModel
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LABEL = "simulation only: computed from the files that the simulation split itself; no party of a real study can compute it"
 
@@ -42,7 +46,6 @@ def add_scores(
     from deploy.scores import c_index, integrated_brier
     from hospital_node.cohort import build_cohort
     from hospital_node.entropy import DiscreteGaussian, OsEntropy
-    from hospital_node.stage import apply_stage
     from hospital_node.table import read_table
 
     study = agreement.study
@@ -71,7 +74,7 @@ def add_scores(
         frames = {hospital: read_table(path, study.dictionary) for hospital, path in tables.items()}
         raw, staged = (
             {h: build_cohort(f, study.dictionary, study.horizon_days) for h, f in chosen.items()}
-            for chosen in (frames, {h: apply_stage(f, study)[0] for h, f in frames.items()})
+            for chosen in (frames, {h: _staged(agreement, h, f) for h, f in frames.items()})
         )
         computed = compute_baselines(agreement, raw, staged, held_out, DiscreteGaussian(), OsEntropy())
         scored["baselines"] = {
@@ -89,6 +92,19 @@ def add_scores(
         canonical({"label": LABEL, "test": scored["test"], "baselines": scored.get("baselines", {})})
     )
     return scored
+
+
+def _staged(agreement: Agreement, hospital: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """What a hospital alone would train on: its rows behind the stage, or synthetic patients of another drawing."""
+    from hospital_node.entropy import DiscreteGaussian, OsEntropy
+    from hospital_node.stage import apply_stage
+    from hospital_node.synthesis.in_study import fresh_patients
+
+    study = agreement.study
+    if study.stage.kind not in SYNTHETIC:
+        return apply_stage(frame, study)[0]
+    rows = study.n_public[hospital]
+    return fresh_patients(study, agreement.plan, frame, rows, DiscreteGaussian(), OsEntropy())
 
 
 def _cox_coefficients(

@@ -102,6 +102,7 @@ def price(file: FILE, as_json: JSON = False) -> None:
         body |= price_plan(agreement.plan, agreement.threshold)
         body["plan"] = agreement.plan.to_json()
         body["analysis"] = expected_noise(agreement)
+    body["secure_aggregation"] = {"graph": "complete"} if study.graph is None else study.graph.to_json()
     body["warnings"] = warnings_of(agreement)
     if as_json:
         say_json(body)
@@ -112,6 +113,8 @@ def price(file: FILE, as_json: JSON = False) -> None:
 def warnings_of(agreement: Agreement) -> list[str]:
     """What a statistician should hear before spending a budget; from public numbers alone."""
     from privacy.stage_release import ThresholdRelease
+    from privacy.synthesis.charges import SynthesisRelease
+    from privacy.synthesis.request import SDV_LICENSE
 
     found = []
     if agreement.training.hidden and (
@@ -122,15 +125,30 @@ def warnings_of(agreement: Agreement) -> list[str]:
         )
     if agreement.study.row_assumption and agreement.plan is not None:
         found.append(f"the guarantee assumes that {agreement.study.row_assumption}")
+    if agreement.study.graph is not None:
+        found.append(f"secure aggregation, {agreement.study.graph.sentence()}")
     if agreement.plan is not None and isinstance(agreement.plan.stage, ThresholdRelease):
         stage = agreement.plan.stage
         even, sure = stage.k + stage.noise.bound, stage.k + 2 * stage.noise.bound
         found.append(
             f"stage threshold takes epsilon {stage.epsilon:g} and delta {stage.delta:g} of this, once for all studies with these cells; "
-            f"a hospital's class of {even} patients is kept in half of all drawings, one of {sure} in all"
+            f"a hospital's class of {even} patients is kept in at least half of all drawings, one of {sure} in all"
         )
+    if agreement.plan is not None and isinstance(agreement.plan.stage, SynthesisRelease):
+        table = agreement.plan.stage
+        found.append(
+            f"stage synthetic_dp takes epsilon {table.epsilon:g} at delta {table.delta:g}, once for all studies with these fields and settings; "
+            "whatever is trained on its table costs nothing more"
+        )
+        small = [h for h, n in agreement.study.n_public.items() if n < SYNTHESIS_PATIENTS]
+        if small:
+            found.append(
+                f"below about {SYNTHESIS_PATIENTS} patients at a hospital a synthetic table ranks badly: {', '.join(small)}"
+            )
+    if agreement.study.stage.kind == "synthetic_sdv":
+        found.append(SDV_LICENSE)
     per_column = agreement.study.n_public_total / max(len(agreement.columns), 1)
-    if agreement.study.has_model and agreement.plan is not None and per_column < PATIENTS_PER_COLUMN:
+    if agreement.study.has_model and agreement.noising is not None and per_column < PATIENTS_PER_COLUMN:
         found.append(
             f"{per_column:.0f} declared patients a column: below about 80 events a column noise costs accuracy; name fewer columns beforehand"
         )
@@ -140,6 +158,7 @@ def warnings_of(agreement: Agreement) -> list[str]:
 NETWORK_EPSILON = 8.0
 NETWORK_PATIENTS = 5000
 PATIENTS_PER_COLUMN = 160
+SYNTHESIS_PATIENTS = 1000
 
 
 def _print_price(body: dict[str, Any]) -> None:

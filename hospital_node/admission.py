@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +26,8 @@ from privacy.policy import Permit, Policy, PolicyRefusal, StudyTerms, check, che
 from privacy.refusals import StudyError
 from privacy.stage_release import LevelRelease, ThresholdRelease, VoidRelease
 from privacy.study import Study
+from privacy.study_stage import SYNTHETIC
+from privacy.synthesis.charges import SynthesisRelease
 from secagg.roster import Roster
 from secagg.wire.records import StudyOffer
 
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import pandas as pd
+
+    from hospital_node.synthesis.in_study import Sdv
+    from hospital_node.synthesis.in_study import Stage as SynthesisStage
 
 
 class StudyRefused(Exception):
@@ -54,12 +59,19 @@ class StudyRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A study that this hospital takes part in."""
+    """A study that this hospital takes part in.
+
+    Attributes:
+        agreement, terms, permit: as they were admitted.
+        local: its patients.
+        copies: the stored table of a generator without guarantee, which goes when somebody behind it withdraws; None without one.
+    """
 
     agreement: Agreement
     terms: StudyTerms
     permit: Permit
     local: LocalStudy
+    copies: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +84,9 @@ class Admission:
         policy: its policy file.
         study: the study file that its people read and accepted; None accepts any study that the policy permits.
         data: its table; read only after everything else said yes.
-        reports: folder for reports that never leave; beside it lies `kept`, the cells of noisy thresholds.
+        reports: folder for reports that never leave; beside it lies `kept`, what stages drew.
         drop_undeclared: leave columns out that the study does not declare; the data manager's word.
+        sdv: another generator than SDV's for the stage `synthetic_sdv`, for tests; None takes SDV.
         consents: the consent register; asked where the policy says so, and nobody takes part where it is missing.
     """
 
@@ -87,6 +100,7 @@ class Admission:
     reports: Path
     drop_undeclared: bool = False
     consents: RegisterPlace | None = None
+    sdv: Sdv | None = None
 
     def agreement_of(self, offer: StudyOffer) -> Agreement:
         """The agreement in an offer, derived again from the study file.
@@ -126,15 +140,18 @@ class Admission:
             permit = check(self.policy, terms, ledger.entries(), clock.now())
         except PolicyRefusal as refusal:
             raise StudyRefused(str(refusal), self.TOLD, refusal.exit_code) from None
-        return Admitted(agreement, terms, permit, self._prepare(agreement, ledger, clock, sampler, entropy))
+        local, copies = self._prepare(agreement, ledger, clock, sampler, entropy)
+        return Admitted(agreement, terms, permit, local, copies)
 
     def _prepare(
         self, agreement: Agreement, ledger: LedgerStore, clock: Clock, sampler: Sampler, entropy: Entropy
-    ) -> LocalStudy:
+    ) -> tuple[LocalStudy, Path | None]:
         # pandas takes a second to import; a refused study never needs it.
         from hospital_node.analytics.rows import asked_cells
         from hospital_node.cohort import build_cohort
         from hospital_node.stage import apply_stage
+        from hospital_node.synthesis.in_study import TableHeldBack
+        from hospital_node.synthesis.sdv_engine import SdvProblem
         from hospital_node.table import DataError, read_table
 
         study = agreement.study
@@ -146,11 +163,18 @@ class Admission:
             frame = read_table(self.data, study.dictionary, drop_undeclared=self.drop_undeclared)
             if gate is not None:
                 frame = _consented(frame, study, gate)
+            pseudonyms = () if gate is None else _pseudonyms(frame, study, gate)
             kept, level = self._pay_stage(agreement, frame, ledger, clock, entropy)
             staged, report = apply_stage(frame, study, kept, level)
+            table = None
+            if study.stage.kind in SYNTHETIC:
+                stage = self._synthesis(agreement, ledger, clock, sampler, entropy, pseudonyms)
+                made, table = stage.patients(frame)
+                staged, after = apply_stage(made, study)
+                report = replace(report, after=after.after, rows_after=after.rows_after)
         except PolicyRefusal as refusal:
             raise StudyRefused(str(refusal), self.TOLD, refusal.exit_code) from None
-        except KeptSetLost as error:
+        except (KeptSetLost, TableHeldBack, SdvProblem) as error:
             raise StudyRefused(str(error), self.TOLD, error.exit_code) from None
         except DataError as error:
             raise StudyRefused(str(error), self.TOLD, error.exit_code) from None
@@ -160,7 +184,47 @@ class Admission:
         )
         cohort = build_cohort(staged, study.dictionary, study.horizon_days)
         local = LocalStudy.of(agreement, self.me, cohort, sampler, entropy, asked_cells(staged, study.asks))
-        return local if gate is None else replace(local, pseudonyms=_pseudonyms(staged, study, gate))
+        if table is None:
+            return (
+                local if gate is None else replace(local, pseudonyms=_pseudonyms(staged, study, gate))
+            ), None
+        private = study.stage.kind == "synthetic_dp"
+        local = replace(local, pseudonyms=pseudonyms, behind="private" if private else "copies")
+        return local, None if private else table
+
+    def _synthesis(
+        self,
+        agreement: Agreement,
+        ledger: LedgerStore,
+        clock: Clock,
+        sampler: Sampler,
+        entropy: Entropy,
+        pseudonyms: tuple[str, ...],
+    ) -> SynthesisStage:
+        """The stage that puts synthetic patients in place of the real ones."""
+        from hospital_node.synthesis.in_study import Stage
+        from hospital_node.synthesis.stage_table import Drawing
+
+        study = agreement.study
+        drawing = Drawing(
+            study,
+            agreement.hash,
+            self.reports.parent / "kept",
+            ledger,
+            self._permit(agreement, clock),
+            own=self.policy.consent_register,
+            patients=pseudonyms,
+        )
+        report = self.reports / f"{study.id}.synthetic.json"
+        rows, gate = study.n_public[self.me], self.policy.synthetic_gate
+        return Stage(agreement.plan, drawing, rows, gate, report, sampler, entropy, self.sdv)
+
+    def _permit(self, agreement: Agreement, clock: Clock) -> Callable[[Sequence[Entry]], None]:
+        def permit(entries: Sequence[Entry]) -> None:
+            # Once more, under the ledger's lock: another study may have taken the room since.
+            check(self.policy, terms_of(agreement), entries, clock.now())
+
+        return permit
 
     def gate(self, study: Study, clock: Clock) -> ConsentGate | None:
         """What the register is asked for this study; None where the policy asks for no register."""
@@ -174,10 +238,7 @@ class Admission:
         """Charges what the stage costs by itself; returns the cells that a noisy threshold kept, or the level that was drawn."""
         from hospital_node.stage import cell_counts
 
-        def permit(entries: Sequence[Entry]) -> None:
-            # Once more, under the ledger's lock: another study may have taken the room since.
-            check(self.policy, terms_of(agreement), entries, clock.now())
-
+        permit = self._permit(agreement, clock)
         study, stage = agreement.study, None if agreement.plan is None else agreement.plan.stage
         folder, quasi = self.reports.parent / "kept", study.dictionary.quasi_identifiers
         match stage:
@@ -196,6 +257,12 @@ class Admission:
 
                 return None, chosen_level(
                     stage, levels_of(quasi), cost, folder, ledger, agreement.hash, study.id, entropy, permit
+                )
+            case _ if study.stage.kind in SYNTHETIC:
+                return None, None
+            case SynthesisRelease():
+                raise AgreementError(
+                    "plan.stage", "a synthesizer's charge belongs to a study with that stage"
                 )
             case VoidRelease():
                 charge_once(stage, ledger, agreement.hash, study.id, permit)

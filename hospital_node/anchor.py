@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS last (one INTEGER PRIMARY KEY CHECK (one = 1), hash BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS rounds (study_hash BLOB PRIMARY KEY, round INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS graphs (study_hash BLOB PRIMARY KEY, graphs INTEGER NOT NULL);
 INSERT OR IGNORE INTO last VALUES (1, x'');
 """
+COUNT_GRAPHS = "INSERT INTO graphs VALUES (?, ?) ON CONFLICT (study_hash) DO UPDATE SET graphs = max(graphs, excluded.graphs)"
 
 
 class Anchor:
-    """The last hash of one journal, and the highest round of each study."""
+    """The last hash of one journal; of each study the highest round, and the sparse graphs that it took part in drawing."""
 
     def __init__(self, path: Path) -> None:
         """Open or create `path` with mode 0600; its folder exists."""
@@ -39,8 +41,10 @@ class Anchor:
         """Whether a journal that ends in these two hashes is the one that was last written."""
         return self.last in (head, previous)
 
-    def keep(self, head: bytes, rounds: Iterable[tuple[bytes, int]]) -> None:
-        """The journal ends in this hash, with these studies at these rounds."""
+    def keep(
+        self, head: bytes, rounds: Iterable[tuple[bytes, int]], graphs: Sequence[tuple[bytes, int]] = ()
+    ) -> None:
+        """The journal ends in this hash, with these studies at these rounds and graphs; no count ever falls."""
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute("UPDATE last SET hash = ?", (head,))
         self._db.executemany(
@@ -48,12 +52,23 @@ class Anchor:
             "SET round = max(round, excluded.round)",
             rounds,
         )
+        if graphs:
+            self._db.executemany(COUNT_GRAPHS, graphs)
         self._db.execute("COMMIT")
 
     def floor(self, study_hash: bytes) -> int:
         """The highest round of a study of which anything may have been sent; 0 before the first."""
         row = self._db.execute("SELECT round FROM rounds WHERE study_hash = ?", (study_hash,)).fetchone()
         return 0 if row is None else int(row[0])
+
+    def graphs(self, study_hash: bytes) -> int:
+        """How many sparse graphs of a study this hospital may have revealed a contribution for."""
+        row = self._db.execute("SELECT graphs FROM graphs WHERE study_hash = ?", (study_hash,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def all_graphs(self) -> list[tuple[bytes, int]]:
+        """The count of each study that has one."""
+        return [(bytes(row[0]), int(row[1])) for row in self._db.execute("SELECT * FROM graphs").fetchall()]
 
     def close(self) -> None:
         self._db.close()

@@ -21,8 +21,8 @@ from privacy.study import Study
 
 # Days of a spreadsheet's calendar between 1970 and 2070; no follow-up lasts 70 years.
 _SERIAL_DATES = (25_569.0, 62_000.0)
-# A whole cohort that ends within a thirtieth of the horizon was counted in months, not days.
-_SHORT, _LONG = 1 / 30, 12.0
+# A whole cohort that ends within a twelfth of the horizon may have been counted in weeks, months or years, not days.
+_SHORT, _LONG = 1 / 12, 12.0
 # Among the longest followed, most are censored; so many events there are censorings under the wrong code.
 _LATE_SHARE, _SWAPPED_SHARE, _SWAPPED_EXCESS = 0.1, 2 / 3, 0.25
 # A drawing is paid for, so nothing is drawn here.
@@ -166,7 +166,7 @@ def _follow_up(field: Field, time: np.ndarray, horizon_days: float) -> Iterator[
         yield Finding(
             "note",
             field.name,
-            f"ends for everybody within a thirtieth of the study's horizon; check the unit (declared: {field.unit})",
+            f"ends for everybody within a twelfth of the study's horizon; check the unit (declared: {field.unit})",
         )
     elif middle > _LONG * horizon_days:
         yield Finding(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -125,7 +124,8 @@ def data_check(study: STUDY, data: DATA, drop_undeclared: DROP = False, as_json:
         raise typer.Exit(command_line.BAD_INPUT)
     if not as_json:
         say(f"{data.name}: {checked.rows} patients fit the dictionary of {loaded.id}")
-        say("the stage, measured for you alone (it never leaves): " + json.dumps(checked.stage.to_json()))
+        for line in checked.stage.lines():
+            say(line)
 
 
 @data_app.command(
@@ -152,6 +152,8 @@ def data_profile(
         say_json({"page": str(out), "fits": checked.fits})
     else:
         say(f"{out}: open it in a browser; it holds exact counts and must not leave this hospital")
+        if not checked.fits:
+            say("the table does not fit the study; the page says why, as `data check` does")
 
 
 @data_app.command(
@@ -226,12 +228,15 @@ def study_show(study: STUDY, home: HOME, as_json: JSON = False) -> None:
         "before": permit.before.to_json(),
         "after": permit.after.to_json(),
         "epsilon_total": policy.epsilon_total,
+        "graph": "complete" if agreement.study.graph is None else agreement.study.graph.sentence(),
     }
     if as_json:
         say_json(body)
         return
     say(f"{agreement.study.id}: {agreement.study.title}")
     say(f"study hash {agreement.hash}")
+    if agreement.study.graph is not None:
+        say(f"secure aggregation over a {agreement.study.graph.sentence()}")
     if agreement.plan is None:
         say("mode none: no noise, no formal guarantee; your policy permits it")
         return

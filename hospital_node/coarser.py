@@ -11,11 +11,10 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from hospital_node.cohort import cells, exit_interval, outcome
-from hospital_node.stage import quasi_codes
+from hospital_node.cohort import cells
+from hospital_node.stage import exits, quasi_codes, sensitive_codes
 from privacy.anonymity import Codes, Measures, class_sizes, generalize, measure
 from privacy.field import Field
-from privacy.grid import time_grid
 from privacy.study import Study
 
 # Versions of one field: as declared, then halves until one interval is left.
@@ -109,13 +108,9 @@ class _Bench:
         self.k = k
         self._codes = {f.name: quasi_codes(frame, f) for f in study.dictionary.quasi_identifiers}
         self._missing = {f.name: np.isnan(cells(frame, f)) for f in study.dictionary.quasi_identifiers}
-        time, self._event = outcome(frame, study.dictionary, study.horizon_days)
-        self._bins = exit_interval(time, time_grid(study.horizon_days, study.intervals))
+        self._bins, self._event = exits(frame, study)
         self._intervals = study.intervals
-        self._sensitive = [(study.dictionary.event.highest_event + 1) * self._bins + self._event]
-        for field in study.dictionary.sensitive:
-            _, codes = np.unique(cells(frame, field), return_inverse=True)
-            self._sensitive.append(codes.astype(np.int64))
+        self._sensitive = tuple(sensitive_codes(frame, study, self._bins, self._event))
 
     def classes(self, versions: Sequence[Version]) -> Codes:
         merged = []

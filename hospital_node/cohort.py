@@ -64,8 +64,9 @@ class Cohort:
 
 def exit_interval(time: Floats, times_days: Floats) -> NDArray[np.int64]:
     """Index k in [0, K) of the interval (t_k, t_k+1] that holds each time, (n,)."""
-    inner = np.searchsorted(times_days, time, side="left") - 1
-    return np.clip(inner, 0, len(times_days) - 2).astype(np.int64)
+    inner = np.searchsorted(times_days, time, side="left").astype(np.int64, copy=False)
+    inner -= 1
+    return np.clip(inner, 0, len(times_days) - 2, out=inner)
 
 
 def build_cohort(frame: pd.DataFrame, dictionary: Dictionary, horizon_days: float) -> Cohort:
@@ -92,13 +93,14 @@ def outcome(
 ) -> tuple[Floats, NDArray[np.int64]]:
     """Days of follow-up in (0, horizon] and event codes 0..R at its end, (n,) each; 0 where the horizon came first."""
     time = days(frame, dictionary.time)
-    event = frame[dictionary.event.name].astype(np.float64).to_numpy()
+    event = frame[dictionary.event.name].to_numpy(dtype=np.float64)
     return np.minimum(time, horizon_days), np.where(time <= horizon_days, event, 0.0).astype(np.int64)
 
 
 def days(frame: pd.DataFrame, field: Field) -> Floats:
     """A time in days, whatever its unit."""
-    return np.asarray(frame[field.name], dtype=np.float64) * field.days_per_unit
+    cells = np.asarray(frame[field.name], dtype=np.float64)
+    return cells if field.days_per_unit == 1.0 else cells * field.days_per_unit
 
 
 def design_matrix(frame: pd.DataFrame, dictionary: Dictionary) -> Floats:

@@ -57,6 +57,7 @@ class ConsentGate:
 
 def forget(reports: Path, study_id: str) -> None:
     """Delete what this study left at the hospital about the former set of patients."""
-    (reports / f"{study_id}.stage.json").unlink(missing_ok=True)
+    for kind in ("stage", "synthetic"):
+        (reports / f"{study_id}.{kind}.json").unlink(missing_ok=True)
     for path in (reports / "releases").glob(f"{study_id}-*.bin"):
         path.unlink()

@@ -18,6 +18,11 @@ from privacy.ledger import Entry
 
 SALT_BYTES = 32
 ACTION = "stop: nothing of them is used from this round on; sums already formed and models already released stay, budget is not refunded"
+# Where the rounds live on a private synthetic table.
+ACTION_PRIVATE = (
+    "stay: the synthetic table was released, within its (epsilon, delta) for each of them, when it was drawn; it is used on, and no real row "
+    "is; sums already formed and models already released stay, budget is not refunded"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ class ConsentLog:
         problem: str,
         entries: Sequence[Entry],
         entropy: Entropy,
+        action: str = ACTION,
     ) -> str:
         """Keeps what was decided before a round; returns the ledger's line, the same form whatever was decided.
 
@@ -56,6 +62,7 @@ class ConsentLog:
             problem: why the register could not be asked; "" where it could.
             entries: the whole ledger.
             entropy: of the salt.
+            action: what follows for those who left.
         """
         spent = [entry.record for entry in entries if entry.kind == "SPENT" and entry.record.round > 0]
         body = {
@@ -70,7 +77,7 @@ class ConsentLog:
             "earlier_studies": sorted({r.study_id for r in spent if r.study_hash != self.study_hash})
             if left
             else [],
-            "action": ACTION if left else "",
+            "action": action if left else "",
         }
         digest = sha256_hex(canonical(body))
         self._own.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hospital_node.consent_gate import forget
-from hospital_node.consent_log import ConsentLog
+from hospital_node.consent_log import ACTION, ACTION_PRIVATE, ConsentLog
 from hospital_node.node_words import NodeEvent
 from hospital_node.participant import Participant
 
@@ -30,7 +30,14 @@ def respect_consent(node: Participant, session: str, round_number: int) -> None:
         node.admitted = replace(admitted, local=local)
         node.work = node.work_of(node.admitted)
     if left or not permitted.all():
+        if admitted.copies is not None:
+            from hospital_node.synthesis.stage_table import forget_table
+
+            forget_table(admitted.copies)
         forget(node.admission.reports, agreement.study.id)
         node.report(NodeEvent("consent", f"from round {round_number} on without who withdrew", round_number))
-    line = log.record(round_number, local.pseudonyms, left, problem, node.ledger.entries(), node.entropy)
+    action = ACTION_PRIVATE if local.behind == "private" else ACTION
+    line = log.record(
+        round_number, local.pseudonyms, left, problem, node.ledger.entries(), node.entropy, action
+    )
     node.ledger.note(study_hash=agreement.hash, study_id=agreement.study.id, session=session, text=line)

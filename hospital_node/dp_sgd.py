@@ -11,13 +11,14 @@ from math import cos, pi
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hospital_node.entropy import DrawnAhead, Entropy, poisson_sample
+from hospital_node.entropy import DrawnAhead, Entropy, SampledAhead
 from hospital_node.survival.follow_up import FollowUp, exit_counts
-from hospital_node.survival.model import SurvivalModel, gradient_blocks
+from hospital_node.survival.model import ClosedForm, SurvivalModel
 from privacy.clipped_blocks import clipped_sum
-from privacy.grid import FloatArray
-from privacy.mechanisms import Sampler, decode_release, noisy_sum
+from privacy.grid import FloatArray, IntArray
+from privacy.mechanisms import Sampler, decode_release, noised, noisy_sum
 from privacy.plan import DpPlan, Release
 from privacy.training import Training
 
@@ -80,19 +81,71 @@ def train_local(
         PlanError: the plan pays for no training.
     """
     current = model.layout.checked(theta).copy()
-    release = None if plan is None else _agreed(plan.release("train"), training)
     optimizer = _Optimizer(training, len(current))
-    noise = DrawnAhead(sampler, training.local_steps * len(current))
+    private = None
+    if plan is not None:
+        release = _agreed(plan.release("train"), training)
+        private = PrivateGradient(model, patients, release, sampler, entropy, training.local_steps)
     for step in range(training.local_steps):
-        if release is None:
+        if private is None:
             gradient = model.gradient_sum(current, patients) / n_public
         else:
-            total = noisy_gradient(model, current, patients, release, noise, entropy)
-            gradient = total / (release.sample_rate * n_public)
+            gradient = private.at(current) / (private.release.sample_rate * n_public)
         rate = learning_rate(training, round_index * training.local_steps + step)
         current = current + rate * optimizer.direction(gradient)
         current = np.clip(current, -training.parameter_clip, training.parameter_clip)
     return current
+
+
+class PrivateGradient:
+    """Releases of "train" on the same patients: noise and samples of all steps are drawn ahead, and what no step changes is made once."""
+
+    def __init__(
+        self,
+        model: SurvivalModel,
+        patients: FollowUp,
+        release: Release,
+        sampler: Sampler,
+        entropy: Entropy,
+        steps: int,
+    ) -> None:
+        """Make ready; nothing is drawn yet.
+
+        Args:
+            model: a loss that is a sum over patients.
+            patients: the hospital's.
+            release: clip, units, noise and sample rate.
+            sampler: noise.
+            entropy: for the Poisson samples.
+            steps: how many releases will be asked for.
+        """
+        self.release = release
+        self._model = model
+        self._patients = patients
+        self._closed = model if isinstance(model, ClosedForm) else None
+        self._prepared = None if self._closed is None else self._closed.prepared(patients, release.units_bits)
+        self._noise = DrawnAhead(sampler, steps * model.layout.dim)
+        self._samples = SampledAhead(entropy, len(patients), release.sample_rate, steps)
+        self._scale = release.scale_units()
+
+    def at(self, theta: FloatArray) -> FloatArray:
+        """Noisy sum of the clipped gradients of the next Poisson sample, shape (dim,); an empty one is noised like any other."""
+        drawn = self._samples.next()
+        # So few at a time that nothing leaves the cache or asks the system for memory; none is one empty batch.
+        exact = self._exact(theta, drawn[:_PATIENTS_AT_ONCE])
+        for start in range(_PATIENTS_AT_ONCE, len(drawn), _PATIENTS_AT_ONCE):
+            exact = exact + self._exact(theta, drawn[start : start + _PATIENTS_AT_ONCE])
+        return decode_release(noised(exact, self._scale, self._noise), self.release)
+
+    def _exact(self, theta: FloatArray, drawn: NDArray[np.intp]) -> IntArray:
+        """Sum of these patients' clipped gradients in units."""
+        clip, bits = self.release.clip_l2, self.release.units_bits
+        if self._closed is None or self._prepared is None:
+            rows = self._model.clipped_gradients(theta, self._patients.among(drawn), clip)
+            return clipped_sum((rows,), clip, bits)
+        with np.errstate(all="ignore"):
+            blocks = self._closed.gradient_blocks(theta, self._prepared.among(drawn))
+            return clipped_sum(blocks, clip, bits)
 
 
 def noisy_gradient(
@@ -103,18 +156,8 @@ def noisy_gradient(
     sampler: Sampler,
     entropy: Entropy,
 ) -> FloatArray:
-    """One release of "train": noisy sum of the clipped gradients of a Poisson sample, shape (dim,).
-
-    An empty sample is noised like any other.
-    """
-    drawn = np.flatnonzero(poisson_sample(len(patients), release.sample_rate, entropy))
-    exact = np.zeros(len(theta), dtype=np.int64)
-    # So few at a time that nothing leaves the cache or asks the system for memory; none is one empty batch.
-    for start in range(0, max(len(drawn), 1), _PATIENTS_AT_ONCE):
-        some = patients.among(drawn[start : start + _PATIENTS_AT_ONCE])
-        blocks = gradient_blocks(model, theta, some, release.clip_l2)
-        exact = exact + clipped_sum(blocks, release.clip_l2, release.units_bits)
-    return decode_release(noisy_sum(exact[None, :], release.scale_units(), sampler), release)
+    """One release of "train", shape (dim,)."""
+    return PrivateGradient(model, patients, release, sampler, entropy, 1).at(theta)
 
 
 def learning_rate(training: Training, step: int) -> float:

@@ -26,6 +26,8 @@ _WORD = 1 << 64
 _KEY_BYTES, _COUNTER_BYTES = 32, 16
 # OpenDP takes a hundred times as long a draw; from here on that is felt, and a release of a fit has fewer coordinates.
 MANY_DRAWS = 256
+# Of the words of several Poisson samples: 256 KiB.
+_WORDS_AT_ONCE = 1 << 15
 # The operating system gives some 200 MB/s, the cipher thousands.
 MANY_BYTES = 1024
 
@@ -130,30 +132,56 @@ class DrawnAhead:
 
 
 def poisson_sample(n_patients: int, rate: float, entropy: Entropy) -> NDArray[np.bool_]:
-    """Independent inclusion of each patient with probability `rate`.
+    """Independent inclusion of each patient with probability `rate`: one sample of `SampledAhead`, bool, shape (n_patients,)."""
+    sample = np.zeros(n_patients, dtype=np.bool_)
+    sample[SampledAhead(entropy, n_patients, rate, 1).next()] = True
+    return sample
 
-    Exact: a patient is in when a uniform 64-bit integer is below floor(rate 2^64). Every double of at least 2^-11
-    is a multiple of 2^-64; a smaller rate is rounded down by less than 2^-64, which includes nobody more often.
 
-    Args:
-        n_patients: >= 0.
-        rate: in (0, 1].
-        entropy: 8 bytes a patient are read; none at rate 1.
+class SampledAhead:
+    """Poisson samples of several steps, drawn in few calls, which costs less than one call each; every one is handed out once.
 
-    Returns:
-        bool, shape (n_patients,).
-
-    Raises:
-        ValueError: the rate is out of range.
+    Independent inclusion of each patient with probability `rate`, exact: a patient is in when a uniform 64-bit integer is below
+    floor(rate 2^64). Every double of at least 2^-11 is a multiple of 2^-64; a smaller rate is rounded down by less than 2^-64,
+    which includes nobody more often. A fork loses what is left: both processes would draw the same patients.
     """
-    if not 0 < rate <= 1:
-        raise ValueError("the sampling rate must be in (0, 1]")
-    # Exact: a power of two only moves the exponent.
-    threshold = int(rate * float(_WORD))
-    if threshold == _WORD:
-        return np.ones(n_patients, dtype=np.bool_)
-    words = np.frombuffer(entropy.random_bytes(8 * n_patients), dtype=np.uint64)
-    return np.asarray(words < np.uint64(threshold), dtype=np.bool_)
+
+    def __init__(self, entropy: Entropy, n_patients: int, rate: float, count: int) -> None:
+        """Nothing is drawn yet.
+
+        Args:
+            entropy: 8 bytes a patient and sample are read; none at rate 1.
+            n_patients: >= 0.
+            rate: in (0, 1].
+            count: how many samples will be wanted.
+
+        Raises:
+            ValueError: the rate is out of range.
+        """
+        if not 0 < rate <= 1:
+            raise ValueError("the sampling rate must be in (0, 1]")
+        # Exact: a power of two only moves the exponent.
+        self._threshold = int(rate * float(_WORD))
+        self._entropy = entropy
+        self._patients = n_patients
+        # A public number: so many at a time stay in a core's cache.
+        self._at_once = max(1, min(count, _WORDS_AT_ONCE // max(1, n_patients)))
+        self._left: list[NDArray[np.intp]] = []
+        self._process = os.getpid()
+
+    def next(self) -> NDArray[np.intp]:
+        """Places of the patients in the next sample, ascending."""
+        if self._threshold == _WORD:
+            return np.arange(self._patients)
+        if not self._left or self._process != os.getpid():
+            self._process = os.getpid()
+            self._left = self._drawn()
+        return self._left.pop()
+
+    def _drawn(self) -> list[NDArray[np.intp]]:
+        words = np.frombuffer(self._entropy.random_bytes(8 * self._at_once * self._patients), dtype=np.uint64)
+        chosen = (words < np.uint64(self._threshold)).reshape(self._at_once, self._patients)
+        return [sample.nonzero()[0] for sample in chosen]
 
 
 def uniform_below(bound: int, entropy: Entropy) -> int:

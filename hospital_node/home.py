@@ -21,7 +21,7 @@ class Home:
     keys/          identity.key, tls.key, tls.crt, enrolment.json, consortium.json (the signed roster)
     state/ledger.db    what was released; back it up
     state/consents.db  what patients permit; back it up with keys/consent.key
-    kept/              cells that noisy thresholds kept, drawn once; back it up
+    kept/              what stages drew, once: kept cells, levels, synthetic tables; back it up
     state/session/     secrets of running sessions; never back it up
     reports/           what the stage measured; never leaves
     policy.toml        what this hospital permits

@@ -13,13 +13,14 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
-from hospital_node.anchor import Anchor
+from hospital_node.anchor import COUNT_GRAPHS, Anchor
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS protocol (study_hash BLOB PRIMARY KEY, round INTEGER NOT NULL, state BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS replies (
     study_hash BLOB NOT NULL, request BLOB NOT NULL, position INTEGER NOT NULL, round INTEGER NOT NULL, reply BLOB NOT NULL,
     PRIMARY KEY (study_hash, request, position));
+CREATE TABLE IF NOT EXISTS graphs (study_hash BLOB PRIMARY KEY, graphs INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS ends (one INTEGER PRIMARY KEY CHECK (one = 1), hash BLOB NOT NULL, previous BLOB NOT NULL);
 INSERT OR IGNORE INTO ends VALUES (1, x'', x'');
 """
@@ -58,7 +59,8 @@ class Journal:
         if self.restored:
             self._forget()
         rounds = self._db.execute("SELECT study_hash, round FROM protocol").fetchall()
-        self._anchor.keep(self._ends()[0], rounds)
+        graphs = self._db.execute("SELECT study_hash, graphs FROM graphs").fetchall()
+        self._anchor.keep(self._ends()[0], rounds, graphs)
 
     def _ends(self) -> tuple[bytes, bytes]:
         """The hash over everything that was ever committed, and the one before the last commit."""
@@ -66,7 +68,7 @@ class Journal:
         return bytes(head), bytes(previous)
 
     def _forget(self) -> None:
-        """Drop every session of a journal that does not know what it agreed to.
+        """Drop every session of a journal that does not know what it agreed to; graphs are counted as the anchor knows them.
 
         It ends in a new hash, so that the same copy is noticed when it comes back a second time.
         """
@@ -74,12 +76,18 @@ class Journal:
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute("DELETE FROM protocol")
         self._db.execute("DELETE FROM replies")
+        self._db.executemany(COUNT_GRAPHS, self._anchor.all_graphs())
         self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, head))
         self._db.execute("COMMIT")
 
     def floor(self, study_hash: bytes) -> int:
         """The highest round of a study that this hospital ever started, also where the journal forgot it."""
         return self._anchor.floor(study_hash)
+
+    def graphs(self, study_hash: bytes) -> int:
+        """How many sparse graphs of a study this hospital has revealed a contribution for, also where the journal forgot some."""
+        row = self._db.execute("SELECT graphs FROM graphs WHERE study_hash = ?", (study_hash,)).fetchone()
+        return max(self._anchor.graphs(study_hash), 0 if row is None else int(row[0]))
 
     def state(self, study_hash: bytes) -> bytes | None:
         """The last journaled state of the study's protocol, encoded; None before its first session."""
@@ -95,12 +103,20 @@ class Journal:
         return tuple(bytes(row[0]) for row in rows) or None
 
     def commit(
-        self, study_hash: bytes, round_number: int, state: bytes, request: bytes, replies: Iterable[bytes]
+        self,
+        study_hash: bytes,
+        round_number: int,
+        state: bytes,
+        request: bytes,
+        replies: Iterable[bytes],
+        *,
+        graphs: int = 0,
     ) -> None:
         """Writes the new state and the replies in one transaction; replies of older rounds are forgotten with their secrets.
 
-        When it returns, the replies may be sent.
+        When it returns, the replies may be sent; `graphs`, those of the study so far, are counted then.
         """
+        counted = [(study_hash, graphs)] if graphs else []
         digest = self._digest(request)
         previous, _ = self._ends()
         head = hashlib.sha256(previous + hashlib.sha256(state).digest() + digest).digest()
@@ -116,12 +132,14 @@ class Journal:
                 "DELETE FROM replies WHERE study_hash = ? AND round < ?", (study_hash, round_number)
             )
             self._db.executemany("INSERT INTO replies VALUES (?, ?, ?, ?, ?)", rows)
+            if counted:
+                self._db.executemany(COUNT_GRAPHS, counted)
             self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, previous))
         except sqlite3.Error:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
-        self._anchor.keep(head, [(study_hash, round_number)])
+        self._anchor.keep(head, [(study_hash, round_number)], counted)
 
     def _digest(self, request: bytes) -> bytes:
         """Of the request under way once: it may be as long as a model."""

@@ -15,6 +15,7 @@ from hospital_node.entropy import Entropy, uniform_below
 from hospital_node.ledger_store import LedgerStore
 from privacy.canonical import canonical, sha256_hex
 from privacy.data_epoch import epoch_name, in_epoch
+from privacy.drawn_before import reuse_note, reused
 from privacy.ledger import Entry, drawn, fold
 from privacy.level_choice import Level, choose
 from privacy.noisy_threshold import Cell, kept_cells
@@ -120,6 +121,7 @@ def _once(
     entries = ledger.entries()
     path = _path(folder, release, epoch_name(entries))
     if drawn(in_epoch(entries), release):
+        note_reuse(release, ledger, study_hash, study_id)
         return _read(path)
     mine = fold(entries).get((study_hash, STAGE_SESSION, 0))
     if mine is not None and path.exists():
@@ -137,6 +139,14 @@ def _once(
         _write(path, kept)
     ledger.spend(study_hash=study_hash, session=STAGE_SESSION, round_number=0)
     return kept
+
+
+def note_reuse(release: StageRelease, ledger: LedgerStore, study_hash: str, study_id: str) -> None:
+    """Write down, once, that a study uses what an earlier one drew: read alone, it would seem to cost less."""
+    entries = ledger.entries()
+    if (study_hash, STAGE_SESSION, 0) in fold(entries) or release in reused(entries, study_hash):
+        return
+    ledger.note(study_hash=study_hash, study_id=study_id, session=STAGE_SESSION, text=reuse_note(release))
 
 
 def charge_once(

@@ -7,6 +7,7 @@ from privacy.ledger import Entry
 from privacy.ledger_overview import Overview
 from privacy.plan import Charge, Release
 from privacy.stage_release import LevelRelease, ThresholdRelease
+from privacy.synthesis.charges import DerivedRelease, SynthesisRelease
 
 
 def page(entries: Sequence[Entry], shown: Overview, delta: float) -> Iterator[str]:
@@ -59,6 +60,10 @@ def charge_text(charge: Charge) -> str:
             )
         case LevelRelease():
             return f"{charge.name}, k {charge.k}, epsilon {charge.epsilon:g} on top"
+        case SynthesisRelease():
+            return f"{charge.name}, epsilon {charge.epsilon:g} at delta {charge.delta:g} for the table and all that is made of it"
+        case DerivedRelease():
+            return f"{charge.name}, made of the synthetic table, costs nothing more"
         case _:
             return f"{charge.name}, without guarantee"
 

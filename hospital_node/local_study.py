@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from privacy.plan import DpPlan, Release
 from privacy.trained_model import layout_of
 from privacy.training import Training
 
+Behind = Literal["patients", "private", "copies"]
 # A model or counts as float64, a noised statistic as int64.
 Answer = FloatArray | IntArray
 
@@ -37,14 +38,16 @@ class LocalStudy:
         cohort: after the stage, times censored at the horizon; never printed.
         grid_days: (K + 1,) boundaries of the intervals.
         training: what the optimizer acts on.
-        plan: what pays for each release; None only in mode "none".
+        plan: what noises each release; None in mode "none" and behind a private synthesizer.
         statistics: for each task that is a noised sum over patients the units and noise of one round.
         n_public: the hospital's declared size.
         sampler: noise.
         entropy: Poisson samples.
         asks: what [analysis] asks, by task.
         cells: columns of the table after its stage that the asks are about.
-        pseudonyms: of the cohort's patients, in its order; () where no consent register is asked.
+        pseudonyms: of the cohort's patients, in its order, or of those behind it where it is synthetic; () where no consent register is asked.
+        behind: what the cohort's rows are: "patients", "private" synthetic ones, which a withdrawal does not reach any more, or
+            "copies" of a generator without guarantee.
         spare: the layers of the noise of the last statistic.
     """
 
@@ -60,6 +63,7 @@ class LocalStudy:
     asks: Mapping[str, Ask] = field(default_factory=dict)
     cells: Mapping[str, FloatArray] = field(default_factory=dict, repr=False)
     pseudonyms: tuple[str, ...] = field(default=(), repr=False)
+    behind: Behind = "patients"
     spare: SpareNoise = field(default_factory=SpareNoise, repr=False, compare=False)
     patients: FollowUp = field(init=False, repr=False)
 
@@ -83,7 +87,7 @@ class LocalStudy:
             cohort=cohort,
             grid_days=np.asarray(agreement.times_days, dtype=np.float64),
             training=agreement.training,
-            plan=agreement.plan,
+            plan=agreement.noising,
             n_public=agreement.study.about.n_public[hospital],
             sampler=sampler,
             entropy=entropy,
@@ -112,8 +116,16 @@ class LocalStudy:
         return task if self.plan is None else self.plan.release(task).name
 
     def select(self, chosen: NDArray[np.bool_]) -> Self:
-        """The same study with the chosen patients only; sampling rate, steps and denominators stay as declared."""
+        """The same study with the chosen patients only; sampling rate, steps and denominators stay as declared.
+
+        A private synthetic table was released when it was drawn, and stays while anybody permits. One without guarantee may hold whom it was
+        fitted to, so it goes as a whole when one of them does.
+        """
         pseudonyms = tuple(p for p, is_in in zip(self.pseudonyms, chosen, strict=True) if is_in)
+        if self.behind == "private" and chosen.any():
+            return replace(self, pseudonyms=pseudonyms)
+        if self.behind != "patients":
+            chosen = np.zeros(len(self.cohort), dtype=np.bool_)
         cells = {name: values[chosen] for name, values in self.cells.items()}
         return replace(self, cohort=self.cohort.select(chosen), pseudonyms=pseudonyms, cells=cells)
 

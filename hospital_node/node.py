@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hospital_node.graph_messages import settle, take_seed
 from hospital_node.node_words import STAYS, Declined, NodeEvent, asked_round, blamed, kind_of, wire_reason
 from hospital_node.participant import Participant
 from hospital_node.round_messages import agree, open_shares, take_abort, take_receipt, train_and_upload
@@ -20,9 +21,12 @@ from privacy.ledger import LedgerBroken
 from privacy.policy import PolicyRefusal
 from privacy.release_tags import UntaggedRelease
 from secagg.errors import SecAggError, WireError
-from secagg.params import PROTOCOL_VERSION
+from secagg.params import MAX_HOSPITALS, PROTOCOL_VERSION
 from secagg.wire import codec
 from secagg.wire.records import Abort, Hello, LedgerExportRequest
+
+# The longest key list that any arrow takes; no longer one is kept in memory.
+KEY_LIST_BYTES = 1000 * MAX_HOSPITALS + 200
 
 
 @dataclass(slots=True)
@@ -55,6 +59,8 @@ class Node(Participant):
     def _replies(self, message: bytes) -> Iterator[bytes]:
         try:
             kind, payload = codec.unwrap(message)
+            if kind == "key_list" and len(message) <= KEY_LIST_BYTES:
+                self.listed = message
             stored = self._answered_before(message)
             if stored is not None:
                 yield from stored
@@ -65,11 +71,15 @@ class Node(Participant):
                 case "session_start":
                     yield from open_session(self, payload, message)
                 case "key_list":
-                    take_keys(self, message)
+                    yield from take_keys(self, message)
+                case "graph_seed":
+                    take_seed(self, message)
                 case "round_order":
                     yield from train_and_upload(self, message)
                 case "agree_request":
                     yield from agree(self, message)
+                case "sign_request":
+                    yield from settle(self, message)
                 case "open_request":
                     yield from open_shares(self, message)
                 case "receipt":

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from secagg import hospital as protocol
+from secagg.drawing import draw_participants, read_listed
 from secagg.pairs import read_key_list
 from secagg.receipt import NO_RECEIPT, ReceiptRef
 from secagg.states import HospitalState, Joining, Ready
 from secagg.wire import codec
+from secagg.wire.records import GraphSeed
 
 
 def history(state: HospitalState | None) -> tuple[int, ReceiptRef]:
@@ -41,6 +43,22 @@ def journal_round(state: HospitalState) -> int:
 
 def is_known(key_list: bytes, state: Ready) -> bool:
     """The key list of the session that is under way, sent again to a restarted node."""
+    seat, payload = state.seat, codec.expect("key_list", key_list)
+    if seat.params.neighborhood is None:
+        again = read_key_list(payload, seat.params, seat.roster, seat.context)
+        return again.hash == state.participants.hash
+    # The hash of a sparse graph's session holds the contributions too; those come next.
+    listed = read_listed(payload, seat.params, seat.roster)
+    keys = {advert.hospital: advert.key for advert in listed.adverts}
+    return keys == state.participants.keys and listed.first_round == state.participants.first_round
+
+
+def is_known_seed(seed: bytes, key_list: bytes, state: Ready) -> bool:
+    """The graph of the session that is under way, sent again to a restarted node behind its key list."""
     seat = state.seat
-    again = read_key_list(codec.expect("key_list", key_list), seat.params, seat.roster, seat.context)
+    if not key_list or seat.params.neighborhood is None:
+        return False
+    listed = read_listed(codec.expect("key_list", key_list), seat.params, seat.roster)
+    contributions = codec.unpack("graph_seed", GraphSeed, seed, 100 * seat.params.n + 1000).contributions
+    again = draw_participants(listed, contributions, seat.params, seat.roster, seat.context)
     return again.hash == state.participants.hash

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from hospital_node.admission import Admitted
 from privacy.policy import PolicyRefusal
 from privacy.stage_release import VoidRelease
+from privacy.synthesis.charges import SynthesisRelease
 from secagg.errors import BadShare, ProtocolError, WireError
 from secagg.wire import codec
-from secagg.wire.records import AgreedSet, AgreeRequest, OpenRequest, RoundOrder, Signed
+from secagg.wire.records import AgreedSet, AgreeRequest, OpenRequest, RoundOrder, Signed, SignRequest
 
 RESTORED = (
     "the journal was an older copy and forgot what this hospital agreed to; its sessions are dropped and the next session starts anew: "
@@ -69,6 +70,8 @@ def asked_round(message: bytes) -> int:
                 return codec.decode(RoundOrder, codec.decode(Signed, payload).body).round
             case "agree_request":
                 return codec.decode(AgreedSet, codec.decode(AgreeRequest, payload).agreed_set).round
+            case "sign_request":
+                return codec.decode(SignRequest, payload).round
             case "open_request":
                 return codec.decode(OpenRequest, payload).round
     except WireError:
@@ -103,7 +106,10 @@ def terms(admitted: Admitted) -> str:
     if isinstance(plan.stage, VoidRelease):
         return f"no formal guarantee. {after.reason}"
     together = f"then {after.number():.3g}" if after.epsilon is not None else f"have none: {after.reason}"
+    through = ""
+    if isinstance(plan.stage, SynthesisRelease):
+        through = ", all of it for the synthetic patients that stand in place of the real ones"
     return (
-        f"epsilon {plan.epsilon:g} at delta {plan.delta:g} per patient (add/remove) for everything it releases; "
+        f"epsilon {plan.epsilon:g} at delta {plan.delta:g} per patient (add/remove) for everything it releases{through}; "
         f"all studies together, unless one was chosen by another's results, {together}"
     )

@@ -40,14 +40,18 @@ class Participant:
     state: HospitalState | None = None
     ended: Ended | None = None
     work: RoundWork | None = field(default=None, repr=False)
+    # The key list that came last, without which a seed of its graph cannot be recognized.
+    listed: bytes = field(default=b"", repr=False)
     spare: SpareNoise | None = field(default=None, repr=False)
 
     @property
     def me(self) -> str:
         return self.admission.me
 
-    def commit(self, state: HospitalState, request: bytes, replies: tuple[bytes, ...]) -> None:
-        """The state and the replies on disk; only then does the state move."""
+    def commit(
+        self, state: HospitalState, request: bytes, replies: tuple[bytes, ...], *, graphs: int = 0
+    ) -> None:
+        """The state and the replies on disk; only then does the state move. `graphs`: as `Journal.commit` counts them."""
         assert self.admitted is not None
         self.journal.commit(
             bytes.fromhex(self.admitted.agreement.hash),
@@ -55,6 +59,7 @@ class Participant:
             encode_state(state),
             request,
             replies,
+            graphs=graphs,
         )
         self.state = state
 

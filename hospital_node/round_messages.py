@@ -12,7 +12,7 @@ from hospital_node.spare_noise import spare_of
 from secagg import hospital as protocol
 from secagg.dealing import ENTROPY_BYTES
 from secagg.errors import ProtocolError
-from secagg.states import Agreed, Joining, Uploaded
+from secagg.states import Agreed, Joining, Settled, Uploaded
 from secagg.wire import codec
 from secagg.wire.records import Abort
 
@@ -45,7 +45,7 @@ def train_and_upload(node: Participant, message: bytes) -> Iterator[bytes]:
 
 
 def agree(node: Participant, message: bytes) -> Iterator[bytes]:
-    """A signature on the set of this round, once no rule forbids it and it is remembered."""
+    """Agreement to the set of this round, once no rule forbids it and it is remembered; in the complete graph its signature."""
     if not isinstance(node.state, Uploaded | Agreed):
         raise ProtocolError("nothing of this hospital waits for an agreement")
     agreed, reply = protocol.agree(node.state, message)
@@ -61,7 +61,7 @@ def open_shares(node: Participant, message: bytes) -> Iterator[bytes]:
 
     Only the shares are stored to be sent again: after a crash the noise stays in the sum.
     """
-    if not isinstance(node.state, Agreed):
+    if not isinstance(node.state, Agreed | Settled):
         raise ProtocolError("this hospital has agreed to no set that could be opened")
     opened, reply = protocol.open_shares(node.state, message)
     number = opened.frame.round

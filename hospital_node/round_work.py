@@ -17,7 +17,7 @@ from hospital_node.sending_edge import TaggedVector
 from hospital_node.sums import Sums
 from privacy import exchange, participation
 from privacy.ledger import Entry, fold
-from privacy.plan import Release
+from privacy.plan import Charge, Release
 from privacy.policy import Policy, check_round
 from secagg.agreed_set import member_headers, read_set
 from secagg.fixed_point import from_ring
@@ -112,7 +112,9 @@ class RoundWork:
             release=release,
             permit=permit,
         )
-        return f"ledger entry {release.name}, noise multiplier {release.noise_multiplier:.3g}"
+        if isinstance(release, Release):
+            return f"ledger entry {release.name}, noise multiplier {release.noise_multiplier:.3g}"
+        return f"ledger entry {release.name}, made of the synthetic table, which was paid before"
 
     def spend(self, ordered: Ordered, told: RoundOrder, ledger: LedgerStore) -> None:
         """Marks the round as about to leave."""
@@ -207,9 +209,9 @@ class RoundWork:
                 reason=abort.reason,
             )
 
-    def _release(self, told: RoundOrder) -> Release:
+    def _release(self, told: RoundOrder) -> Charge:
         agreement = self.admitted.agreement
-        return exchange.release_of(agreement, exchange.task_at(agreement, told.round))
+        return exchange.charge_of(agreement, exchange.task_at(agreement, told.round))
 
 
 def agreed_members(agreed: Agreed) -> frozenset[str]:

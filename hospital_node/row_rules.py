@@ -111,7 +111,9 @@ def _rules(field: Field, fields: Sequence[Field], table: pd.DataFrame, clip_shar
             return [_event_codes(field, cells)]
         case ("time",):
             positive = _holds(
-                cells > 0, "is zero or negative", "follow-up starts after time 0; correct the extract"
+                cells > 0,
+                "is zero or negative",
+                "correct the extract; who ended on the first day counts half a day or is left out, as the study decided",
             )
             return [positive, *_bounds(field, cells, 0.0)]
         case ("entry",):
@@ -119,7 +121,13 @@ def _rules(field: Field, fields: Sequence[Field], table: pd.DataFrame, clip_shar
             time = next((other for other in fields if "time" in other.role), None)
             if time is not None:
                 before = cells * field.days_per_unit < table[time.name] * time.days_per_unit
-                rules.append(_holds(before, "is not before the follow-up time", "correct the extract"))
+                rules.append(
+                    _holds(
+                        before,
+                        "is not before the follow-up time",
+                        "correct the extract, or leave out who ended before observation began",
+                    )
+                )
             return [*rules, *_bounds(field, cells, 0.0)]
         case _:
             return _bounds(field, cells, clip_share) if field.is_number else []

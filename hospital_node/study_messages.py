@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 
 from hospital_node.admission import StudyRefused
+from hospital_node.graph_messages import reveal
 from hospital_node.node_states import history, is_known, session_id
 from hospital_node.node_words import REFUSED, RESTORED, Ended, NodeEvent, terms
 from hospital_node.participant import Participant
@@ -14,7 +15,8 @@ from secagg import hospital as protocol
 from secagg.context import Context
 from secagg.dealing import ENTROPY_BYTES
 from secagg.errors import ProtocolError
-from secagg.params import PROTOCOL_VERSION, SecAggParams
+from secagg.joining import few_graphs
+from secagg.params import PROTOCOL_VERSION
 from secagg.state_codec import decode_state
 from secagg.states import Advertised, Joining
 from secagg.wire import codec
@@ -69,36 +71,40 @@ def open_session(node: Participant, payload: bytes, message: bytes) -> Iterator[
     if start.session_id == session_id(node.state):
         raise ProtocolError("this session was opened before; a new one has a new id")
     context = Context(PROTOCOL_VERSION, start.study_hash, roster.hash, start.session_id)
-    params = SecAggParams(
-        agreement.n, agreement.colluding, agreement.threshold, agreement.modulus_bits, agreement.dim
-    )
     highest, last = history(node.state)
     if node.state is None:
         highest = node.journal.floor(start.study_hash)
     # The ledger remembers rounds that a lost journal does not.
     highest = max(highest, highest_round(node.ledger.entries(), agreement.hash))
+    graphs = node.journal.graphs(start.study_hash)
+    if agreement.neighborhood is not None:
+        few_graphs(graphs)
     state, advert = protocol.advertise(
         node.identity,
-        params,
+        agreement.secagg,
         roster,
         context,
         node.me,
         node.entropy.random_bytes(ENTROPY_BYTES),
         highest_round=highest,
         last_receipt=last,
+        graphs=graphs,
     )
     node.commit(state, message, (advert,))
     yield advert
 
 
-def take_keys(node: Participant, message: bytes) -> None:
-    """The session's key list; sent again to a restarted node it changes nothing."""
+def take_keys(node: Participant, message: bytes) -> Iterator[bytes]:
+    """The session's key list; sent again to a restarted node it changes nothing. In a sparse graph a contribution answers it."""
     if node.state is None:
         raise ProtocolError("a key list came that no advert of this hospital asked for")
     if not isinstance(node.state, Advertised):
         if not isinstance(node.state, Joining) and is_known(message, protocol.close_round(node.state)):
             return
         raise ProtocolError("a key list came that no advert of this hospital asked for")
+    if node.state.seat.params.neighborhood is not None:
+        yield from reveal(node, node.state, message)
+        return
     ready = protocol.accept_key_list(node.state, message)
     node.commit(ready, message, ())
     node.report(NodeEvent("session", f"keys agreed with {len(ready.participants.keys) - 1} hospitals"))

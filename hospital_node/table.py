@@ -6,20 +6,17 @@ the first line holds names and not the first patient. Pieces of the file become 
 eight bytes a cell (one for most categories), the patient ids only where they are asked for.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from dataclasses import field as dataclass_field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from hospital_node.cell_faults import kinds_of, problem_of
-from hospital_node.cells import parse_cells
-from hospital_node.extract import pieces
+from hospital_node.extract import pieces, rows_at_most
 from hospital_node.findings import DataError as DataError
 from hospital_node.findings import Finding, about
+from hospital_node.gathered import Gathered
 from hospital_node.row_rules import Violation, violations
 from privacy.dictionary import Dictionary
 from privacy.field import Field
@@ -97,7 +94,8 @@ def examine(
         DataError: the file is no table, or its first line does not fit: then nothing else can be said.
     """
     fields = tuple(fields)
-    gathered = {field.name: _Gathered(field, hashed_ids and "id" in field.role) for field in fields}
+    room = rows_at_most(path)
+    gathered = {field.name: Gathered(field, room, hashed_ids and "id" in field.role) for field in fields}
     for number, piece in enumerate(pieces(path)):
         if number == 0:
             _check_header(path.name, list(piece.columns), dictionary, fields, drop_undeclared)
@@ -116,41 +114,6 @@ def examine(
 
 def _of_violation(found: Violation) -> Finding:
     return Finding("error", found.column, f"{found.rule} {about(found.rows)}; {found.remedy}")
-
-
-@dataclass(slots=True, repr=False)
-class _Gathered:
-    """One column while its pieces come in; of wrong cells only kinds and numbers are kept."""
-
-    field: Field
-    hashed: bool
-    parts: list[pd.Series] = dataclass_field(default_factory=list)
-    missing: int = 0
-    wrong: Counter[str] = dataclass_field(default_factory=Counter)
-
-    def add(self, cells: pd.Series) -> None:
-        parsed = parse_cells(self.field, cells)
-        self.parts.append(_hashes(parsed.typed) if self.hashed else parsed.typed)
-        self.missing += parsed.missing
-        self.wrong += kinds_of(self.field, parsed.wrong)
-
-    def typed(self) -> pd.Series:
-        """The whole column; its pieces are let go."""
-        parts, self.parts = self.parts, []
-        return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0].reset_index(drop=True)
-
-    def findings(self) -> Iterator[Finding]:
-        if self.missing and self.field.missing is None:
-            remedy = (
-                "fill them, or declare `missing` in the study" if self.field.is_covariate else "fill them"
-            )
-            yield Finding("error", self.field.name, f"is empty {about(self.missing)}; {remedy}")
-        if self.wrong:
-            yield Finding("error", self.field.name, problem_of(self.field, self.wrong))
-
-
-def _hashes(texts: pd.Series) -> pd.Series:
-    return pd.Series(pd.util.hash_array(texts.to_numpy(dtype=object), categorize=False))
 
 
 def _read(
@@ -186,13 +149,15 @@ def _check_header(
     if absent:
         # A first line that holds every other column holds names, so an unknown one may be repeated.
         hint = _similar(absent[0], unknown) if len(present) >= len(declared) // 2 else ""
-        raise DataError(where, absent[0], f"is missing{hint}; add it to the extract")
+        raise DataError(
+            where, absent[0], f"is missing{hint}; {'rename or ' if hint else ''}add it to the extract"
+        )
     if unknown and not drop_undeclared:
         raise DataError(
             where,
             "",
-            f"has columns that the study does not declare ({', '.join(sorted(unknown))}); remove them from the extract "
-            "or ask for them to be dropped",
+            f"has columns that the study does not declare ({', '.join(sorted(unknown))}); remove them from the extract, "
+            "or leave them out by --drop-undeclared",
         )
 
 

@@ -22,9 +22,12 @@ from privacy.layout import Layout
 from privacy.plan import DpPlan, PlanError, Release
 from privacy.reach import is_within_reach
 from privacy.recipes.tasks import LIFE_TABLE_SHARE, Task, tasks
-from privacy.stage_release import VoidRelease, additive_cost
+from privacy.stage_release import StageRelease, VoidRelease, additive_cost
 from privacy.study import Study, study_from_json
+from privacy.synthesis.charges import SynthesisRelease
+from privacy.synthesis.releases import calibrated
 from privacy.training import Training, resolve_training
+from secagg.params import Neighborhood, SecAggParams
 
 AGREEMENT_VERSION = 1
 MODULUS_BITS = 64
@@ -72,6 +75,7 @@ class Agreement:
         coordinate_clip: no coordinate before fixed point may exceed it; n of them fit the ring.
         columns: names of the design matrix's columns.
         times_days: K + 1 ends of the intervals, from 0 to the horizon.
+        neighborhood: k and t_k of the sparse graph; None for the complete graph.
         data: the bytes that were received or built; their hash is the study hash.
     """
 
@@ -88,12 +92,27 @@ class Agreement:
     coordinate_clip: float
     columns: tuple[str, ...]
     times_days: tuple[float, ...]
+    neighborhood: Neighborhood | None = None
     data: bytes = field(default=b"", repr=False, compare=False)
 
     @property
     def hash(self) -> str:
         """SHA-256 of the bytes, hexadecimal."""
         return sha256_hex(self.to_bytes())
+
+    @property
+    def secagg(self) -> SecAggParams:
+        """The parameters of secure aggregation, checked by secagg."""
+        return SecAggParams(
+            self.n, self.colluding, self.threshold, self.modulus_bits, self.dim, self.neighborhood
+        )
+
+    @property
+    def noising(self) -> DpPlan | None:
+        """The plan where it noises the rounds; None in mode none, and behind a private synthesizer, whose stage pays for all of them."""
+        if self.plan is None or isinstance(self.plan.stage, SynthesisRelease):
+            return None
+        return self.plan
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -116,6 +135,8 @@ class Agreement:
                 "parameters": self.parameters,
                 "fraction_bits": self.fraction_bits,
                 "coordinate_clip": self.coordinate_clip,
+                "neighbors": self.neighborhood and self.neighborhood.degree,
+                "neighbor_threshold": self.neighborhood and self.neighborhood.threshold,
             },
             "columns": list(self.columns),
             "times_days": list(self.times_days),
@@ -136,6 +157,8 @@ def build(study: Study) -> Agreement:
     training = resolve_training(study)
     if study.epsilon is None or study.delta is None:
         return _derive(study, None)
+    if isinstance(study.stage_release, SynthesisRelease):
+        return _derive(study, DpPlan((), study.epsilon, study.delta, calibrated(study.stage_release)))
     assert study.privacy.epsilon is not None
     own = () if study.stage_release is None else (study.stage_release,)
     _, own_delta = additive_cost(own, "add/remove")
@@ -186,6 +209,7 @@ def _derive(study: Study, plan: DpPlan | None) -> Agreement:
         coordinate_clip=clip,
         columns=columns,
         times_days=tuple(time_grid(study.horizon_days, study.intervals).tolist()),
+        neighborhood=study.neighborhood,
     )
     return replace(made, data=canonical(made.to_json()))
 
@@ -259,10 +283,10 @@ def _first_difference(given: Mapping[str, Any], expected: Mapping[str, Any]) -> 
 def _check_plan(study: Study, training: Training, plan: DpPlan) -> None:
     if (plan.epsilon, plan.delta) != (study.epsilon, study.delta):
         raise AgreementError("plan", "its epsilon and delta are not those of the study")
-    expected = [_quiet(release) for release in expected_releases(study, training)]
+    expected = [_quiet(release) for release in expected_releases(study, training)] if study.noised else []
     if [_quiet(release) for release in plan.releases] != expected:
         raise AgreementError("plan.releases", "are not the releases of the study's recipe and stage")
-    if plan.stage != study.stage_release:
+    if _quiet_stage(plan.stage) != study.stage_release:
         raise AgreementError("plan.stage", "is not what the study's stage costs")
     if not is_within_reach(plan):
         raise AgreementError("plan", f"its noise costs epsilon far beyond the {plan.epsilon:g} it promises")
@@ -278,6 +302,10 @@ def _check_plan(study: Study, training: Training, plan: DpPlan) -> None:
 
 def _quiet(release: Release) -> Release:
     return replace(release, noise_multiplier=1.0)
+
+
+def _quiet_stage(stage: StageRelease | None) -> StageRelease | None:
+    return stage.quiet if isinstance(stage, SynthesisRelease) else stage
 
 
 def tasks_of(study: Study, training: Training) -> tuple[Task, ...]:

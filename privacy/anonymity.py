@@ -8,7 +8,7 @@ Sources: k: Samarati & Sweeney 1998. l (distinct): Machanavajjhala et al. 2007, 
 mover's distance: Li, Li & Venkatasubramanian 2007, section 5.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +29,11 @@ def interval_codes(values: NDArray[np.float64], cuts: Sequence[float]) -> Codes:
         values: (n,)
         cuts: ascending; m cuts make m + 1 intervals, numbered from 0.
     """
-    codes = np.searchsorted(np.asarray(cuts, dtype=np.float64), values, side="right").astype(np.int64)
-    return np.where(np.isnan(values), len(cuts) + 1, codes)
+    codes = np.searchsorted(np.asarray(cuts, dtype=np.float64), values, side="right").astype(
+        np.int64, copy=False
+    )
+    codes[np.isnan(values)] = len(cuts) + 1
+    return codes
 
 
 def representatives(field: Field) -> NDArray[np.float64]:
@@ -65,7 +68,9 @@ def generalize(codes: Sequence[Codes], sizes: Sequence[int]) -> Codes:
     for code, size in zip(codes, sizes, strict=True):
         if span * size >= 1 << 62:
             key, span = _dense(key, span)
-        key = key * size + code
+        # In place, here and below: a million patients are 8 MB an array.
+        key *= size
+        key += code
         span *= size
     return _dense(key, span)[0]
 
@@ -107,12 +112,12 @@ class Measures:
     classes: int
 
 
-def measure(classes: Codes, sensitive: Sequence[Codes], time_bin: Codes, event: Codes, bins: int) -> Measures:
+def measure(classes: Codes, sensitive: Iterable[Codes], time_bin: Codes, event: Codes, bins: int) -> Measures:
     """k, l and t of one table.
 
     Args:
         classes: (n,) as `generalize` returns them.
-        sensitive: for each sensitive attribute (n,) codes >= 0.
+        sensitive: for each sensitive attribute (n,) codes >= 0; taken one after the other.
         time_bin: (n,) public time bin in [0, bins).
         event: (n,) 0 or 1.
         bins: number of time bins.
@@ -132,7 +137,8 @@ def distinct(classes: Codes, sensitive: Codes) -> int:
     """Fewest distinct sensitive values in any class (distinct l-diversity)."""
     width = int(sensitive.max()) + 1
     n_classes = int(classes.max()) + 1
-    pairs = classes * width + sensitive
+    pairs = classes * width
+    pairs += sensitive
     if n_classes * width <= DENSE_CELLS:
         seen = (np.bincount(pairs, minlength=n_classes * width) > 0).reshape(n_classes, width)
         return int(seen.sum(axis=1).min())
@@ -151,7 +157,10 @@ def closeness(classes: Codes, time_bin: Codes, event: Codes, bins: int) -> float
     worst = 0.0
     n_classes = int(classes.max()) + 1
     n_codes = int(event.max()) + 1
-    cells = (classes * bins + time_bin) * n_codes + event
+    cells = classes * bins
+    cells += time_bin
+    cells *= n_codes
+    cells += event
     tables = np.bincount(cells, minlength=n_classes * bins * n_codes).reshape(n_classes, bins, n_codes)
     for code in np.flatnonzero(tables.any(axis=(0, 1))):
         table = tables[:, :, code]

@@ -12,8 +12,8 @@ STAGES = {
     "threshold": True,
     "level": True,
     "mondrian": True,
-    "synthetic_dp": False,
-    "synthetic_sdv": False,
+    "synthetic_dp": True,
+    "synthetic_sdv": True,
 }
 FAMILIES = {
     "piecewise_exponential": True,
@@ -97,8 +97,9 @@ def check_events(dictionary: Dictionary) -> None:
     if highest > 1:
         raise NotBuilt(
             f"field '{dictionary.event.name}'",
-            f"declares event codes 0 to {highest}: competing risks are not built yet in any model, and none counts them as "
-            "censored in silence; `data check` and `data profile` take such a table, a training needs codes 0 and 1",
+            f"declares event codes 0 to {highest}: no model takes competing risks yet, and none counts them as censored in "
+            "silence; declare codes 0 and 1, with every end point that counts as 1 (a composite end point), and have extracts "
+            "made so; `data check` and `data profile` take the codes as they are",
         )
 
 

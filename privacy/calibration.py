@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import ceil, log, sqrt
+from math import ceil, inf, log, sqrt
 
 from privacy.accounting import AccountingError, spent
-from privacy.composition import gdp_mu
+from privacy.composition import FEW_ORDERS, gdp_mu, merged_vectors, pld_epsilon, rdp_epsilon
 from privacy.plan import DpPlan, Release
 
 # Noise multipliers are whole multiples of 1e-4, so that every party finds the same one.
 TICKS = 10_000
 _LARGEST_NOISE = 4096
+# Times the width of the grid that decides: a tenth of the work, and an epsilon a few ticks away.
+_WIDER = 8
 
 
 def calibrate_local(
@@ -95,7 +97,8 @@ def calibrate_shares(
 def smallest_noise(release: Release, others: tuple[Release, ...], epsilon: float, delta: float) -> Release:
     """`release` with the smallest noise multiplier (a multiple of 1e-4) that keeps all within epsilon.
 
-    The Renyi epsilon of one row for each patient, cheap and near, gives the start; the PLD decides.
+    The Renyi epsilon of one row for each patient, at a few orders, gives a start and the PLD on a wide grid a near one; the PLD on
+    the grid of every account decides, so that the result does not depend on either.
 
     Raises:
         AccountingError: even a multiplier of 4096 is not enough.
@@ -115,15 +118,21 @@ def smallest_noise(release: Release, others: tuple[Release, ...], epsilon: float
 
     def by_rdp(ticks: int) -> float:
         one = replace(release, sensitivity_rows=1, noise_multiplier=ticks / TICKS)
-        return spent((*single, one), delta, accountant="rdp").epsilon or 0.0
+        return rdp_epsilon(merged_vectors((*single, one)), delta, FEW_ORDERS)
+
+    def by_wide_grid(ticks: int) -> float:
+        return pld_epsilon(merged_vectors((*others, with_noise(ticks))), delta, "add/remove", _WIDER)
 
     largest = _LARGEST_NOISE * TICKS
     if by_rdp(largest) > epsilon:
         raise AccountingError(
             f"no noise below {_LARGEST_NOISE} reaches epsilon {epsilon}; use fewer steps or rows"
         )
-    start = rows * _bisect(by_rdp, 1, largest, epsilon)
-    return with_noise(_secant(by_pld, min(start, largest), epsilon))
+    start = min(rows * _bisect(by_rdp, 1, largest, epsilon), largest)
+    slope = -1.0
+    if by_wide_grid(start) < inf:
+        start, slope = _secant(by_wide_grid, start, epsilon, near=start // 100_000 + 1)
+    return with_noise(_secant(by_pld, start, epsilon, slope)[0])
 
 
 def _bisect(cost: Callable[[int], float], low: int, high: int, target: float) -> int:
@@ -137,16 +146,18 @@ def _bisect(cost: Callable[[int], float], low: int, high: int, target: float) ->
     return high
 
 
-def _secant(cost: Callable[[int], float], start: int, target: float) -> int:
-    """Smallest tick whose decreasing `cost` is at most target, by secants on log cost over log ticks.
+def _secant(
+    cost: Callable[[int], float], start: int, target: float, slope: float = -1.0, near: int = 1
+) -> tuple[int, float]:
+    """Smallest tick whose decreasing `cost` is at most target, by secants on log cost over log ticks, and the slope there.
 
-    `good` is always within the target and `bad` beyond it, so the result does not depend on the route.
+    `good` is always within the target and `bad` beyond it, so the result does not depend on the route. With `near` above 1 it may be so
+    many ticks too large.
     """
     tried = {start: cost(start)}
     good = start if tried[start] <= target else None
     bad = None if good else start
-    slope = -1.0
-    while good is None or bad is None or good - bad > 1:
+    while good is None or bad is None or good - bad > near:
         nearest = min(tried, key=lambda tick: abs(tried[tick] - target))
         guess = ceil(nearest * (target / tried[nearest]) ** (1 / slope))
         if good is not None and guess >= good:
@@ -160,7 +171,7 @@ def _secant(cost: Callable[[int], float], start: int, target: float) -> int:
             bad = guess
         if guess != nearest and tried[guess] != tried[nearest]:
             slope = min(-0.2, (log(tried[guess]) - log(tried[nearest])) / (log(guess) - log(nearest)))
-    return good
+    return good, slope
 
 
 def _noise_of(mu: float, share: float, rows: int) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from privacy import claims_code, claims_dp, claims_result, claims_rounds
+from privacy import claims_code, claims_dp, claims_result, claims_rounds, claims_synthetic
 from privacy.evidence import Evidence
 from privacy.pia_schema import Claim as Claim
 from privacy.pia_schema import Status as Status
@@ -33,6 +33,7 @@ def _all(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
     yield from claims_dp.guarantee(evidence, facts)
     yield from claims_dp.ledgers(evidence, facts)
     yield from claims_dp.stage(evidence)
+    yield from claims_synthetic.table(evidence, facts)
     yield from claims_rounds.rounds(evidence, facts)
     yield from claims_result.results(evidence, facts)
     yield from claims_code.audits()

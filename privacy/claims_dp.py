@@ -12,6 +12,7 @@ from privacy.recompute import EPSILON_TOLERANCE, Facts, LedgerFacts, no_guarante
 from privacy.stage_effect import Voids
 from privacy.stage_release import LevelRelease, ThresholdRelease
 from privacy.statements import attested, failed, gap, not_applicable, not_tested, stated, undefined, verified
+from privacy.synthesis.charges import SynthesisRelease
 
 SECTION = "evidence"
 
@@ -312,6 +313,13 @@ def stage(evidence: Evidence) -> Iterator[Claim]:
             f"epsilon {digits(own_epsilon)} and no delta (unit: patient; adjacency: add/remove), which is added to the training's. Nothing is suppressed, "
             "and no class size is promised; that it was drawn, once, is attested"
         )
+    elif isinstance(study.stage_release, SynthesisRelease):
+        own_table = study.stage_release
+        how = (
+            f"Each hospital's patients were replaced by synthetic ones, drawn once from noised sums for {bound(own_table.epsilon, own_table.delta)}. "
+            "The rounds see nothing else, so what they release costs no patient more; that the table was drawn, once, and that nothing else "
+            "was used, is attested"
+        )
     else:
         how = "Values are replaced by fixed public intervals and nothing is suppressed, so the stage costs nothing"
     yield attested(
@@ -322,6 +330,8 @@ def stage(evidence: Evidence) -> Iterator[Claim]:
         "What a hospital suppresses only its own node knows. k-anonymity is a property of a table; it adds no formal bound and does not lower the number.",
         ("FL-25", "FL-27"),
     )
+    if kind == "synthetic_dp":
+        return
     yield not_tested(
         "E-STAGE-KLT",
         SECTION,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from privacy.evidence import LEDGERS, RECEIPTS, RESULT, ROUNDS, Evidence, RoundRecord
+from privacy.evidence import AGREEMENT, LEDGERS, RECEIPTS, RESULT, ROUNDS, Evidence, RoundRecord
 from privacy.pia_schema import Claim
 from privacy.recompute import Facts, RoundFacts
 from privacy.statements import attested, failed, gap, not_applicable, undefined, verified
@@ -20,6 +20,7 @@ def rounds(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
     done = [item for item in facts.rounds if item.record.status == "done"]
     yield _receipts(done, facts)
     yield from _threshold(evidence, done)
+    yield from _graph(evidence)
     yield _missing(done)
     yield _aborted(facts)
     yield from _ledgers_follow(evidence, facts)
@@ -82,6 +83,23 @@ def _threshold(evidence: Evidence, done: list[RoundFacts]) -> Iterator[Claim]:
             "What holds for a sum over few hospitals nearly holds for each of them.",
             ("FL-03", "FL-05"),
         )
+
+
+def _graph(evidence: Evidence) -> Iterator[Claim]:
+    """The sparse graph is the one choice of secure aggregation that may fail by chance; the assessment says how rarely."""
+    graph = None if evidence.agreement is None else evidence.agreement.study.graph
+    if graph is None:
+        return
+    sentence = graph.sentence()
+    yield verified(
+        "E-GRAPH",
+        SECTION,
+        f"Secure aggregation ran over a {sentence}.",
+        (AGREEMENT,),
+        "Recomputed from the agreement; hospitals that are broken into once the graph is known are not covered. That no hospital helps to "
+        "draw more than 8 graphs is kept by each hospital's own journal, which is no part of this evidence.",
+        ("FL-03", "FL-05"),
+    )
 
 
 def _missing(done: list[RoundFacts]) -> Claim:
@@ -215,8 +233,12 @@ def _isolable(evidence: Evidence, facts: Facts) -> Claim:
         return verified(
             "E-RANK",
             SECTION,
-            f"Cohorts differ between rounds, so sums can be combined towards {names} alone. Each of its updates carries its own "
-            "noise, and the printed number counts the updates one by one.",
+            f"Cohorts differ between rounds, so sums can be combined towards {names} alone. "
+            + (
+                "Each of its updates is made of its private synthetic patients, and the printed number counts those."
+                if evidence.agreement is not None and evidence.agreement.noising is None
+                else "Each of its updates carries its own noise, and the printed number counts the updates one by one."
+            ),
             (ROUNDS,),
             "Secrecy among hospitals is weaker for those named; the bound for patients does not change.",
             ("FL-04",),

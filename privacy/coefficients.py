@@ -8,8 +8,10 @@ from privacy.agreement import Agreement
 from privacy.field import Column
 from privacy.grid import FloatArray
 from privacy.recipes.intervals import Estimate
+from privacy.study_stage import SYNTHETIC
 from privacy.trained_model import layout_of
 
+OF_SYNTHETIC = "the fit is to synthetic patients, and nothing here knows how far they are from the real ones"
 NO_INTERVAL = "this recipe averages models and does not know its own noise; recipe newton has intervals"
 
 
@@ -27,6 +29,8 @@ def coefficient_rows(
     if agreement.training.hidden:
         return []
     known = estimate or Estimate(layout_of(agreement).beta(theta), None, NO_INTERVAL)
+    if agreement.study.stage.kind in SYNTHETIC:
+        known = Estimate(known.log_hr, None, OF_SYNTHETIC)
     error, interval = known.standard_error, known.interval
     rows = []
     for j, column in enumerate(agreement.study.dictionary.design):

@@ -90,7 +90,7 @@ def hessian_is_readable(study: Study) -> bool:
 
     A typical direction has the eigenvalue D B^2 / d; the floor is s_H sqrt(d + 1), which does not depend on the number of patients.
     """
-    if study.mode == "none" or study.privacy.epsilon is None or study.delta is None:
+    if not study.noised or study.privacy.epsilon is None or study.delta is None:
         return True
     # Imported here: the library behind it takes a second, and most readers of a study do not account.
     from privacy.composition import gdp_mu

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from privacy.consent import ANCESTRY, COVERS, EVERYTHING, HEALTH, ConsentError, Terms
+from privacy.consent import ANCESTRY, COVERS, EVERYTHING, HEALTH, Choice, ConsentError, Terms
 
 Statement = tuple[str, Terms]
 
@@ -149,7 +149,7 @@ def _terms(resource: Mapping[str, Any]) -> Iterator[Terms]:
         yield from _each(exception.get("purpose", []), choice, exception.get("period", period))
 
 
-def _each(purposes: Sequence[Any], choice: str, period: Any) -> Iterator[Terms]:
+def _each(purposes: Sequence[Any], choice: Choice, period: Any) -> Iterator[Terms]:
     if not purposes and choice == "deny":
         raise ConsentError("", "a denial of something without a purpose")
     valid_from, valid_until = _period(period)
@@ -160,13 +160,16 @@ def _each(purposes: Sequence[Any], choice: str, period: Any) -> Iterator[Terms]:
         code = _ACT_REASONS.get(code, code.replace("DUO_", "DUO:"))
         if code not in COVERS:
             raise ConsentError("", "a purpose that is not known here")
-        yield Terms(code, choice, valid_from=valid_from, valid_until=valid_until)  # type: ignore[arg-type]
+        yield Terms(code, choice, valid_from=valid_from, valid_until=valid_until)
 
 
-def _choice(value: object) -> str:
-    if value not in ("permit", "deny"):
-        raise ConsentError("", "neither permit nor deny")
-    return str(value)
+def _choice(value: object) -> Choice:
+    match value:
+        case "permit":
+            return "permit"
+        case "deny":
+            return "deny"
+    raise ConsentError("", "neither permit nor deny")
 
 
 def _period(period: Any) -> tuple[str, str]:

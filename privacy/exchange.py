@@ -26,9 +26,10 @@ from privacy.agreement import REMOVED_COORDINATES, WEIGHT_COORDINATES, Agreement
 from privacy.canonical import canonical
 from privacy.life_table import baseline
 from privacy.mechanisms import decode_release
-from privacy.plan import PlanError, Release
+from privacy.plan import Charge, PlanError, Release
 from privacy.recipes.fit import SAME_MODEL, Fit, Statistic
 from privacy.recipes.tasks import Task
+from privacy.synthesis.charges import DerivedRelease, SynthesisRelease
 from privacy.trained_model import layout_of
 from secagg.fixed_point import FixedPoint, to_ring
 from secagg.masks import Ring
@@ -71,19 +72,30 @@ def fit_rounds(agreement: Agreement) -> int:
 
 
 def release_of(agreement: Agreement, task: Task) -> Release:
-    """What one round of `task` is charged.
+    """The noise in one round of `task`.
+
+    Raises:
+        PlanError: nothing noises it.
+    """
+    if agreement.noising is None:
+        raise PlanError(task.name, "nothing noises this round")
+    return agreement.noising.release(task.name).split(task.rounds)
+
+
+def charge_of(agreement: Agreement, task: Task) -> Charge:
+    """What one round of `task` is charged: its noise, or behind a private synthesizer the table that it is computed from.
 
     Raises:
         PlanError: nothing pays for it.
     """
-    if agreement.plan is None:
-        raise PlanError(task.name, "mode none has no plan, so nothing is charged")
-    return agreement.plan.release(task.name).split(task.rounds)
+    if agreement.plan is not None and isinstance(agreement.plan.stage, SynthesisRelease):
+        return DerivedRelease(task.name, agreement.plan.stage)
+    return release_of(agreement, task)
 
 
 def statistic_release(agreement: Agreement, task: Task) -> Release:
-    """The units of a statistic, and the noise where `agreement.plan` is not None."""
-    if agreement.plan is not None:
+    """The units of a statistic, and the noise where `agreement.noising` is not None."""
+    if agreement.noising is not None:
         return release_of(agreement, task)
     return Release(task.name, "gaussian", 1.0, clip_l2=task.clip_l2)
 
@@ -183,7 +195,7 @@ def statistic(
     """The released sum of a statistic in its own unit, with the noise that is in it."""
     release = statistic_release(agreement, task)
     values = decode_release(payload_of(agreement, total, answered, task.length), release)
-    if agreement.plan is None:
+    if agreement.noising is None:
         return Statistic(values, 0.0)
     return Statistic(values, release.noise_sd(len(answered), removed_in(agreement, total, answered)))
 
@@ -242,7 +254,7 @@ def _life_table(agreement: Agreement, total: NDArray[np.int64], answered: Collec
     if task.payload == "statistic":
         return statistic(agreement, task, total, answered)
     counts = payload_of(agreement, total, answered, task.length).astype(np.float64)
-    noise = 0.0 if agreement.plan is None else release_of(agreement, task).noise_sd(len(answered))
+    noise = 0.0 if agreement.noising is None else release_of(agreement, task).noise_sd(len(answered))
     return Statistic(counts, noise)
 
 

@@ -153,7 +153,7 @@ class Layout:
             return row_by_row(x, self.beta(theta))
         signal = x
         for layer in self.layers[:-1]:
-            signal = np.tanh(signal @ layer.weight(theta).T + layer.offset(theta))
+            signal = np.tanh(each_row(signal, layer.weight(theta).T) + layer.offset(theta))
         return row_by_row(signal, self.layers[-1].weight(theta)[0])
 
 
@@ -164,6 +164,11 @@ def row_by_row(rows: FloatArray, weights: FloatArray) -> FloatArray:
     others, and truncation can make a whole unit of it that no sensitivity counts.
     """
     return np.asarray(np.einsum("ij,j->i", rows, weights), dtype=np.float64)
+
+
+def each_row(rows: FloatArray, weights: FloatArray) -> FloatArray:
+    """The same for a matrix of weights (b, m): (n, m)."""
+    return np.stack([row_by_row(rows, column) for column in np.ascontiguousarray(weights.T)], axis=1)
 
 
 def _public_uniforms(label: str, size: int) -> FloatArray:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from privacy.accounting import CURVE_DELTAS, curve, renyi_epsilon, spent
 from privacy.data_epoch import epoch_name, in_epoch
+from privacy.drawn_before import reused
 from privacy.guarantee import Guarantee
 from privacy.ledger import Entry, RoundState, charged, cumulative, fold, without_noise
 from privacy.plan import Charge
@@ -24,7 +25,7 @@ class StudyLine:
         first_iso, last_iso: times of its first and last entry.
         charged, aborted, without_noise: rounds that were charged, that came to nothing (charged all the same), and of mode none.
         closed: nothing more of it can be released.
-        alone: all its charges.
+        alone: all its charges, and the drawing of another study that it says it uses.
         cumulative: these and everything charged before, in the order in which studies began.
     """
 
@@ -171,7 +172,7 @@ def _studies(entries: Sequence[Entry], delta: float) -> tuple[StudyLine, ...]:
                 sum(state.kind == "ABORT" for state in states),
                 len({e.record.round for e in own if e.kind == "NOTE" and e.record.round > 0}),
                 any(entry.kind == "CLOSE" for entry in own),
-                cumulative(own, delta),
+                cumulative(own, delta, reused(entries, study_hash)),
                 cumulative(before, delta),
             )
         )

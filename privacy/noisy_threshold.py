@@ -5,8 +5,9 @@
 Z - B <= 0, so a kept cell truly has at least k patients; a cell of nobody is never kept, so that cells need not be
 listed beforehand. One patient added or removed moves one count by 1.
 
-The noise IS a table of integer weights, floor(2^128 exp(-epsilon |z|)): the profile is computed from the same integers
-that are drawn from, with no floating point between. Source for the bound B: discrete Laplace truncated so that the
+The noise IS a table of integer weights, floor(2^b exp(-epsilon |z|)): the profile is computed from the same integers
+that are drawn from, with no floating point between. b is 128, and more where that is too coarse for delta: a weight is short by less
+than 1, its neighbor may then be too large by less than exp(epsilon), and all of these together are below delta 2^-40, which the bound B leaves room for. Source for the bound B: discrete Laplace truncated so that the
 largest mass of a single value that only one of two neighbors can reach stays below delta (data.md, "Noisy threshold").
 """
 
@@ -15,12 +16,15 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from functools import cached_property
-from math import ceil, expm1, log1p
+from math import ceil, expm1, log, log1p, log2
 
 from privacy.plan_error import PlanError
 
 _WEIGHT_BITS = 128
 _DIGITS = 80
+# What the rounding of weights may take of delta, and what is behind the smallest delta: nobody can tell it from 0.
+_ROUNDING = 2.0**-40
+SMALLEST_DELTA = 1e-100
 # A thousand patients of bound already; beyond it hardly any cell survives and the table of weights only grows.
 MAXIMUM_BOUND = 1 << 16
 
@@ -46,8 +50,10 @@ class ThresholdNoise:
         Raises:
             PlanError: out of range, or so small that the bound explodes.
         """
-        if not (0 < self.epsilon <= 50 and 0 < self.delta < 1):
-            raise PlanError("stage_threshold", "epsilon must be in (0, 50] and delta in (0, 1)")
+        if not (0 < self.epsilon <= 50 and SMALLEST_DELTA <= self.delta < 1):
+            raise PlanError(
+                "stage_threshold", f"epsilon must be in (0, 50] and delta in [{SMALLEST_DELTA:g}, 1)"
+            )
         if self.bound > MAXIMUM_BOUND:
             raise PlanError(
                 "stage_threshold", "epsilon is so small that no cell would be kept; raise epsilon"
@@ -55,16 +61,27 @@ class ThresholdNoise:
 
     @property
     def bound(self) -> int:
-        """B = ceil(ln(1 + (exp(epsilon) - 1) / (2 delta)) / epsilon)."""
-        return ceil(log1p(expm1(self.epsilon) / (2 * self.delta)) / self.epsilon)
+        """B = ceil(ln(1 + (exp(epsilon) - 1) / (2 delta)) / epsilon), for a delta less what rounding takes."""
+        return ceil(log1p(expm1(self.epsilon) / (2 * self.delta * (1 - _ROUNDING))) / self.epsilon)
+
+    @property
+    def weight_bits(self) -> int:
+        """b, so that 2 B + 1 weights, each short by less than 1 of 2^b, are worth less than delta 2^-40 in all."""
+        lost = log2(2 * self.bound + 1) + self.epsilon / log(2)
+        return max(_WEIGHT_BITS, ceil(lost - log2(self.delta) - log2(_ROUNDING)))
+
+    @property
+    def digits(self) -> int:
+        """Decimal digits in which weights are computed."""
+        return max(_DIGITS, ceil(0.302 * self.weight_bits) + 30)
 
     @cached_property
     def weights(self) -> tuple[int, ...]:
         """Integer weights of z = -B..B, (2B + 1,), symmetric, each at least 1."""
         with localcontext() as context:
-            context.prec = _DIGITS
-            ratio = (-Decimal(self.epsilon)).exp()
-            half = [max(1, int(Decimal(1 << _WEIGHT_BITS) * ratio**z)) for z in range(self.bound + 1)]
+            context.prec = self.digits
+            ratio, whole = (-Decimal(self.epsilon)).exp(), Decimal(1 << self.weight_bits)
+            half = [max(1, int(whole * ratio**z)) for z in range(self.bound + 1)]
         return (*half[:0:-1], *half)
 
     @cached_property
@@ -105,9 +122,9 @@ class Profile:
 
 
 def privacy_profile(noise: ThresholdNoise, k: int) -> Profile:
-    """delta at the noise's own epsilon, over all counts; exact up to the 80 digits of exp(epsilon)."""
+    """delta at the noise's own epsilon, over all counts; exact up to the digits of exp(epsilon)."""
     with localcontext() as context:
-        context.prec = _DIGITS
+        context.prec = noise.digits
         grow = Fraction(Decimal(noise.epsilon).exp())
     adding = removing = Fraction(0)
     # Below k - 1 nothing is ever kept and above k + 2B everything is: there both neighbors look alike.

@@ -239,7 +239,7 @@ def _dp(evidence: Evidence, facts: Facts) -> Dp:
                 "noise_multiplier": release.noise_multiplier,
                 "sensitivity_rows": release.sensitivity_rows,
             }
-            for release in (plan.releases if plan and not reason else ())
+            for release in (vectors(plan.charges) if plan and not reason else ())
         ),
         per_hospital=tuple(_hospital(evidence, ledger) for ledger in facts.ledgers),
     )
@@ -356,6 +356,7 @@ def _secagg(evidence: Evidence, facts: Facts) -> SecAgg:
         hospitals=len(evidence.roster.roster.hospitals) if evidence.roster else 0,
         threshold=agreement.threshold if agreement else None,
         colluding=agreement.colluding if agreement else None,
+        graph=agreement.study.graph.sentence() if agreement and agreement.study.graph else "",
         rounds=evidence.rounds or (),
         participation_rank=facts.participation_rank,
         isolable_hospitals=facts.isolable,

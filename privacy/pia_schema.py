@@ -215,11 +215,12 @@ class Dp(_Part):
 
 
 class SecAgg(_Part):
-    """Who was summed in which round."""
+    """Who was summed in which round; ``graph`` describes a sparse graph, and is empty for the complete one."""
 
     hospitals: int
     threshold: int | None
     colluding: int | None
+    graph: str = ""
     rounds: tuple[RoundRecord, ...]
     participation_rank: int
     isolable_hospitals: tuple[str, ...]

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from privacy.noise_layers import kept_variance, layer_scales
 from privacy.plan_error import PlanError as PlanError
-from privacy.stage_release import STAGE_KINDS, StageRelease, stage_from_json
+from privacy.stage_release import STAGE_KINDS, BesideVectors, StageRelease, stage_from_json
+from privacy.synthesis.charges import SUMS, DerivedRelease, SynthesisRelease
 
 if TYPE_CHECKING:
     from dp_accounting import DpEvent
@@ -255,7 +256,7 @@ class DpPlan:
     """Everything a study releases about one patient of one hospital, and the guarantee it was calibrated for.
 
     Attributes:
-        releases: at least one, names unique, in the order in which they happen.
+        releases: at least one, names unique, in the order in which they happen; none behind a private synthesizer, whose stage pays for all.
         epsilon: target at `delta` for adding or removing one patient, > 0.
         delta: in (0, 1).
         stage: what the stage in front costs by itself; None where it costs nothing of its own. epsilon and delta
@@ -271,16 +272,21 @@ class DpPlan:
         """Check the numbers and that names are unique.
 
         Raises:
-            PlanError: no release, a name twice, epsilon or delta out of range.
+            PlanError: no release, a name twice, epsilon or delta out of range; or noise on synthetic patients, which nobody needs.
         """
-        if not self.releases:
+        derived = isinstance(self.stage, SynthesisRelease)
+        if derived and self.releases:
+            raise PlanError(
+                self.releases[0].name, "what is made of a private synthetic table is not noised again"
+            )
+        if not self.releases and not derived:
             raise PlanError("", "a plan has at least one release; without noise the study's mode is 'none'")
         names = [release.name for release in self.releases]
         for name in names:
             if names.count(name) > 1:
                 raise PlanError(name, "names of releases must differ")
         if not (isfinite(self.epsilon) and self.epsilon > 0 and 0 < self.delta < 1):
-            raise PlanError(names[0], "epsilon must be above 0 and delta in (0, 1)")
+            raise PlanError(names[0] if names else "", "epsilon must be above 0 and delta in (0, 1)")
 
     def release(self, name: str) -> Release:
         """The release called `name`.
@@ -354,25 +360,41 @@ class DpPlan:
         raise PlanError("", f"keys or types are not those of a plan: {sorted(map(str, body))}")
 
 
-Charge = Release | StageRelease
+Charge = Release | StageRelease | DerivedRelease
 
 
 def charge_from_json(body: Mapping[str, object]) -> Charge:
     """What a ledger entry was charged.
 
     Raises:
-        PlanError: the object is neither a noisy vector nor a stage.
+        PlanError: the object is neither a noisy vector, nor a stage, nor a round on a synthetic table.
     """
+    if body.get("kind") == DerivedRelease.kind:
+        return DerivedRelease.from_json(body)
     if body.get("kind") in STAGE_KINDS:
         return stage_from_json(body)
     return Release.from_json(body)
 
 
 def vectors(charges: Iterable[Charge]) -> tuple[Release, ...]:
-    """The noisy vectors among the charges."""
-    return tuple(charge for charge in charges if isinstance(charge, Release))
+    """The noisy vectors among the charges, a synthesizer's four sums as what they are.
+
+    A synthesizer on whose table a round lives and that is not among the charges itself is counted once: no list gets cheaper by
+    leaving it out.
+    """
+    everything = tuple(charges)
+    drawn = [charge for charge in everything if isinstance(charge, SynthesisRelease)]
+    left_out = {charge.source: None for charge in everything if isinstance(charge, DerivedRelease)}
+    hidden = [source for source in left_out if source not in drawn]
+    own = tuple(charge for charge in everything if isinstance(charge, Release))
+    return (*own, *(release for source in (*drawn, *hidden) for release in sums_of(source)))
 
 
-def stages(charges: Iterable[Charge]) -> tuple[StageRelease, ...]:
-    """The stages among the charges."""
-    return tuple(charge for charge in charges if not isinstance(charge, Release))
+def sums_of(source: SynthesisRelease) -> tuple[Release, ...]:
+    """The four releases of a synthesizer, in clips of a patient."""
+    return tuple(Release(name, "gaussian", noise) for name, noise in zip(SUMS, source.noise, strict=True))
+
+
+def stages(charges: Iterable[Charge]) -> tuple[BesideVectors, ...]:
+    """The stages among the charges whose cost is added to that of the vectors, or that void it."""
+    return tuple(charge for charge in charges if isinstance(charge, BesideVectors))

@@ -13,7 +13,8 @@ from privacy.ledger import Entry, cumulative, drawn, fold
 from privacy.plan import Charge, DpPlan, Release, vectors
 from privacy.policy_file import Mode
 from privacy.policy_file import Policy as Policy
-from privacy.stage_release import VoidRelease
+from privacy.stage_release import StageRelease, VoidRelease
+from privacy.synthesis.charges import DerivedRelease, SynthesisRelease
 
 EXIT_REFUSED = 1
 EXIT_BUDGET = 4
@@ -139,7 +140,7 @@ def check(policy: Policy, terms: StudyTerms, entries: Sequence[Entry], now: date
     earlier = _charged_beside(terms, entries)
     if terms.plan is not None:
         _check_plan(policy, terms, terms.plan)
-    planned = _planned(terms, entries)
+    planned = _planned(policy, terms, entries)
     order = filter_order(policy)
     beside = [e for e in in_epoch(entries) if e.record.study_hash != terms.study_hash]
     before = cumulative(beside, policy.delta_total)
@@ -161,20 +162,31 @@ def decisive_epsilon(policy: Policy, earlier: Sequence[Charge], planned: Sequenc
     return _number(planned, policy.delta_total)
 
 
-def _planned(terms: StudyTerms, entries: Sequence[Entry]) -> tuple[Charge, ...]:
+def _planned(policy: Policy, terms: StudyTerms, entries: Sequence[Entry]) -> tuple[Charge, ...]:
     """What the plan adds: its stage is drawn once, so one that an earlier study drew is charged already."""
     if terms.plan is None:
         return ()
     others = [entry for entry in in_epoch(entries) if entry.record.study_hash != terms.study_hash]
     stage = terms.plan.stage
-    return terms.plan.releases if stage is not None and drawn(others, stage) else terms.plan.charges
+    if stage is None or not shares_drawing(policy, stage) or not drawn(others, stage):
+        return terms.plan.charges
+    return terms.plan.releases
+
+
+def shares_drawing(policy: Policy, stage: StageRelease) -> bool:
+    """Whether this hospital's studies with equal stages have one drawing.
+
+    A synthetic table stands for the patients who permitted one study, and where a consent register is asked others may permit the next:
+    each study then draws its own, whoever permitted what.
+    """
+    return not (policy.consent_register and isinstance(stage, SynthesisRelease))
 
 
 def check_round(
     policy: Policy,
     terms: StudyTerms,
     entries: Sequence[Entry],
-    release: Release | None,
+    release: Charge | None,
     now: datetime,
     finished: Collection[int] = (),
 ) -> None:
@@ -199,7 +211,12 @@ def check_round(
         if terms.plan is not None or release is not None:
             raise PolicyRefusal("modes", "a round with the noise of another mode", "the agreement's own")
         return
+    if isinstance(terms.plan.stage, SynthesisRelease):
+        _check_derived(terms.plan.stage, terms, entries, release)
+        return
     planned = terms.plan.release(release.name)
+    if not isinstance(release, Release):
+        raise PolicyRefusal("plan", f"a round of {release.name!r} without noise", "the plan's own")
     _check_planned(planned, release)
     rounds = fold(in_epoch(entries))
     before = tuple(state.release for state in rounds.values())
@@ -312,7 +329,7 @@ def _check_plan(policy: Policy, terms: StudyTerms, plan: DpPlan) -> None:
         raise PolicyRefusal("epsilon_study", f"epsilon {plan.epsilon:g}", f"{policy.epsilon_study:g} a study")
     if plan.delta > policy.delta_total:
         raise PolicyRefusal("delta_total", f"{plan.delta:g}", f"{policy.delta_total:g}")
-    for release in plan.releases:
+    for release in vectors(plan.charges):
         if release.noise_multiplier < policy.minimum_noise_multiplier:
             raise PolicyRefusal(
                 "minimum_noise_multiplier",
@@ -333,6 +350,20 @@ def _check_planned(planned: Release, release: Release) -> None:
     if planned.steps % release.steps or planned.split(planned.steps // release.steps) != release:
         raise PolicyRefusal(
             "plan", f"a round of {release.name!r} with other noise, clip, rate or rows", "the plan's own"
+        )
+
+
+def _check_derived(
+    stage: SynthesisRelease, terms: StudyTerms, entries: Sequence[Entry], release: Charge
+) -> None:
+    """What is made of a synthetic table costs nothing: of the plan's own, which was drawn and paid in this epoch."""
+    if not isinstance(release, DerivedRelease) or release.source != stage:
+        raise PolicyRefusal("plan", f"a round of {release.name!r} on other patients", "the plan's own")
+    if not drawn(in_epoch(entries), stage):
+        raise PolicyRefusal(
+            "plan",
+            f"a round of study {terms.study_id!r} on a synthetic table",
+            "one that this ledger was charged for",
         )
 
 

@@ -52,7 +52,7 @@ def price(plan: DpPlan, threshold: int | None = None) -> dict[str, object]:
                 "scale_units": release.scale_units(),
                 "sensitivity_units": release.sensitivity(),
             }
-            for release in plan.releases
+            for release in vectors(charges)
         ],
         "target": {"epsilon": plan.epsilon, "delta": plan.delta},
     }

@@ -3,7 +3,7 @@
 from math import expm1, log, log1p
 
 from privacy.composition import RDP_ORDERS, gdp_epsilon, merged_vectors, rdp_epsilon
-from privacy.plan import DpPlan, Release, stages
+from privacy.plan import DpPlan, Release, stages, vectors
 from privacy.stage_release import additive_cost
 
 LEAST_NOISE = 1e-3
@@ -43,7 +43,7 @@ def is_within_reach(plan: DpPlan) -> bool:
     epsilon, delta = plan.epsilon - own_epsilon, plan.delta - own_delta
     if epsilon <= 0 or delta <= 0:
         return False
-    if max(least_epsilon(release, delta) for release in plan.releases) > epsilon:
+    if max(least_epsilon(release, delta) for release in vectors(plan.charges)) > epsilon:
         return False
     most = LOOSEST_RENYI * (1 + epsilon) - log(delta)
-    return rdp_epsilon(merged_vectors(plan.releases), delta, RDP_ORDERS) <= most
+    return rdp_epsilon(merged_vectors(vectors(plan.charges)), delta, RDP_ORDERS) <= most

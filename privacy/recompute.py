@@ -22,6 +22,7 @@ from privacy.plan import Charge, Release
 from privacy.remembered import epsilon
 from privacy.stage_effect import MONDRIAN, SDV
 from privacy.stage_release import StageRelease, void_reason
+from privacy.synthesis.charges import DerivedRelease
 from secagg.errors import RosterError, SecAggError
 from secagg.fixed_point import from_ring
 from secagg.params import SecAggParams
@@ -201,7 +202,7 @@ def read_ledger(
     except (LedgerBroken, ValueError) as error:
         return LedgerFacts(hospital, str(error))
     ours = tuple(entry for entry in entries if entry.record.study_hash == study_hash)
-    rounds = [entry for entry in ours if isinstance(entry.record.release, Release)]
+    rounds = [entry for entry in ours if isinstance(entry.record.release, Release | DerivedRelease)]
     reserved = {entry.record.key for entry in rounds if entry.kind == "RESERVE"}
     paid = {entry.record.key for entry in rounds if entry.kind == "SPENT"}
     run, everything = charged_to(entries, study_hash, stage), charged(entries)
@@ -293,9 +294,7 @@ def _round(
 
 def parameters(agreement: Agreement) -> SecAggParams:
     """The agreement's numbers as secagg checks them."""
-    return SecAggParams(
-        agreement.n, agreement.colluding, agreement.threshold, agreement.modulus_bits, agreement.dim
-    )
+    return agreement.secagg
 
 
 def _difference(
@@ -381,6 +380,8 @@ def noise_problem(ledger: LedgerFacts, agreement: Agreement) -> str:
         return "the ledger charges a release in a study without a plan" if ledger.run else ""
     planned = {release.name: release for release in agreement.plan.charges}
     for release in ledger.run:
+        if isinstance(release, DerivedRelease) and release.source == agreement.plan.stage:
+            continue
         if release.name not in planned:
             return f"the ledger charges a release {release.name} that the plan does not contain"
         if _per_step(release) != _per_step(planned[release.name]):

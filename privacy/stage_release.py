@@ -12,6 +12,7 @@ from typing import ClassVar, Literal, Self
 from privacy.guarantee import Adjacency
 from privacy.noisy_threshold import ThresholdNoise
 from privacy.plan_error import PlanError
+from privacy.synthesis.charges import SynthesisRelease
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +187,10 @@ class VoidRelease:
 
 
 DrawnRelease = ThresholdRelease | LevelRelease
-StageRelease = DrawnRelease | VoidRelease
-STAGE_KINDS = (ThresholdRelease.kind, LevelRelease.kind, VoidRelease.kind)
+# A synthesizer's sums are noisy vectors and compose as such; the other stages are added, or void every number.
+BesideVectors = DrawnRelease | VoidRelease
+StageRelease = BesideVectors | SynthesisRelease
+STAGE_KINDS = (ThresholdRelease.kind, LevelRelease.kind, VoidRelease.kind, SynthesisRelease.kind)
 
 
 def stage_from_json(body: Mapping[str, object]) -> StageRelease:
@@ -201,6 +204,8 @@ def stage_from_json(body: Mapping[str, object]) -> StageRelease:
             return VoidRelease.from_json(body)
         case LevelRelease.kind:
             return LevelRelease.from_json(body)
+        case SynthesisRelease.kind:
+            return SynthesisRelease.from_json(body)
         case _:
             return ThresholdRelease.from_json(body)
 
@@ -211,6 +216,6 @@ def void_reason(stages: Iterable[StageRelease]) -> str:
 
 
 def additive_cost(stages: Iterable[StageRelease], adjacency: Adjacency) -> tuple[float, float]:
-    """(epsilon, delta) of all drawings together, by basic composition."""
-    costs = [stage.cost(adjacency) for stage in stages if not isinstance(stage, VoidRelease)]
+    """(epsilon, delta) of all thresholds and levels together, by basic composition."""
+    costs = [stage.cost(adjacency) for stage in stages if isinstance(stage, DrawnRelease)]
     return sum(epsilon for epsilon, _ in costs), sum(delta for _, delta in costs)

@@ -1,6 +1,6 @@
 """A study file: parsed once at the edge into one frozen value, or refused with one sentence.
 
-    Study = [study] + [cohort] + [privacy] + [stage] + [model] + [analysis] + [[field]]
+    Study = [study] + [cohort] + [secure_aggregation] + [privacy] + [stage] + [model] + [analysis] + [[field]]
 
 Defaults that depend on several sections are properties here, computed by a public rule from what the file says, so
 that a hospital and the coordinator that hold the same bytes hold the same study.
@@ -15,7 +15,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic import Field as Setting
 
-from privacy import study_stage
+from privacy import graph_choice, study_stage
 from privacy.analytics.asks import Ask, asks
 from privacy.built import check_built
 from privacy.column_rules import MAXIMUM_SUMMED_PATIENTS, local_newton_pays
@@ -29,9 +29,18 @@ from privacy.refusals import StudyError as StudyError
 from privacy.stage_effect import Effect, Rows
 from privacy.stage_release import StageRelease, VoidRelease, additive_cost
 from privacy.study_problems import first_problem
-from privacy.study_sections import About, Analysis, Consortium, Model, Privacy, Section, Stage
+from privacy.study_sections import (
+    About,
+    Analysis,
+    Consortium,
+    Model,
+    Privacy,
+    Section,
+    SecureAggregation,
+    Stage,
+)
 from privacy.trial_arms import arms_of, check_trial
-from secagg.params import default_threshold
+from secagg.params import Neighborhood, default_threshold
 
 MAX_STUDY_BYTES = 4 << 20
 MINIMUM_HOSPITALS = 3
@@ -55,6 +64,7 @@ RECIPE_RELEASES = frozenset(
 SECTIONS: dict[str, type[BaseModel]] = {
     "study": About,
     "cohort": Consortium,
+    "secure_aggregation": SecureAggregation,
     "privacy": Privacy,
     "stage": Stage,
     "model": Model,
@@ -68,6 +78,7 @@ class Study(Section):
 
     about: About = Setting(alias="study")
     cohort: Consortium = Consortium()
+    secure_aggregation: SecureAggregation = SecureAggregation()
     privacy: Privacy = Privacy()
     stage: Stage = Stage()
     model: Model = Model()
@@ -81,6 +92,7 @@ class Study(Section):
             _check_hospitals,
             _check_use,
             _check_threshold,
+            _check_graph,
             _check_privacy,
             study_stage.problem,
             _check_model,
@@ -143,7 +155,12 @@ class Study(Section):
 
     @property
     def epsilon(self) -> float | None:
-        """What the whole study may cost one patient: [privacy] epsilon and what the stage adds; None in mode none."""
+        """What the whole study may cost one patient: [privacy] epsilon and what the stage adds; None in mode none.
+
+        Behind a private synthesizer that of the stage: nothing that is made of its table costs more.
+        """
+        if self.mode != "none" and not self.noised:
+            return self.stage.epsilon
         if self.mode == "none" or self.privacy.epsilon is None:
             return None
         return additive_cost(self._stages, "add/remove")[0] + self.privacy.epsilon
@@ -153,6 +170,8 @@ class Study(Section):
         """As declared, or min(1e-5, 1 / (100 x declared patients)), and what the stage adds; None in mode none."""
         if self.mode == "none":
             return None
+        if not self.noised:
+            return self.stage.delta
         behind = self.privacy.delta or min(1e-5, 1.0 / (100 * self.n_public_total))
         return additive_cost(self._stages, "add/remove")[1] + behind
 
@@ -167,6 +186,11 @@ class Study(Section):
         return study_stage.release(self)
 
     @property
+    def noised(self) -> bool:
+        """Whether the rounds themselves are noised: not in mode none, and not on a private synthesizer's patients."""
+        return self.mode != "none" and self.stage.kind != "synthetic_dp"
+
+    @property
     def _stages(self) -> tuple[StageRelease, ...]:
         return () if self.stage_release is None else (self.stage_release,)
 
@@ -179,6 +203,16 @@ class Study(Section):
     def threshold(self) -> int:
         """Smallest set that may be summed, t; the smallest that T allows unless the file asks for more."""
         return self.cohort.threshold or default_threshold(len(self.hospitals), self.colluding)
+
+    @cached_property
+    def neighborhood(self) -> Neighborhood | None:
+        """Neighbors in the sparse graph of secure aggregation, by the public rule; None for the complete graph."""
+        return graph_choice.choose(self.secure_aggregation, len(self.hospitals), self.colluding)
+
+    @cached_property
+    def graph(self) -> graph_choice.GraphFacts | None:
+        """What the sparse graph comes to; None for the complete graph."""
+        return graph_choice.facts(self.secure_aggregation, len(self.hospitals), self.colluding)
 
     @property
     def minimum_answers(self) -> int:
@@ -225,13 +259,13 @@ class Study(Section):
         """Flower strategy: as asked; otherwise fedavg, or fedadam where nothing is noised; none without a model."""
         if not self.has_model:
             return "none"
-        return self.model.strategy or ("fedadam" if self.mode == "none" else "fedavg")
+        return self.model.strategy or ("fedavg" if self.noised else "fedadam")
 
     @property
     def recipe(self) -> str:
         """As asked; otherwise by the public rule, from the mode, the family and the number of declared columns.
 
-        Without noise exact gradients. Distributed takes Newton steps for a linear model (with a released Hessian or a public one,
+        Without noise, or on a private synthesizer's patients, exact gradients. Distributed takes Newton steps for a linear model (with a released Hessian or a public one,
         privacy/column_rules.py) and Adam for a network. Local takes DP-SGD, and Newton steps for a linear model with enough events a
         column that states no setting of DP-SGD.
         """
@@ -243,7 +277,7 @@ class Study(Section):
             return "trial"
         if self.mode == "distributed":
             return "newton" if self.model.family == "piecewise_exponential" else "adam"
-        if self.mode == "none":
+        if not self.noised:
             return "full_batch"
         return "newton" if local_newton_pays(self) else "dp_sgd"
 
@@ -266,8 +300,14 @@ class Study(Section):
 
     @property
     def spare_layers(self) -> int:
-        """n - t: layers of each noise share that larger sums than the smallest one do not need; 0 where nothing is taken out."""
-        return len(self.hospitals) - self.threshold if self.noise_shares > 1 else 0
+        """n - t: layers of each noise share that larger sums than the smallest one do not need; 0 where nothing is taken out.
+
+        Over the sparse graph nothing is: a set opens against t signatures there, so that the sum over the signers alone may be
+        solvable, and what they told for all of it would be missing.
+        """
+        if self.noise_shares == 1 or self.neighborhood is not None:
+            return 0
+        return len(self.hospitals) - self.threshold
 
     @property
     def sensitivity_rows(self) -> int:
@@ -290,6 +330,13 @@ class Study(Section):
         found: list[str] = []
         if self.stage_release is not None and isinstance(self.stage_release, VoidRelease):
             found.append(f"[stage] no formal guarantee whatever epsilon says. {self.stage_release.reason}")
+        if self.stage.kind == "synthetic_dp" and (
+            self.privacy.epsilon is not None or self.privacy.delta is not None
+        ):
+            found.append(
+                "[privacy] epsilon and delta are not used: what is trained on the private synthetic patients costs nothing more, "
+                "so that those of [stage] are the whole study's"
+            )
         if self.mode == "none" and (self.privacy.epsilon is not None or self.privacy.delta is not None):
             found.append(
                 "[privacy] mode 'none' adds no noise: epsilon and delta are not used and nothing is guaranteed"
@@ -305,6 +352,8 @@ class Study(Section):
             )
         if not self.about.purpose.strip():
             found.append("[study] purpose is empty; hospitals and the assessment ask for it")
+        if self.graph is not None:
+            found.append(graph_choice.remark(self.graph))
         if self.colluding == 0:
             found.append("[cohort] colluding = 0: no hospital may collude with the coordinator")
         return tuple(found)
@@ -349,8 +398,13 @@ def _check_threshold(study: Study) -> str:
     return ""
 
 
+def _check_graph(study: Study) -> str:
+    n, colluding = len(study.hospitals), study.colluding
+    return graph_choice.problem(study.secure_aggregation, n, colluding, study.threshold)
+
+
 def _check_privacy(study: Study) -> str:
-    if study.mode != "none" and study.privacy.epsilon is None:
+    if study.noised and study.privacy.epsilon is None:
         return f"[privacy] mode = '{study.mode}' needs epsilon"
     return ""
 
@@ -363,12 +417,14 @@ def _check_model(study: Study) -> str:
         return check_trial(study) or _check_statistics(study)
     if model.recipe == "dp_sgd" and study.mode == "distributed":
         return "[model] recipe = 'dp_sgd' samples patients at each hospital and needs [privacy] mode = 'local'; leave recipe out"
+    if model.recipe == "dp_sgd" and study.mode == "local" and not study.noised:
+        return "[model] recipe = 'dp_sgd' adds noise that patients of [stage] kind = 'synthetic_dp' do not need; leave recipe out"
     if model.recipe == "dp_sgd" and study.mode == "none":
         return "[model] recipe = 'dp_sgd' needs [privacy] mode = 'local'; mode 'none' takes recipe = 'auto'"
     if model.hidden is not None and model.family != "mlp":
         return "[model] hidden is for family = 'mlp'"
-    if study.mode == "none" and (model.sample_rate is not None or model.clip_l2 is not None):
-        return "[model] sample_rate and clip_l2 are for [privacy] mode = 'local'; mode 'none' uses every patient whole"
+    if not study.noised and (model.sample_rate is not None or model.clip_l2 is not None):
+        return "[model] sample_rate and clip_l2 are for rounds that are noised; mode 'none' and stage 'synthetic_dp' use every patient whole"
     return ""
 
 
@@ -413,10 +469,10 @@ def _check_statistics(study: Study) -> str:
         return "[model] recipe = 'trial' is for family = 'piecewise_exponential'; leave family out"
     if recipe == "newton" and model.family != "piecewise_exponential":
         return "[model] recipe = 'newton' is for family = 'piecewise_exponential'; take recipe = 'adam'"
-    if recipe == "newton" and study.mode == "none" and study.dictionary.n_columns > HESSIAN_COLUMNS:
-        return f"[model] recipe = 'newton' in mode 'none' takes at most {HESSIAN_COLUMNS} columns, the fields make {study.dictionary.n_columns}; take 'auto'"
-    if recipe == "adam" and study.mode == "none":
-        return "[model] recipe = 'adam' is for noisy sums; mode 'none' takes recipe = 'auto' with strategy = 'fedadam'"
+    if recipe == "newton" and not study.noised and study.dictionary.n_columns > HESSIAN_COLUMNS:
+        return f"[model] recipe = 'newton' without noise takes at most {HESSIAN_COLUMNS} columns, the fields make {study.dictionary.n_columns}; take 'auto'"
+    if recipe == "adam" and not study.noised:
+        return "[model] recipe = 'adam' is for noisy sums; without noise take recipe = 'auto' with strategy = 'fedadam'"
     if model.hidden is not None and model.family != "mlp":
         return "[model] hidden is for family = 'mlp'"
     if study.n_public_total > MAXIMUM_SUMMED_PATIENTS:

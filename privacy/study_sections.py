@@ -57,6 +57,21 @@ class Consortium(Section):
     deadline_s: Positive = 600.0
 
 
+class SecureAggregation(Section):
+    """`[secure_aggregation]`: the graph of who masks against whom; the neighbors follow from n, T and dropout (graph_choice.py).
+
+    Attributes:
+        graph: "complete" (everybody against everybody) or "sparse" (random neighbors, for more than about 100 hospitals).
+        dropout: share of hospitals that may be silent in a round; 0.10 where not given.
+        neighbors, neighbor_threshold: k and t_k instead of those by the rule; refused unless as safe.
+    """
+
+    graph: Literal["complete", "sparse"] = "complete"
+    dropout: Inner | None = None
+    neighbors: Count | None = None
+    neighbor_threshold: Count | None = None
+
+
 class Privacy(Section):
     """`[privacy]`: the mode and the budget of one patient for everything that a hospital releases.
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from privacy.canonical import canonical, sha256_hex
 from privacy.level_choice import MOST_LEVELS, level_count
 from privacy.plan_error import PlanError
-from privacy.stage_effect import Adds, Effect, Voids, effect_of
+from privacy.stage_effect import Adds, Effect, Replaces, Voids, effect_of
 from privacy.stage_release import LevelRelease, StageRelease, ThresholdRelease, VoidRelease
+from privacy.synthesis.charges import SUMS, SynthesisRelease
 
 if TYPE_CHECKING:
     from privacy.study import Study
@@ -18,7 +19,12 @@ WITH_K = ("drop", "threshold", "level", "mondrian")
 PAID = {
     "threshold": "epsilon and delta, which are added to those",
     "level": "epsilon, which is added to that",
+    "synthetic_dp": "epsilon and delta: they are the whole study's, in place of those",
 }
+WITH_DELTA = ("threshold", "synthetic_dp")
+SYNTHETIC = ("synthetic_dp", "synthetic_sdv")
+# Another way to sum would be another release.
+SYNTHESIS_VERSION = 1
 
 
 def effect(study: Study) -> Effect:
@@ -29,6 +35,8 @@ def effect(study: Study) -> Effect:
 
 def release(study: Study) -> StageRelease | None:
     """The stage's own entry in plan and ledger; None where it costs nothing of its own, or nothing is noised.
+
+    That of a synthesizer has no noise yet: an agreement's is calibrated once, when it is made.
 
     Raises:
         PlanError: a stage that is paid for with a number out of range.
@@ -41,6 +49,8 @@ def release(study: Study) -> StageRelease | None:
             if study.stage.kind == "level":
                 return LevelRelease(epsilon, k, cells)
             return ThresholdRelease(epsilon, delta, k, cells)
+        case Replaces(epsilon, delta):
+            return SynthesisRelease(epsilon, delta, synthesis_settings(study), (1.0,) * len(SUMS))
         case Voids(reason):
             return VoidRelease(study.stage.kind, reason)
     return None
@@ -51,7 +61,7 @@ def problem(study: Study) -> str:
     kind = study.stage.kind
     if kind in WITH_K and study.stage.k is None:
         return f"[stage] kind = '{kind}' needs k, the smallest class that is kept"
-    found = _problem_of_fields(study) or _problem_of_payment(study)
+    found = _problem_of_fields(study) or _problem_of_payment(study) or _problem_of_synthesis(study)
     if found:
         return found
     try:
@@ -85,15 +95,60 @@ def _problem_of_payment(study: Study) -> str:
     if needed is None:
         unpaid = stage.epsilon is None and stage.delta is None
         return "" if unpaid else f"[stage] kind = '{stage.kind}' spends nothing: leave out epsilon and delta"
-    if stage.epsilon is None or (stage.kind == "threshold" and stage.delta is None):
+    if stage.epsilon is None or (stage.kind in WITH_DELTA and stage.delta is None):
         return f"[stage] kind = '{stage.kind}' needs {needed} of [privacy]"
     if stage.kind == "level" and stage.delta is not None:
         return "[stage] kind = 'level' spends epsilon alone: leave out delta"
+    if stage.kind == "synthetic_dp" and study.mode != "local":
+        return (
+            "[stage] kind = 'synthetic_dp' makes what each hospital sends private by itself and needs no noise of others: "
+            "it needs [privacy] mode = 'local'"
+        )
     if study.mode == "none":
         return (
             f"[stage] kind = '{stage.kind}' is paid for: it needs [privacy] mode = 'local' or 'distributed'"
         )
     return ""
+
+
+def _problem_of_synthesis(study: Study) -> str:
+    """What cannot stand on synthetic patients.
+
+    Raises:
+        NotBuilt: a dictionary that no synthesizer here takes.
+    """
+    if study.stage.kind not in SYNTHETIC:
+        return ""
+    # Imported here: calibration loads the accountant, and most studies have no such stage.
+    from privacy.synthesis.releases import check_synthesizable
+
+    check_synthesizable(study.dictionary)
+    if study.privacy.evaluation_share > 0:
+        return (
+            f"[privacy] evaluation_share: behind [stage] kind = '{study.stage.kind}' a model would be evaluated on synthetic patients, "
+            "which says nothing of real ones; leave it out"
+        )
+    if study.model.trial is not None:
+        return (
+            f"[model] trial: its interval does not know what [stage] kind = '{study.stage.kind}' did to the patients; "
+            "leave the stage out"
+        )
+    return ""
+
+
+def synthesis_settings(study: Study) -> str:
+    """SHA-256 of what decides a synthesizer's sums beside its noise."""
+    keys = {"name", "type", "role", "unit", "minimum", "maximum", "log1p", "categories", "missing"}
+    return sha256_hex(
+        canonical(
+            {
+                "version": SYNTHESIS_VERSION,
+                "fields": [field.model_dump(mode="json", include=keys) for field in study.fields],
+                "horizon_days": study.horizon_days,
+                "intervals": study.intervals,
+            }
+        )
+    )
 
 
 def _cells(study: Study) -> str:

@@ -159,7 +159,7 @@ MLP_ADAM_LEARNING_RATE = 0.05
 
 
 def _rule(study: Study) -> dict[str, Any]:
-    if study.mode == "local":
+    if study.mode == "local" and study.noised:
         return DP_SGD
     return ONE_GRADIENT if study.strategy in ADAPTIVE_STRATEGIES else LOCAL_STEPS
 
@@ -184,12 +184,16 @@ def _statistics(study: Study) -> dict[str, Any]:
     elif study.recipe == "trial":
         settings |= TRIAL | {"allocation": study.allocation}
     else:
-        settings |= NEWTON[study.mode] | {"column_scale": column_scale(study)} | _curvature(study)
+        settings |= (
+            NEWTON[study.mode if study.noised else "none"]
+            | {"column_scale": column_scale(study)}
+            | _curvature(study)
+        )
     if study.model.rounds is not None:
         settings["average_last"] = max(1, study.model.rounds // 2)
     if study.model.family == "mlp":
         return settings | MLP
-    if study.mode != "none" and study.recipe == "adam":
+    if study.noised and study.recipe == "adam":
         # Clipping gradients biases level and slope. The stopped, weighted score of "newton" has mean zero, and on simulated patients
         # its calibration was better without this than with the noise of another 15 % of the budget.
         settings["recalibration"] = "slope" if study.n_public_total >= SLOPE_PATIENTS else "level"

@@ -101,7 +101,7 @@ class RememberingAdmission(Admission):
     """Reads equal tables for equal agreements once a process: half the time of most tests otherwise."""
 
     __slots__ = ()
-    read: ClassVar[dict[tuple[str, str, bytes], LocalStudy]] = {}
+    read: ClassVar[dict[tuple[str, str, bytes], tuple[LocalStudy, Path | None]]] = {}
 
     def _prepare(
         self,
@@ -110,8 +110,8 @@ class RememberingAdmission(Admission):
         clock: Clock,
         sampler: Sampler,
         entropy: Entropy,
-    ) -> LocalStudy:
-        if self.policy.consent_register or (agreement.plan is not None and agreement.plan.stage is not None):
+    ) -> tuple[LocalStudy, Path | None]:
+        if self.policy.consent_register or agreement.study.stage.kind not in ("none", "generalize", "drop"):
             # These write to this hospital's own ledger, or ask its own register.
             return Admission._prepare(self, agreement, ledger, clock, sampler, entropy)
         key = (self.me, agreement.hash, self.data.read_bytes())
@@ -322,8 +322,7 @@ class Hand:
 
     @property
     def params(self) -> SecAggParams:
-        a = self.world.agreement
-        return SecAggParams(a.n, a.colluding, a.threshold, a.modulus_bits, a.dim)
+        return self.world.agreement.secagg
 
     def join(self, first_round: int = 1, told: Iterable[str] = HOSPITALS) -> Hand:
         """Offer, session, key list; every hospital takes part, those of `told` get the key list."""

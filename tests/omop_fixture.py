@@ -136,6 +136,13 @@ window = [-2000, 0]
 value_map = {{{SMOKER} = "yes", {NEVER_SMOKED} = "no"}}
 """
 
+# The same with patients who come under observation after their index event.
+LATE = (
+    COHORT.replace("prior_observation_days = 180\n", "")
+    .replace("[follow_up]", '[entry]\nfrom = "periods"\n\n[follow_up]\nsame_day = "half_day"')
+    .replace('[[field]]\nname = "age"', '[[field]]\nname = "entry"\nfrom = "entry"\n[[field]]\nname = "age"')
+)
+
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -159,6 +166,15 @@ def population(n: int = 120, seed: int = 1) -> Rows:
         _one_patient(tables, 70_000 + patient, rng, lambda: next(number))
     tables["measurement"] += [dict(row) for row in tables["measurement"][:5]]
     return tables | vocabulary()
+
+
+def entering_late(tables: Rows) -> Rows:
+    """The tables, with observation of two patients in three beginning on or after their index event."""
+    for number, row in enumerate(tables["observation_period"]):
+        shift = timedelta(days=(0, 100, 400)[number // 2 % 3])
+        for end in ("start", "end"):
+            row[f"observation_period_{end}_date"] += shift
+    return tables
 
 
 def _one_patient(tables: Rows, pid: int, rng: random.Random, number: Callable[[], int]) -> None:

@@ -1,10 +1,11 @@
-"""Attacks on a synthetic table: who was among the patients behind it, and what a known patient's secret is. Values in, values out.
+"""Attacks on a synthetic table: who is behind it, who alone has what it shows, whose two records belong together, what a secret is. Values in, values out.
 
 Each attack is tried on patients who are behind the table and on a control set of the same kind who are not: only the
 difference counts. What can be guessed of everybody is what the table is for.
 
 Source: distance to the closest record and its calibration by reference patients as in van Breugel et al. 2023 (DOMIAS,
-AISTATS), densities by nearest neighbors; attribute inference against a control as in Giomi et al. 2023 (Anonymeter, PoPETs).
+AISTATS), densities by nearest neighbors; singling out, linkage and attribute inference against a control as in Giomi et al. 2023
+(Anonymeter, PoPETs; the library of that name brings numba and is not used).
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,13 @@ NEIGHBORS = 1
 _Z = NormalDist().inv_cdf(0.975)
 _AT_ONCE = 256
 _SMALLEST = 1e-9
+# Guesses of a singling-out attack, and synthetic patients looked at for one of them.
+GUESSES = 400
+_TRIES = 10
+# Numbers in [-1, 1] this close are alike.
+_ALIKE = 0.02
+# Synthetic patients that count as the closest to half of a record.
+_LINKED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +40,11 @@ class Attack:
 
     Attributes:
         name: of the attack.
-        value: membership: area under the curve, 0.5 is chance. Attribute: success on members minus on controls, over what
+        value: membership: area under the curve, 0.5 is chance. The others: success on members minus on controls, over what
             controls leave to gain; 0 is chance.
         low, high: interval of `value`.
         chance: value of an attack that learns nothing.
-        members, controls: patients that it was tried on.
+        members, controls: patients, or guesses about them, that it was tried on.
     """
 
     name: str
@@ -118,22 +126,67 @@ def attribute_inference(members: Floats, controls: Floats, synthetic: Floats, se
         secret: what is guessed; all other columns are known to the attacker.
     """
     known = [column for column in range(synthetic.shape[1]) if column not in secret.columns]
-    rates = []
+    rights = []
     for targets in (members, controls):
         closest = synthetic[nearest(targets[:, known], synthetic[:, known])]
-        right = _level(closest, secret) == _level(targets, secret)
-        # Half a success and half a failure more: an interval of width zero would claim to be sure.
-        rates.append(((right.sum() + 0.5) / (len(right) + 1), len(right)))
-    (ours, n), (theirs, m) = rates
-    gained = (ours - theirs) / (1 - theirs)
-    spread = _Z * sqrt(ours * (1 - ours) / n + theirs * (1 - theirs) / m) / (1 - theirs)
-    return Attack(f"attribute {secret.name}", gained, gained - spread, gained + spread, 0.0, n, m)
+        rights.append(_level(closest, secret) == _level(targets, secret))
+    return _gain(f"attribute {secret.name}", *rights)
+
+
+def singling_out(
+    members: Floats, controls: Floats, synthetic: Floats, rng: np.random.Generator, guesses: int = GUESSES
+) -> Attack:
+    """Say something that holds for exactly one patient: what a synthetic patient has in half of the columns or more, where no other has it.
+
+    The more patients, the fewer are alone: as many members as controls are asked, so that only what the table adds counts. Where the members
+    are a part of those behind the table, a copy succeeds as often as this part is large.
+
+    Args:
+        members, controls, synthetic: as for `closest_record`.
+        rng: chooses synthetic patients and columns.
+        guesses: how many.
+    """
+    n = min(len(members), len(controls))
+    width = synthetic.shape[1]
+    alone: list[tuple[bool, bool]] = []
+    for _ in range(_TRIES * guesses):
+        if len(alone) == guesses:
+            break
+        record = synthetic[rng.integers(len(synthetic))]
+        columns = rng.permutation(width)[: rng.integers((width + 1) // 2, width + 1)]
+        if _matching(synthetic, record, columns) == 1:
+            alone.append(
+                (
+                    _matching(members[:n], record, columns) == 1,
+                    _matching(controls[:n], record, columns) == 1,
+                )
+            )
+    found = np.array(alone, dtype=bool).reshape(-1, 2)
+    return _gain("singling out", found[:, 0], found[:, 1])
+
+
+def linkage(members: Floats, controls: Floats, synthetic: Floats) -> Attack:
+    """Tell that two records, with half of the columns each, are one patient's: a synthetic patient is among the closest few to both.
+
+    Args:
+        members, controls, synthetic: as for `closest_record`.
+    """
+    # Columns with many values first, so that each half has some that tell patients apart.
+    order = np.argsort([-len(np.unique(column)) for column in synthetic.T], kind="stable")
+    halves = (order[::2], order[1::2])
+    linked = []
+    for targets in (members, controls):
+        near = [_closest(targets[:, half], synthetic[:, half]) for half in halves]
+        linked.append((near[0][:, :, None] == near[1][:, None, :]).any(axis=(1, 2)))
+    return _gain("linkage", linked[0], linked[1])
 
 
 def all_attacks(
-    members: Floats, controls: Floats, synthetic: Floats, secrets: Sequence[Secret]
+    members: Floats, controls: Floats, synthetic: Floats, secrets: Sequence[Secret], rng: np.random.Generator
 ) -> tuple[Attack, ...]:
     """Every attack of this module; half of the controls become the reference of the calibrated one.
+
+    Linkage needs two columns and is left out with fewer.
 
     Raises:
         ValueError: fewer than four controls, no member or no synthetic patient.
@@ -144,6 +197,8 @@ def all_attacks(
     return (
         closest_record(members, controls, synthetic),
         calibrated(members, controls[:half], synthetic, controls[half:]),
+        singling_out(members, controls, synthetic, rng),
+        *((linkage(members, controls, synthetic),) if synthetic.shape[1] > 1 else ()),
         *(attribute_inference(members, controls, synthetic, secret) for secret in secrets),
     )
 
@@ -173,6 +228,28 @@ def _squared(part: Floats, table: Floats) -> Floats:
 def _level(rows: Floats, secret: Secret) -> NDArray[np.int64]:
     own = rows[:, list(secret.columns)]
     return np.where(own.max(axis=1) > 0.5, own.argmax(axis=1) + 1, 0).astype(np.int64)
+
+
+def _closest(targets: Floats, table: Floats) -> NDArray[np.int64]:
+    """Indices of the closest few rows to each target, (n, few)."""
+    few = min(_LINKED, len(table))
+    found = [np.argpartition(_squared(part, table), few - 1, axis=1)[:, :few] for part in _parts(targets)]
+    return np.concatenate(found)
+
+
+def _matching(rows: Floats, record: Floats, columns: NDArray[np.int64]) -> int:
+    """Rows that have what the record has in these columns, numbers within a tolerance."""
+    return int((np.abs(rows[:, columns] - record[columns]) <= _ALIKE).all(axis=1).sum())
+
+
+def _gain(name: str, members: NDArray[np.bool_], controls: NDArray[np.bool_]) -> Attack:
+    """What successes on members are above those on controls, of what these leave to gain."""
+    n, m = len(members), len(controls)
+    # Half a success and half a failure more: an interval of width zero would claim to be sure.
+    ours, theirs = ((right.sum() + 0.5) / (len(right) + 1) for right in (members, controls))
+    gained = (ours - theirs) / (1 - theirs)
+    spread = _Z * sqrt(ours * (1 - ours) / max(n, 1) + theirs * (1 - theirs) / max(m, 1)) / (1 - theirs)
+    return Attack(name, float(gained), float(gained - spread), float(gained + spread), 0.0, n, m)
 
 
 def _membership(name: str, members: Floats, controls: Floats) -> Attack:

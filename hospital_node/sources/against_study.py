@@ -39,10 +39,10 @@ def check_against(definition: Definition, study: Study, where: str) -> None:
 
 
 def _problem(field: FlatField, declared: Field, definition: Definition) -> str:
-    for role in ("id", "time", "event"):
+    for role in ("id", "time", "event", "entry"):
         if (role in declared.role) != (field.source == role):
             return f"has from = '{field.source}' and the study's role {', '.join(declared.role)}; make them agree"
-    if field.source == "time":
+    if field.source in ("time", "entry"):
         same = declared.days_per_unit == 1.0
         return "" if same else f"is in days; the study declares {declared.unit}"
     if field.source == "event":

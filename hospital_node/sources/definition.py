@@ -1,6 +1,6 @@
 """A cohort definition: how one row for each patient is made of an OMOP or FHIR source.
 
-cohort.toml = [source] + [concepts.NAME]... + [index] + [[include]]... + [[exclude]]... + [follow_up] + [[outcome]]... + [[field]]...
+cohort.toml = [source] + [concepts.NAME]... + [index] + [[include]]... + [[exclude]]... + [entry] + [follow_up] + [[outcome]]... + [[field]]...
 """
 
 from itertools import pairwise
@@ -9,10 +9,11 @@ from typing import Annotated, Self
 from pydantic import Field as Setting
 from pydantic import model_validator
 
-from hospital_node.sources.definition_tables import FHIR_DOMAINS, PERSONAL, VALUED, Name, Table
+from hospital_node.sources.definition_tables import PERSONAL, VALUED, Name, Table
 from hospital_node.sources.definition_tables import ConceptSet as ConceptSet
 from hospital_node.sources.definition_tables import Criterion as Criterion
 from hospital_node.sources.definition_tables import Domain as Domain
+from hospital_node.sources.definition_tables import Entry as Entry
 from hospital_node.sources.definition_tables import FlatField as FlatField
 from hospital_node.sources.definition_tables import FollowUp as FollowUp
 from hospital_node.sources.definition_tables import Index as Index
@@ -30,6 +31,7 @@ class Definition(Table):
     index: Index
     include: tuple[Criterion, ...] = ()
     exclude: tuple[Criterion, ...] = ()
+    entry: Entry | None = None
     follow_up: FollowUp = FollowUp()
     outcome: Annotated[tuple[Outcome, ...], Setting(min_length=1)]
     field: Annotated[tuple[FlatField, ...], Setting(min_length=1, max_length=1000)]
@@ -39,6 +41,7 @@ class Definition(Table):
         for check in (
             _check_sets,
             _check_index,
+            _check_entry,
             _check_follow_up,
             _check_outcomes,
             _check_fields,
@@ -58,6 +61,11 @@ class Definition(Table):
     def uses_periods(self) -> bool:
         """Whether observation periods bound follow-up: the default of OMOP."""
         return self.is_omop and self.follow_up.observation != "none"
+
+    @property
+    def enters_by_periods(self) -> bool:
+        """Whether observation periods that begin after the index event are late entries."""
+        return self.entry is not None and self.entry.source == "periods"
 
 
 def _check_sets(definition: Definition) -> str:
@@ -92,6 +100,24 @@ def _check_index(definition: Definition) -> str:
         return "[index] maximum_age is below minimum_age"
     if index.prior_observation_days and not definition.uses_periods:
         return "[index] prior_observation_days needs observation periods, which only an OMOP source has"
+    return ""
+
+
+def _check_entry(definition: Definition) -> str:
+    entry, columns = definition.entry, [f.name for f in definition.field if f.source == "entry"]
+    if entry is None:
+        missing = "needs the section [entry], which says when a patient comes under observation"
+        return f"field '{columns[0]}': from = 'entry' {missing}" if columns else ""
+    if not columns:
+        return "[entry] needs a [[field]] with from = 'entry': without that column everybody would count as at risk from the index day"
+    if entry.source != "periods":
+        return "" if entry.concepts else f"[entry] from = '{entry.source}' needs concepts"
+    if entry.concepts:
+        return "[entry] from = 'periods' takes no concepts"
+    if not definition.uses_periods:
+        return "[entry] from = 'periods' needs observation periods, which only an OMOP source has and [follow_up] observation = 'none' does without"
+    if definition.index.prior_observation_days:
+        return "[entry] from = 'periods' is for patients not observed before the index event; [index] prior_observation_days asks for the opposite, remove one"
     return ""
 
 
@@ -131,6 +157,8 @@ def _check_fields(definition: Definition) -> str:
     for needed in ("time", "event"):
         if sum(field.source == needed for field in definition.field) != 1:
             return f"exactly one [[field]] has from = '{needed}'"
+    if sum(field.source == "entry" for field in definition.field) > 1:
+        return "two [[field]]s have from = 'entry'; keep one"
     for field in definition.field:
         problem = _field_problem(definition, field)
         if problem:
@@ -177,21 +205,15 @@ def _value_problem(definition: Definition, field: FlatField) -> str:
 
 
 def _check_uses(definition: Definition) -> str:
-    """Names of concept sets, domains and windows wherever they are used."""
-    uses: list[tuple[str, str, tuple[str, ...]]] = [
-        ("[index]", definition.index.source, definition.index.concepts)
-    ]
+    """Names of concept sets and windows wherever they are used."""
+    uses: list[tuple[str, tuple[str, ...]]] = [("[index]", definition.index.concepts)]
     criteria = (*definition.include, *definition.exclude)
-    uses += [(f"criterion '{c.name}'", c.source, c.concepts) for c in criteria]
-    uses += [
-        (f"[[outcome]] {o.code}", o.source, o.concepts) for o in definition.outcome if o.source is not None
-    ]
-    uses += [(f"field '{f.name}'", f.source, f.concepts) for f in definition.field if f.is_windowed]
-    for where, domain, names in uses:
-        if not definition.is_omop and domain not in FHIR_DOMAINS:
-            return (
-                f"{where}: from = '{domain}' is for OMOP; of a FHIR export are read {', '.join(FHIR_DOMAINS)}"
-            )
+    uses += [(f"criterion '{c.name}'", c.concepts) for c in criteria]
+    uses += [(f"[[outcome]] {o.code}", o.concepts) for o in definition.outcome]
+    uses += [(f"field '{f.name}'", f.concepts) for f in definition.field if f.is_windowed]
+    if definition.entry is not None:
+        uses.append(("[entry]", definition.entry.concepts))
+    for where, names in uses:
         for name in names:
             if name not in definition.concepts:
                 return f"{where}: concepts names '{name}'; {nearest(name, definition.concepts)}"

@@ -10,9 +10,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictBool, StrictI
 from pydantic import Field as Setting
 
 Domain = Literal["condition", "drug", "procedure", "measurement", "observation", "visit"]
+# One Literal each, no union: a wrong word is then answered with all the right ones.
+Begin = Literal["periods", "condition", "drug", "procedure", "measurement", "observation", "visit"]
+Personal = Literal["id", "time", "event", "entry", "age", "gender", "race", "ethnicity"]
+Origin = Literal[Personal, Domain]
 Kind = Literal["omop", "fhir"]
 Take = Literal["last", "first", "max", "min", "mean", "any", "count"]
-FHIR_DOMAINS = ("condition", "drug", "measurement", "observation")
 VALUED = ("measurement", "observation")
 PERSONAL = ("gender", "race", "ethnicity")
 Number = Annotated[float, Setting(allow_inf_nan=False)]
@@ -121,6 +124,21 @@ class Criterion(Table):
         return self.minimum is not None or self.maximum is not None
 
 
+class Entry(Table):
+    """`[entry]`: late entry. Time counts from the index day, and a patient is at risk only from the day found here.
+
+    Whose outcome, death or end of follow-up comes before that day is left out: nobody would have been seen with it.
+
+    Attributes:
+        source: "periods": the start of the OMOP observation period, where the index event lies before it (a diagnosis
+            from elsewhere); otherwise where the record is looked for with which observation begins.
+        concepts: of that record; the first on or after the index day counts, and who has none is left out.
+    """
+
+    source: Begin = Setting(alias="from")
+    concepts: Names = ()
+
+
 class FollowUp(Table):
     """`[follow_up]`: when a patient without an outcome is censored, at the earliest of these.
 
@@ -130,7 +148,7 @@ class FollowUp(Table):
         observation: "periods": the end of the OMOP observation period that holds the index day; "none": nothing.
         death: "outcome": death is one of the [[outcome]]s; "censor": a patient who dies is censored, written down here
             because nothing censors a death silently.
-        same_day: a patient whose follow-up ends on the index day: is left out, or counts as half a day.
+        same_day: a patient whose follow-up ends on the day it begins: is left out, or counts as half a day.
         deceased_without_date: a patient known to be dead without a date: stops the command, or is left out.
     """
 
@@ -161,8 +179,8 @@ class FlatField(Table):
     """`[[field]]`: one column of the flat table.
 
     Attributes:
-        source: "id", "time" (days), "event" (0..R), "age" (completed years at index), "gender", "race", "ethnicity"
-            (the latter two OMOP), or where records are looked for.
+        source: "id", "time" (days), "event" (0..R), "entry" (days, see [entry]), "age" (completed years at index),
+            "gender", "race", "ethnicity" (the latter two OMOP), or where records are looked for.
         concepts: names of concept sets.
         take: of the records in the window. Records of one patient with the same code, moment and value count once
             ("any" and "count" do not look at values); of several at the last (first) moment a number is the mean, a
@@ -175,9 +193,7 @@ class FlatField(Table):
     """
 
     name: Name
-    source: Literal["id", "time", "event", "age", "gender", "race", "ethnicity"] | Domain = Setting(
-        alias="from"
-    )
+    source: Origin = Setting(alias="from")
     concepts: Names = ()
     take: Take | None = None
     window: Window | None = None
@@ -191,7 +207,7 @@ class FlatField(Table):
     @property
     def is_windowed(self) -> bool:
         """Whether records in a window make the column."""
-        return self.source not in ("id", "time", "event", "age", *PERSONAL)
+        return self.source not in ("id", "time", "event", "entry", "age", *PERSONAL)
 
     @property
     def type(self) -> Literal["float", "int", "bool", "category"]:

@@ -113,6 +113,10 @@ def requests_of(definition: Definition) -> tuple[Request, ...]:
             _of_criterion(definition, criterion_name(kind, number, criterion), criterion)
             for number, criterion in enumerate(criteria)
         ]
+    entry = definition.entry
+    if entry is not None and not definition.enters_by_periods:
+        # Without the narrower type `source` could still be "periods".
+        found.append(Request("entry", cast(Domain, entry.source), **_codes(definition, entry.concepts)))
     for number, outcome in enumerate(definition.outcome):
         if outcome.source is not None:
             name = outcome_name(number)

@@ -8,7 +8,6 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ from hospital_node.sources.fhir_lines import Place, Resource, export_files, reso
 from hospital_node.sources.fhir_people import Patients
 from hospital_node.sources.fhir_resources import (
     RESOURCE_OF,
+    Part,
     coded_parts,
     codes_of,
     counts,
@@ -88,11 +88,11 @@ class _Reader:
             self._ids.append(hash(key))
         if not counts(resource):
             return
-        for path, codes, part in self._parts(resource):
+        for part in self._parts(resource):
             for request in self._asked[kind]:
-                matched = [c for c in codes if c in request.codes and c not in request.without]
+                matched = [c for c in part.codes if c in request.codes and c not in request.without]
                 if matched:
-                    hit = self._hit(key, place, resource, request, path, matched, part)
+                    hit = self._hit(key, place, resource, request, part, matched)
                     if hit is not None:
                         self._hits[request.name].append(hit)
 
@@ -130,16 +130,13 @@ class _Reader:
                     newest[key] = (version_of(resource), place)
         return {key: place for key, (_, place) in newest.items()}
 
-    def _parts(self, resource: Resource) -> Iterator[tuple[str, list[str], Mapping[str, Any]]]:
+    def _parts(self, resource: Resource) -> Iterator[Part]:
         if resource["resourceType"] != "MedicationRequest":
             yield from coded_parts(resource)
             return
         codes, reference = medication_of(resource)
-        yield (
-            "MedicationRequest",
-            codes or self._medications.get(target_of(reference, "Medication"), []),
-            resource,
-        )
+        codes = codes or self._medications.get(target_of(reference, "Medication"), [])
+        yield Part("MedicationRequest", "MedicationRequest.medication[x]", codes, resource)
 
     def _hit(
         self,
@@ -147,22 +144,21 @@ class _Reader:
         place: Place,
         resource: Resource,
         request: Request,
-        path: str,
+        part: Part,
         codes: list[str],
-        part: Mapping[str, Any],
     ) -> _Hit | None:
         try:
             moment = self._moment(resource)
             number, label = np.nan, request.codes[codes[0]]
             if len({request.codes[code] for code in codes}) > 1:
                 raise Unusable(
-                    f"{path}.code",
+                    part.coded,
                     f"is two categories of {request.name} at once; decide in map which codes count",
                 )
             if request.reads == "number":
-                number = number_of(part, path, request)
+                number = number_of(part.holder, part.path, request)
             elif request.reads == "code":
-                label = label_of(part, path, request)
+                label = label_of(part.holder, part.path, request)
             person = self._patients.find(resource)
             if person is None and self._definition.source.unresolved == "refuse":
                 raise Unusable(

@@ -2,11 +2,15 @@
 
 Rules, where FHIR leaves a choice: an Observation counts when final, amended or corrected; a Condition unless it was
 entered in error or refuted; a MedicationRequest when it orders (no proposal, plan or option, nothing that was entered
-in error, drafted or cancelled, no doNotPerform). A Condition's day is its onset, else the day it was recorded.
+in error, drafted or cancelled, no doNotPerform); a Procedure when completed or in progress; an Encounter once the
+patient has come, each part of a longer stay as its own record. A Condition's day is its onset, a Procedure's the start
+of its performance, else the day it was recorded; an Encounter's is the start of its actual period. An Encounter's codes
+are those of its class and its type.
 """
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,8 +21,41 @@ RESOURCE_OF = {
     "drug": "MedicationRequest",
     "measurement": "Observation",
     "observation": "Observation",
+    "procedure": "Procedure",
+    "visit": "Encounter",
 }
 _OBSERVED = frozenset({"final", "amended", "corrected"})
+_DONE = frozenset({"completed", "in-progress"})
+# R4's words, then those of R5 alone.
+_CAME = frozenset(
+    [
+        "arrived",
+        "triaged",
+        "in-progress",
+        "onleave",
+        "finished",
+        "on-hold",
+        "discharged",
+        "completed",
+        "discontinued",
+    ]
+)
+# Where the date may stand, the first that is there counts: performed is R4, occurrence and actualPeriod are R5.
+_DATES = {
+    "Observation": ("effectiveDateTime", "effectiveInstant", "effectivePeriod"),
+    "Condition": ("onsetDateTime", "onsetPeriod", "recordedDate"),
+    "MedicationRequest": ("authoredOn",),
+    "Procedure": (
+        "performedDateTime",
+        "performedPeriod",
+        "occurrenceDateTime",
+        "occurrencePeriod",
+        "recorded",
+    ),
+    "Encounter": ("period", "actualPeriod"),
+}
+# What a message names where none of them is there; otherwise the first.
+_UNDATED = {"Procedure": "performed[x] or occurrence[x]", "Encounter": "period or actualPeriod"}
 _NOT_CONDITIONS = frozenset({"entered-in-error", "refuted"})
 _NOT_ORDERED = frozenset({"entered-in-error", "cancelled", "draft"})
 _NO_ORDERS = frozenset({"proposal", "plan", "option"})
@@ -77,6 +114,10 @@ def counts(resource: Resource) -> bool:
         case "Condition":
             status = {code.rpartition("|")[2] for code in codes_of(resource.get("verificationStatus"))}
             return not status & _NOT_CONDITIONS
+        case "Procedure":
+            return resource.get("status") in _DONE
+        case "Encounter":
+            return resource.get("status") in _CAME
         case _:
             return (
                 resource.get("status") not in _NOT_ORDERED
@@ -88,29 +129,55 @@ def counts(resource: Resource) -> bool:
 def date_of(resource: Resource) -> tuple[str, str]:
     """Path and text of the resource's date; the text is "" where it has none."""
     kind = resource["resourceType"]
-    keys = {
-        "Observation": ("effectiveDateTime", "effectiveInstant", "effectivePeriod"),
-        "Condition": ("onsetDateTime", "onsetPeriod", "recordedDate"),
-        "MedicationRequest": ("authoredOn",),
-    }[kind]
-    for key in keys:
+    for key in _DATES[kind]:
         value = resource.get(key)
-        if key.endswith("Period"):
+        if key.lower().endswith("period"):
             key, value = f"{key}.start", table(value).get("start")
         if text(value):
             return f"{kind}.{key}", text(value)
-    return f"{kind}.{keys[0]}", ""
+    return f"{kind}.{_UNDATED.get(kind, _DATES[kind][0])}", ""
 
 
-def coded_parts(resource: Resource) -> Iterator[tuple[str, list[str], Mapping[str, Any]]]:
-    """Path, codes and the object that holds the value, for each coded part; of an Observation also its components."""
+@dataclass(frozen=True, slots=True, repr=False)
+class Part:
+    """A coded part of a resource; never prints.
+
+    Attributes:
+        path: of the part. coded: of its codes.
+        codes: "system|code" of each.
+        holder: the object with the value.
+    """
+
+    path: str
+    coded: str
+    codes: list[str]
+    holder: Mapping[str, Any]
+
+
+def coded_parts(resource: Resource) -> Iterator[Part]:
+    """The coded parts of a resource that names its codes itself; of an Observation also its components."""
     kind = resource["resourceType"]
-    yield kind, codes_of(resource.get("code")), resource
+    if kind == "Encounter":
+        yield Part(kind, f"{kind}.class or type", _kinds_of_encounter(resource), resource)
+        return
+    yield Part(kind, f"{kind}.code", codes_of(resource.get("code")), resource)
     if kind == "Observation":
         # The position counts every element, so that the path is the file's.
         listed = resource.get("component")
         for number, component in enumerate(listed if isinstance(listed, list) else []):
-            yield f"{kind}.component[{number}]", codes_of(table(component).get("code")), table(component)
+            path = f"{kind}.component[{number}]"
+            yield Part(path, f"{path}.code", codes_of(table(component).get("code")), table(component))
+
+
+def _kinds_of_encounter(resource: Resource) -> list[str]:
+    """Of its class (R4: one Coding, R5: CodeableConcepts) and its types."""
+    class_ = resource.get("class")
+    listed = codes_of({"coding": [class_]}) if isinstance(class_, dict) else _codes_of_all(class_)
+    return [*listed, *_codes_of_all(resource.get("type"))]
+
+
+def _codes_of_all(concepts: Any) -> list[str]:
+    return [code for concept in items(concepts) for code in codes_of(concept)]
 
 
 def medication_of(resource: Resource) -> tuple[list[str], str]:

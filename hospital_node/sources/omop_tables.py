@@ -24,6 +24,8 @@ _SETTINGS = (
     "SET autoinstall_known_extensions = false",
     "SET autoload_known_extensions = false",
     "SET preserve_insertion_order = false",
+    # It goes to standard output, between the lines of --json, where DuckDB takes the process for an interactive one.
+    "SET enable_progress_bar = false",
 )
 _SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
 _MAX_FIRST_LINE = 1 << 16

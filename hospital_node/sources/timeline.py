@@ -1,8 +1,9 @@
 """Who is in the cohort, when each one's time starts and ends, and with what: index event, criteria, follow-up, outcome.
 
-Follow-up of a patient runs from the index day to the earliest of administrative end, maximum, end of observation and
-death. An outcome counts on its own day up to and including that end, and before a censoring of the same day; of two
-on one day the one listed first in the file.
+Follow-up of a patient runs from the index day, or from a later entry, to the earliest of administrative end, maximum,
+end of observation and death. Time counts from the index day in both cases. An outcome counts on its own day up to and
+including that end, and before a censoring of the same day; of two on one day the one listed first in the file. Whose
+time ends before the entry is left out, a first outcome before it included.
 """
 
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from hospital_node.sources.facts import (
     criterion_name,
     outcome_name,
 )
+from hospital_node.sources.periods import period_of
 
 Mask = NDArray[np.bool_]
 HALF_A_DAY = 0.5
@@ -50,6 +52,7 @@ class Timeline:
         person: (m,) positions among the source's people, ascending.
         index_day: (m,) days since 1970-01-01.
         time: (m,) days, > 0. event: (m,) 0 censored, 1..R.
+        entry: (m,) days from which the patient is at risk, in [0, time); 0 throughout without [entry].
         age: (m,) completed years at index, NaN where the birth is unknown.
         steps: how the cohort shrank.
         notes: sentences for the data manager.
@@ -59,6 +62,7 @@ class Timeline:
     index_day: Ints
     time: NDArray[np.float64]
     event: Ints
+    entry: NDArray[np.float64]
     age: NDArray[np.float64]
     steps: tuple[Step, ...]
     notes: tuple[str, ...]
@@ -71,12 +75,16 @@ def timeline(definition: Definition, records: Records) -> Timeline:
         SourceError: nobody is left, or somebody died on an unknown day and the definition does not say what then.
     """
     people, steps = records.people, [Step("in the source", len(records.people))]
-    starts, period_end = _index_days(definition, records, steps)
+    starts, entries, period_end = _index_days(definition, records, steps)
     for kind, criteria in (("include", definition.include), ("exclude", definition.exclude)):
         for number, criterion in enumerate(criteria):
             meets = _meets(criterion, records.facts[criterion_name(kind, number, criterion)], starts)
             starts = np.where(meets == (kind == "include"), starts, NEVER)
             steps.append(Step(f"{kind} '{criterion.name}'", int((starts != NEVER).sum())))
+    if definition.entry is not None and not definition.enters_by_periods:
+        entries = first_from(records.facts["entry"], starts)
+        starts = np.where(entries != NEVER, starts, NEVER)
+        steps.append(Step("with the record that begins observation", int((starts != NEVER).sum())))
     person = np.flatnonzero(starts != NEVER)
     index = starts[person]
     end = _planned_end(definition.follow_up, index)
@@ -86,16 +94,25 @@ def timeline(definition: Definition, records: Records) -> Timeline:
     end = np.minimum(np.minimum(end, period_end[person]), death)
     event, last = _outcome(definition, records, person, index, end)
     time = (last - index).astype(np.float64)
-    kept = time >= 0 if definition.follow_up.same_day == "half_day" else time > 0
-    steps.append(Step("followed after the index day", int(kept.sum())))
+    entry = np.maximum(entries[person] - index, 0).astype(np.float64)
+    kept = time >= entry if definition.follow_up.same_day == "half_day" else time > entry
+    began = "index day" if definition.entry is None else "entry"
+    steps.append(Step(f"followed after the {began}", int(kept.sum())))
     if not kept.any():
         raise SourceError(
             "cohort", f"nobody is left after the rule '{_emptied(steps)}'; check codes, dates and windows"
         )
-    time = np.where(time == 0, HALF_A_DAY, time)
+    time = np.where(time == entry, time + HALF_A_DAY, time)
     age = years_between(people.birth_day[person], index)
     return Timeline(
-        person[kept], index[kept], time[kept], event[kept], age[kept], tuple(steps), notes if late else ()
+        person[kept],
+        index[kept],
+        time[kept],
+        event[kept],
+        entry[kept],
+        age[kept],
+        tuple(steps),
+        notes if late else (),
     )
 
 
@@ -103,8 +120,8 @@ def _emptied(steps: Sequence[Step]) -> str:
     return next(step.rule for step in steps if step.patients == 0)
 
 
-def _index_days(definition: Definition, records: Records, steps: list[Step]) -> tuple[Ints, Ints]:
-    """(n,) index day and end of the observation period around it; NEVER without."""
+def _index_days(definition: Definition, records: Records, steps: list[Step]) -> tuple[Ints, Ints, Ints]:
+    """(n,) index day, start of being at risk, and end of the observation period; NEVER without."""
     rule, people = definition.index, records.people
     found = records.facts["index"][["person", "day"]].drop_duplicates().sort_values(["person", "day"])
     if rule.which == "first_ever":
@@ -120,10 +137,11 @@ def _index_days(definition: Definition, records: Records, steps: list[Step]) -> 
     narrow(keep, "with an index event")
     if rule.earliest is not None or rule.latest is not None:
         narrow(_between(day, rule.earliest, rule.latest), "index event between earliest and latest")
-    period_end = np.full(len(found), NEVER, dtype=np.int64)
+    start, period_end = day, np.full(len(found), NEVER, dtype=np.int64)
     if people.periods is not None:
-        start, period_end = _around(people.periods, person, day)
-        narrow(start <= day, "under observation at the index event")
+        later = definition.enters_by_periods
+        start, period_end = period_of(people.periods, person, day, later=later)
+        narrow(start != NEVER, f"under observation at {'or after ' if later else ''}the index event")
         if rule.prior_observation_days:
             narrow(day - np.minimum(start, day) >= rule.prior_observation_days, "observed long enough before")
     if rule.minimum_age is not None or rule.maximum_age is not None:
@@ -133,10 +151,12 @@ def _index_days(definition: Definition, records: Records, steps: list[Step]) -> 
         narrow((age >= low) & (age <= high), "of the ages asked for")
     narrow(_dated(people, definition.follow_up, person[keep])[person], "with a known day of death, if any")
     narrow(people.death_day[person] >= day, "alive at the index event")
-    chosen = pd.DataFrame({"person": person, "day": day, "end": period_end})[keep].drop_duplicates("person")
-    starts, ends = (np.full(len(people), NEVER, dtype=np.int64) for _ in range(2))
+    found = pd.DataFrame({"person": person, "day": day, "start": np.maximum(start, day), "end": period_end})
+    chosen = found[keep].drop_duplicates("person")
+    starts, entries, ends = (np.full(len(people), NEVER, dtype=np.int64) for _ in range(3))
     starts[chosen["person"]], ends[chosen["person"]] = chosen["day"], chosen["end"]
-    return starts, ends
+    entries[chosen["person"]] = chosen["start"]
+    return starts, entries, ends
 
 
 def _between(day: Ints, earliest: date | None, latest: date | None) -> Mask:
@@ -154,31 +174,6 @@ def _dated(people: People, follow_up: FollowUp, asked: Ints) -> Mask:
             f"{bucket(unknown)} patients are known to be dead without a date; find the dates, or say [follow_up] deceased_without_date = 'leave_out'",
         )
     return ~people.dead_undated
-
-
-def _around(periods: pd.DataFrame, person: Ints, day: Ints) -> tuple[Ints, Ints]:
-    """Start and end of the period that holds each person's day; start NEVER where none does."""
-    merged = merge_periods(periods)
-    asked = pd.DataFrame({"row": np.arange(len(day)), "person": person, "day": day})
-    both = asked.merge(merged, on="person")
-    both = both[(both["start"] <= both["day"]) & (both["day"] <= both["end"])]
-    start, end = (np.full(len(day), NEVER, dtype=np.int64) for _ in range(2))
-    start[both["row"]], end[both["row"]] = both["start"], both["end"]
-    return start, end
-
-
-def merge_periods(periods: pd.DataFrame) -> pd.DataFrame:
-    """Periods of one person that overlap, or follow each other without a day between, as one.
-
-    Args:
-        periods: columns person, start, end.
-    """
-    ordered = periods.sort_values(["person", "start"], ignore_index=True)
-    reach = ordered.groupby("person")["end"].cummax()
-    same = ordered["person"] == ordered["person"].shift()
-    opens = ~(same & (ordered["start"] <= reach.shift(fill_value=0) + 1))
-    grouped = ordered.groupby(opens.cumsum())
-    return grouped.agg(person=("person", "first"), start=("start", "min"), end=("end", "max"))
 
 
 def _meets(criterion: Criterion, facts: pd.DataFrame, starts: Ints) -> Mask:
@@ -214,6 +209,20 @@ def _planned_end(rule: FollowUp, index: Ints) -> Ints:
     return end
 
 
+def first_from(facts: pd.DataFrame, starts: Ints) -> Ints:
+    """(n,) day of each person's first record on or after the start; NEVER without one.
+
+    Args:
+        facts: with columns person and day.
+        starts: (n,) days, NEVER for who is not in the cohort.
+    """
+    own, day = facts["person"].to_numpy(), facts["day"].to_numpy()
+    counts = day >= starts[own]
+    first = np.full(len(starts), NEVER, dtype=np.int64)
+    np.minimum.at(first, own[counts], day[counts])
+    return first
+
+
 def _outcome(
     definition: Definition, records: Records, person: Ints, index: Ints, end: Ints
 ) -> tuple[Ints, Ints]:
@@ -226,11 +235,7 @@ def _outcome(
         if outcome.death:
             first = records.people.death_day
         else:
-            facts = records.facts[outcome_name(number)]
-            own, day = facts["person"].to_numpy(), facts["day"].to_numpy()
-            counts = day >= starts[own]
-            first = np.full(len(starts), NEVER, dtype=np.int64)
-            np.minimum.at(first, own[counts], day[counts])
+            first = first_from(records.facts[outcome_name(number)], starts)
         day = first[person]
         wins = (day <= end) & (day < best)
         event, last, best = (

@@ -33,6 +33,8 @@ def _column(field: FlatField, records: Records, cohort: Timeline, starts: Ints) 
             return pd.Series(cohort.time)
         case "event":
             return pd.Series(cohort.event)
+        case "entry":
+            return pd.Series(cohort.entry)
         case "age":
             return pd.Series(cohort.age).astype("Int64")
         case source if source in PERSONAL:

@@ -5,6 +5,7 @@ import numpy as np
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.piecewise import hazards
 from privacy.grid import FloatArray
+from privacy.layout import row_by_row
 from privacy.recipes.newton import STOP_LEVEL, G, tilt_shape, triangle_weights
 from privacy.recipes.tasks import HESSIAN_CLIP
 
@@ -20,7 +21,7 @@ def hessian_rows(log_hazards: FloatArray, scale: float, patients: FollowUp) -> F
     x = _with_intercept(scale, patients)
     squares = (x**2).sum(axis=1)
     weight = score_weight(squares)
-    spent = patients.exposure @ hazards(log_hazards, np.zeros(1))[0]
+    spent = row_by_row(patients.exposure, hazards(log_hazards, np.zeros(1))[0])
     height = weight * np.minimum(1.0, HESSIAN_CLIP / (weight * squares)) * np.minimum(spent, 1.0)
     rows, columns = np.triu_indices(x.shape[1])
     return np.asarray(height[:, None] * x[:, rows] * x[:, columns] * triangle_weights(x.shape[1]))
@@ -39,7 +40,7 @@ def score_rows(log_hazards: FloatArray, risk: FloatArray, scale: float, patients
     residuals = stopped_residuals(patients.exposure * hazards(log_hazards, risk), patients.events)
     weight = score_weight((x**2).sum(axis=1))
     score = (weight * residuals.sum(axis=1))[:, None] * x
-    along = residuals @ tilt_shape(len(log_hazards))
+    along = row_by_row(residuals, tilt_shape(len(log_hazards)))
     return np.hstack([score, along[:, None]])
 
 

@@ -1,13 +1,13 @@
 """What local training needs of a survival model."""
 
 from collections.abc import Sequence
-from functools import cache
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.network import Mlp
 from hospital_node.survival.one_hidden import OneHidden
 from hospital_node.survival.piecewise import PiecewiseExponential
+from hospital_node.survival.prepared import Prepared
 from privacy.clipped_blocks import Block
 from privacy.grid import FloatArray
 from privacy.layout import Layout
@@ -40,23 +40,11 @@ class SurvivalModel(Protocol):
 class ClosedForm(Protocol):
     """A model that knows each patient's gradient as a few small factors, which are clipped and summed without rows."""
 
-    def gradient_blocks(self, theta: FloatArray, patients: FollowUp) -> Sequence[Block]:
+    def prepared(self, patients: FollowUp, bits: int) -> Prepared:
+        """What all steps of a round need of the hospital's patients, for sums of 2**bits units per clip."""
+
+    def gradient_blocks(self, theta: FloatArray, patients: Prepared) -> Sequence[Block]:
         """Each patient's gradient of the log-likelihood, not clipped, in the order of the layout."""
-
-
-def gradient_blocks(
-    model: SurvivalModel, theta: FloatArray, patients: FollowUp, clip_l2: float
-) -> Sequence[Block]:
-    """Each patient's gradient in factors where the model knows them, else as clipped rows."""
-    if _has_closed_form(type(model)):
-        return cast(ClosedForm, model).gradient_blocks(theta, patients)
-    return (model.clipped_gradients(theta, patients, clip_l2),)
-
-
-@cache
-def _has_closed_form(kind: type) -> bool:
-    """Asked once a class: a step is short, and looking through a class is not."""
-    return issubclass(kind, ClosedForm)
 
 
 def build_model(layout: Layout) -> SurvivalModel:

@@ -4,6 +4,7 @@ With residuals r_ik and M_i = sum_k r_ik as in the linear model, h_i = tanh(W x_
 patient i is (r_i, d_i x_i', d_i, M_i h_i), so its squared norm is |r_i|^2 + |d_i|^2 (|x_i|^2 + 1) + M_i^2 |h_i|^2.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +12,11 @@ import numpy as np
 from hospital_node.survival.clipping import clip_rows
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.piecewise import hazards
+from hospital_node.survival.prepared import Prepared
 from privacy.clipped_blocks import Block, Outer
 from privacy.grid import FloatArray
-from privacy.layout import Layout, LayoutError, row_by_row
+from privacy.layout import Layout, LayoutError, each_row, row_by_row
+from privacy.whole import Whole, factor_bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,30 +47,46 @@ class OneHidden:
 
     def gradient_sum(self, theta: FloatArray, patients: FollowUp) -> FloatArray:
         """Gradient of the log-likelihood, shape (dim,)."""
-        residuals, total, hidden, back = self._parts(theta, patients)
+        # The fast product rounds by batch; here nobody's sensitivity depends on it.
+        residuals, total, hidden, back = self._parts(theta, patients, np.matmul)
         weights = (back.T @ patients.x).ravel()
         return np.concatenate([residuals.sum(axis=0), weights, back.sum(axis=0), total @ hidden])
 
-    def gradient_blocks(self, theta: FloatArray, patients: FollowUp) -> tuple[Block, ...]:
-        """Each patient's gradient as factors, not clipped: the coordinates of the layout in their order."""
-        residuals, total, hidden, back = self._parts(theta, patients)
-        return (residuals, Outer(back, patients.x), back, Outer(total[:, None], hidden))
+    def prepared(self, patients: FollowUp, bits: int) -> Prepared:
+        """What all steps of a round need."""
+        return Prepared.of(patients, constant=True, bits=bits)
+
+    def gradient_blocks(self, theta: FloatArray, patients: Prepared) -> tuple[Block, ...]:
+        """Each patient's gradient as factors, not clipped: (r_i, M_i w_i (x_i, 1)', M_i h_i), w_i = v (1 - h_i^2)."""
+        inner, last = self.layout.layers
+        weights = np.empty((inner.inputs + 1, inner.outputs))
+        weights[:-1], weights[-1] = inner.weight(theta).T, inner.offset(theta)
+        v = last.weight(theta)[0]
+        hidden = np.tanh(patients.columns.times(weights))
+        units = Whole.of(hidden, factor_bits(patients.bits, len(v)))
+        spent = patients.exposure * hazards(self.layout.alpha(theta), units.times(v))
+        residuals = patients.events - spent
+        total = np.add.reduce(residuals, axis=1)
+        np.multiply(hidden, hidden, out=hidden)
+        np.subtract(1.0, hidden, out=hidden)
+        hidden *= v
+        return (residuals, Outer(total, hidden, patients.columns, constant=True), Outer(total, None, units))
 
     def clipped_gradients(self, theta: FloatArray, patients: FollowUp, clip_l2: float) -> FloatArray:
         """Each patient's gradient held to L2 norm clip_l2, shape (n, dim); zero where it is not finite."""
-        residuals, total, hidden, back = self._parts(theta, patients)
+        residuals, total, hidden, back = self._parts(theta, patients, each_row)
         with np.errstate(over="ignore", invalid="ignore"):
             weights = (back[:, :, None] * patients.x[:, None, :]).reshape(len(patients), -1)
             rows = np.hstack([residuals, weights, back, total[:, None] * hidden])
         return clip_rows(rows, clip_l2)
 
     def _parts(
-        self, theta: FloatArray, patients: FollowUp
+        self, theta: FloatArray, patients: FollowUp, product: Callable[[FloatArray, FloatArray], FloatArray]
     ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """r (n, K), M (n,), h (n, H) and d (n, H)."""
         inner, last = self.layout.layers
         with np.errstate(over="ignore", invalid="ignore"):
-            hidden = np.tanh(patients.x @ inner.weight(theta).T + inner.offset(theta))
+            hidden = np.tanh(product(patients.x, inner.weight(theta).T) + inner.offset(theta))
             v = last.weight(theta)[0]
             spent = patients.exposure * hazards(self.layout.alpha(theta), row_by_row(hidden, v))
             residuals = patients.events - spent

@@ -12,6 +12,7 @@ import numpy as np
 
 from hospital_node.survival.clipping import clip_factors
 from hospital_node.survival.follow_up import FollowUp
+from hospital_node.survival.prepared import Prepared
 from privacy.clipped_blocks import Block, Outer
 from privacy.grid import FloatArray
 from privacy.layout import Layout
@@ -60,11 +61,15 @@ class PiecewiseExponential:
             rows = np.hstack([shrunk, shrunk.sum(axis=1, keepdims=True) * patients.x])
         return np.where(factors > 0, rows, 0.0)
 
-    def gradient_blocks(self, theta: FloatArray, patients: FollowUp) -> tuple[Block, ...]:
+    def prepared(self, patients: FollowUp, bits: int) -> Prepared:
+        """What all steps of a round need."""
+        return Prepared.of(patients, constant=False, bits=bits)
+
+    def gradient_blocks(self, theta: FloatArray, patients: Prepared) -> tuple[Block, ...]:
         """Each patient's gradient as factors, not clipped: (r_i, M_i x_i)."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            residuals = self._residuals(theta, patients)
-            return (residuals, Outer(residuals.sum(axis=1, keepdims=True), patients.x))
+        risk = patients.columns.times(self.layout.beta(theta))
+        residuals = patients.events - patients.exposure * hazards(self.layout.alpha(theta), risk)
+        return (residuals, Outer(np.add.reduce(residuals, axis=1), None, patients.columns))
 
     def _residuals(self, theta: FloatArray, patients: FollowUp) -> FloatArray:
         risk = self.layout.risk(theta, patients.x)

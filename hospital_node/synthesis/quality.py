@@ -144,7 +144,7 @@ def _attacks(ours: Cohort, held: Cohort, made: Cohort, dictionary: Dictionary) -
     secrets = [Secret(a.field.name, tuple(range(a.first, a.first + len(a.columns)))) for a in named]
     if min(len(members), len(held), len(made)) < FEWEST_ATTACKED:
         return ()
-    return all_attacks(members, held.x, made.x, secrets)
+    return all_attacks(members, held.x, made.x, secrets, np.random.default_rng())
 
 
 def _marginals(ours: Cohort, theirs: Cohort, dictionary: Dictionary) -> tuple[tuple[str, float], ...]:

@@ -154,13 +154,27 @@ def measured_sums(
 
 
 def synthesized_unpaid(
-    frame: pd.DataFrame, request: SynthesisRequest, sampler: Sampler, entropy: Entropy
+    frame: pd.DataFrame,
+    request: SynthesisRequest,
+    sampler: Sampler,
+    entropy: Entropy,
+    *,
+    as_many: bool = True,
 ) -> pd.DataFrame:
-    """As many synthetic patients as rows, from fresh sums that nobody pays for: for the hospital's own report alone."""
+    """Synthetic patients from fresh sums that nothing here pays for: for the hospital's own report, or for a caller that charged them.
+
+    Args:
+        frame: as `read_table` returns it.
+        request: of the DP engine.
+        sampler, entropy: of the sums, and of the patients drawn from them.
+        as_many: as rows, which only the hospital may see; otherwise the noised number of patients.
+    """
     plan, study = request.plan, request.study
     assert plan is not None
     model = fit(measured_sums(frame, request, sampler, lambda _: None), study.dictionary, plan)
-    return table_of(generate(model, study.dictionary, len(frame), _rng(entropy)), study)
+    return table_of(
+        generate(model, study.dictionary, len(frame) if as_many else model.patients, _rng(entropy)), study
+    )
 
 
 def synthesize_sdv(

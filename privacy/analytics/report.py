@@ -21,6 +21,7 @@ from privacy.grid import FloatArray
 from privacy.recipes.fit import Statistic
 from privacy.recipes.recalibration import predictor_moments
 from privacy.stage_release import VoidRelease
+from privacy.study_stage import SYNTHETIC
 from privacy.trained_model import layout_of
 
 NOISED = "noise of the stated standard deviation is in every number; intervals of counts, means and quantiles speak of the noise alone"
@@ -29,6 +30,9 @@ EXACT = (
     "are left out of this page only"
 )
 APPARENT = "on the patients that the model was trained on, not on others"
+OF_SYNTHETIC = (
+    "of the hospitals' synthetic patients; intervals and tests do not know what the synthesizer did to them"
+)
 NOT_ANSWERED = "its round was aborted, so there is no answer; what was charged stays charged"
 
 
@@ -60,6 +64,7 @@ def analysis_json(
     if not asks:
         return None
     exact = agreement.plan is None
+    synthetic = agreement.study.stage.kind in SYNTHETIC
     printed = _Printed(agreement.study.analysis.minimum_cell if exact else 1)
     found = [
         _answer(agreement, ask, released, theta, printed) for ask in asks if ask.kind != "predictor_moments"
@@ -67,6 +72,8 @@ def analysis_json(
     section: dict[str, Any] = {"note": EXACT if exact else NOISED, "results": found}
     if agreement.study.stage.kind != "none":
         section["stage"] = f"of the patients as the stage {agreement.study.stage.kind} leaves them"
+    if synthetic and not exact:
+        section["note"] = OF_SYNTHETIC
     if agreement.plan is not None and isinstance(agreement.plan.stage, VoidRelease):
         section["note"] = f"no formal guarantee: {agreement.plan.stage.reason}"
     if exact:
@@ -86,7 +93,7 @@ def _answer(
         "name": ask.name,
         "kind": ask.kind,
         "title": ask.title,
-        "release": ask.name if agreement.plan is not None else None,
+        "release": _paid_by(agreement, ask),
     }
     if ask.groups.where:
         head["where"] = ask.groups.condition
@@ -253,6 +260,17 @@ def _evaluated(
         "release_of_bins": MOMENTS if agreement.plan is not None else None,
         **told_of,
     }
+
+
+def _paid_by(agreement: Agreement, ask: Ask) -> str | None:
+    """The release of the plan that an answer is made of; None where nothing is paid."""
+    if agreement.plan is None:
+        return None
+    return (
+        ask.name
+        if agreement.noising is not None or agreement.plan.stage is None
+        else agreement.plan.stage.name
+    )
 
 
 def release_names(section: Mapping[str, Any]) -> set[str]:

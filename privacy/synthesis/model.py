@@ -8,7 +8,7 @@ from privacy.dictionary import Dictionary
 from privacy.grid import FloatArray
 from privacy.plan import DpPlan
 from privacy.synthesis.attributes import attributes
-from privacy.synthesis.releases import MOMENTS, SCORE
+from privacy.synthesis.charges import MOMENTS, SCORE
 from privacy.synthesis.statistics import Statistics, on_simplex, scores
 
 _SMALLEST_VARIANCE = 1e-3

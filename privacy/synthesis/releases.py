@@ -9,19 +9,16 @@ Measured beside a table per feature ("star") at epsilon 1, delta 1e-5, models tr
 patients: `python -m tests.bench.synthesis`.
 """
 
+from dataclasses import replace
 from math import sqrt
 from typing import Final
 
 from privacy.calibration import calibrate_shares
 from privacy.dictionary import Dictionary
-from privacy.plan import DpPlan, Release
+from privacy.plan import DpPlan, Release, sums_of
 from privacy.refusals import NotBuilt
 from privacy.synthesis.attributes import attributes
-
-OUTCOME: Final = "synthesis_outcome"
-SCORE: Final = "synthesis_score"
-MOMENTS: Final = "synthesis_moments"
-MARGINS: Final = "synthesis_margins"
+from privacy.synthesis.charges import MARGINS, MOMENTS, OUTCOME, SCORE, SynthesisRelease
 
 # Shares of mu^2, fixed on rott2, GBSG2 and flchain.
 SHARES: Final = {OUTCOME: 0.05, SCORE: 0.50, MOMENTS: 0.15, MARGINS: 0.30}
@@ -72,12 +69,39 @@ def synthesis_plan(epsilon: float, delta: float, dictionary: Dictionary) -> DpPl
         NotBuilt: see `check_synthesizable`.
     """
     check_synthesizable(dictionary)
+    clips = _clips(dictionary)
+    releases = [Release(name, "gaussian", 1.0, clip_l2=clips[name]) for name in SHARES]
+    return calibrate_shares(epsilon, delta, releases, list(SHARES.values()))
+
+
+def calibrated(quiet: SynthesisRelease) -> SynthesisRelease:
+    """The stage of a study with the noise that keeps it within its epsilon and delta.
+
+    Raises:
+        PlanError: no noise within range does.
+    """
+    releases = [Release(name, "gaussian", 1.0) for name in SHARES]
+    plan = calibrate_shares(quiet.epsilon, quiet.delta, releases, list(SHARES.values()))
+    return replace(quiet, noise=tuple(release.noise_multiplier for release in plan.releases))
+
+
+def plan_of(stage: SynthesisRelease, dictionary: Dictionary) -> DpPlan:
+    """What a hospital draws for a study's stage: its four sums, clipped as the dictionary's columns ask.
+
+    Raises:
+        NotBuilt: see `check_synthesizable`.
+    """
+    check_synthesizable(dictionary)
+    clips = _clips(dictionary)
+    releases = tuple(replace(release, clip_l2=clips[release.name]) for release in sums_of(stage))
+    return DpPlan(releases, stage.epsilon, stage.delta)
+
+
+def _clips(dictionary: Dictionary) -> dict[str, float]:
     clip = clip_of(dictionary.n_columns)
-    clips = {
+    return {
         OUTCOME: 1.0,
         SCORE: clip,
         MOMENTS: moments_clip(clip),
         MARGINS: sqrt(len(attributes(dictionary))),
     }
-    releases = [Release(name, "gaussian", 1.0, clip_l2=clips[name]) for name in SHARES]
-    return calibrate_shares(epsilon, delta, releases, list(SHARES.values()))

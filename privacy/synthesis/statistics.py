@@ -14,7 +14,7 @@ from privacy.grid import FloatArray, IntArray
 from privacy.mechanisms import Sampler, decode_release, release_rows
 from privacy.plan import DpPlan, Release
 from privacy.synthesis.attributes import attributes, cell_of
-from privacy.synthesis.releases import MARGINS, MOMENTS, OUTCOME, SCORE
+from privacy.synthesis.charges import MARGINS, MOMENTS, OUTCOME, SCORE
 
 SMALLEST_TOTAL = 50.0
 

@@ -12,6 +12,7 @@ BENCHMARKS: tuple[tuple[str, ...], ...] = (
     ("tests.bench.round_trip", "--json"),
     ("tests.bench.dp_step", "--json"),
     ("tests.bench.kanon", "--json"),
+    ("tests.bench.flatten", "--json"),
     ("tests.bench.utility", "--json", "--mode", "none"),
     ("tests.bench.utility", "--json", "--mode", "local", "--epsilon", "3"),
 )

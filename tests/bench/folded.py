@@ -1,6 +1,11 @@
-"""A study of statistics without links: the hospitals' own vectors added in the ring, and the same in floating point for the gate."""
+"""A study of statistics without links: the hospitals' own vectors added in the ring, and the same in floating point for the gate.
 
-from collections.abc import Mapping
+The gate compares both under one noise: `Run.noise` is what was in the sums of the integers, in the values' unit, and the float reference adds
+these very numbers. What is left of the difference is truncation and rounding, which a few runs tell.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +16,8 @@ from hospital_node.local_study import LocalStudy
 from hospital_node.statistics.tasks import Patients, rows_of
 from privacy import exchange
 from privacy.agreement import Agreement
+from privacy.grid import FloatArray
+from privacy.mechanisms import decode_release
 from privacy.noise_layers import spare_part
 from privacy.recipes.fit import Fit, Statistic
 from privacy.recipes.tasks import Task
@@ -25,9 +32,50 @@ def studies_of(agreement: Agreement, train: Mapping[str, Cohort]) -> dict[str, L
     }
 
 
+@dataclass(frozen=True)
+class Run:
+    """One run of the integers.
+
+    Attributes:
+        fit: behind the last sum.
+        noise: in the sum of each round, (length of its task,), in the values' unit; zeros without a plan.
+    """
+
+    fit: Fit
+    noise: tuple[FloatArray, ...]
+
+
+# So many noisy numbers of this standard deviation.
+Noise = Callable[[float, int], FloatArray]
+
+
+def independent(rng: np.random.Generator) -> Noise:
+    """Continuous noise of its own."""
+    return lambda sd, count: rng.normal(0.0, sd, count)
+
+
+def replayed(run: Run) -> Noise:
+    """The noise of a run of the integers, round by round."""
+    rounds = iter(run.noise)
+
+    def next_round(sd: float, count: int) -> FloatArray:
+        noise = next(rounds)
+        assert noise.shape == (count,), "the reference asks for another round than the integers had"
+        return noise
+
+    return next_round
+
+
 def integer_path(agreement: Agreement, train: Mapping[str, Cohort]) -> Fit:
     """The fit from ring vectors; secure aggregation adds masks that cancel exactly and nothing else."""
+    return integer_run(agreement, train, known_noise=False).fit
+
+
+def integer_run(agreement: Agreement, train: Mapping[str, Cohort], *, known_noise: bool = True) -> Run:
+    """The same, with the noise that was in it: every sum less the exact sum of the same integers, however the noise came about."""
     studies = studies_of(agreement, train)
+    exact = {h: replace(study, plan=None) for h, study in studies.items()} if known_noise else {}
+    noise: list[FloatArray] = []
     fit, theta = None, np.zeros(agreement.parameters)
     for number in range(1, exchange.total_rounds(agreement) + 1):
         task = exchange.task_at(agreement, number)
@@ -47,12 +95,16 @@ def integer_path(agreement: Agreement, train: Mapping[str, Cohort]) -> Fit:
         fit = exchange.followed(
             agreement, fit, number, from_ring(total, agreement.modulus_bits), sorted(studies)
         )
+        if known_noise:
+            opened = from_ring(total, agreement.modulus_bits)[: task.length]
+            without = sum((study.statistic(task.name, theta) for study in exact.values()), np.int64(0))
+            noise.append(decode_release(opened - without, exchange.statistic_release(agreement, task)))
     assert fit is not None
-    return fit
+    return Run(fit, tuple(noise))
 
 
-def float_reference(agreement: Agreement, train: Mapping[str, Cohort], rng: np.random.Generator) -> Fit:
-    """The same statistics as floats with continuous noise of the same total variance; it protects nobody."""
+def float_reference(agreement: Agreement, train: Mapping[str, Cohort], noise: Noise) -> Fit:
+    """The same statistics as floats, with the noise of a run of the integers or with another one; it protects nobody."""
     studies = studies_of(agreement, train)
     layout = next(iter(studies.values())).model.layout
 
@@ -70,7 +122,7 @@ def float_reference(agreement: Agreement, train: Mapping[str, Cohort], rng: np.r
                 theta[layout.dim :],
             )
             total += rows(slice(None)).sum(axis=0)
-        return Statistic(total + rng.normal(0.0, sd, task.length) if sd else total, sd)
+        return Statistic(total + noise(sd, task.length) if sd else total, sd)
 
     first, *rest = agreement.tasks
     fit = Fit.start(agreement.training, layout, released(first, np.zeros(layout.dim)))

@@ -6,7 +6,7 @@ Everything that a study declares comes from the dictionary and from rounded publ
 
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -114,16 +114,17 @@ def study_text(name: str, mode: str, epsilon: float, recipe: str, n_public: Mapp
     return "\n\n".join(parts)
 
 
-def splits(name: str, mode: str, epsilon: float, recipe: str, folds: int = FOLDS) -> Iterator[Split]:
-    """The folds of a set."""
+def splits(
+    name: str, mode: str, epsilon: float, recipe: str, folds: Collection[int] = range(FOLDS)
+) -> Iterator[tuple[int, Split]]:
+    """These folds of a set, ascending."""
     from sklearn.model_selection import StratifiedKFold
 
     table = source(name)
     cutter = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     for fold, (train, test) in enumerate(cutter.split(table, table["event"])):
-        if fold >= folds:
-            return
-        yield _split(name, mode, epsilon, recipe, table.iloc[train], table.iloc[test], fold)
+        if fold in folds:
+            yield fold, _split(name, mode, epsilon, recipe, table.iloc[train], table.iloc[test], fold)
 
 
 def _split(

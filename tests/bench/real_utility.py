@@ -1,45 +1,66 @@
-"""Runs on the real sets: recipe newton over all folds and noise draws, each beside Cox and beside the float reference (the gate).
+"""Runs on the real sets: recipe newton over all folds and noise draws, each beside Cox, Kaplan-Meier and the float reference (the gate).
 
 Noise comes from the system, so that no two invocations agree; folds and hospitals are fixed. `--simulate` takes the whole path with secure
-aggregation, ledgers and receipts; without it the hospitals' ring vectors are added in the open, which gives the same integers.
+aggregation, ledgers and receipts; without it the hospitals' ring vectors are added in the open, which gives the same integers, and the
+float reference adds the very noise that was in them.
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from statistics import mean, median, stdev
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
 
-from deploy.scores import c_index, integrated_brier
+from deploy.baselines import pooled
+from deploy.scores import c_index, integrated_brier, kaplan_meier
 from privacy.agreement import Agreement, build
 from privacy.grid import FloatArray
 from privacy.trained_model import TrainedModel
-from tests.bench.folded import float_reference, integer_path
+from tests.bench.folded import float_reference, independent, integer_run, replayed
 from tests.bench.real_sets import FOLDS, Split, splits
+
+# Fold and number of a run.
+Which = tuple[int, int]
+
+
+def wanted(mode: str, repeats: int, folds: int = FOLDS) -> list[Which]:
+    """All runs of a condition; mode none draws nothing, so it runs once a fold."""
+    return [(fold, run) for fold in range(folds) for run in range(1 if mode == "none" else repeats)]
 
 
 def runs(
     dataset: str,
     mode: str,
     epsilon: float,
-    repeats: int,
+    which: Collection[Which],
     *,
     recipe: str = "auto",
-    folds: int = FOLDS,
     simulated: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Every run of one set under one condition; mode none draws nothing, so it runs once a fold."""
-    for fold, split in enumerate(splits(dataset, mode, epsilon, recipe, folds)):
+    """These runs of one set under one condition."""
+    for fold, split in splits(dataset, mode, epsilon, recipe, {fold for fold, _ in which}):
         agreement = build(split.study)
         # Inner boundaries: too little has happened before the third, too few are left at the last.
         times, test = np.asarray(agreement.times_days)[3:-1], split.held_out
-        cox = c_index(test, test.x @ split.cox.log_hr)
-        cox_ibs = integrated_brier(test, split.cox.survival(test.x, times), times)
-        for run in range(1 if mode == "none" else repeats):
-            theta = _simulated(split) if simulated else integer_path(agreement, split.train).result
-            model = TrainedModel.of(agreement, theta)
+        beside = {
+            "cox_c_index": c_index(test, test.x @ split.cox.log_hr),
+            "cox_ibs": integrated_brier(test, split.cox.survival(test.x, times), times),
+            "km_ibs": integrated_brier(test, _same_for_all(split, times), times),
+        }
+        for run in sorted(number for of, number in which if of == fold):
+            clock, cpu = perf_counter(), process_time()
+            if simulated:
+                theta, noise = _simulated(split), independent(np.random.default_rng())
+            else:
+                made = integer_run(agreement, split.train)
+                theta, noise = made.fit.result, replayed(made)
+            model, reference = (
+                TrainedModel.of(agreement, found)
+                for found in (theta, float_reference(agreement, split.train, noise).result)
+            )
             yield {
                 "dataset": dataset,
                 "mode": mode,
@@ -50,23 +71,27 @@ def runs(
                 "fold": fold,
                 "run": run,
                 "c_index": c_index(test, model.risk(test.x)),
-                "cox_c_index": cox,
-                "float_reference_c_index": _reference(agreement, split),
+                "float_reference_c_index": c_index(test, reference.risk(test.x)),
+                # Of a logarithm of hazards or hazard ratios.
+                "float_reference_largest": float(np.abs(model.theta - reference.theta).max()),
+                "reference_noise": "its own" if simulated else "the same",
                 "ibs": integrated_brier(test, model.survival(test.x, times), times),
-                "cox_ibs": cox_ibs,
+                **beside,
+                "seconds": perf_counter() - clock,
+                "cpu_seconds": process_time() - cpu,
             }
+
+
+def _same_for_all(split: Split, times_days: FloatArray) -> FloatArray:
+    """Kaplan-Meier's curve of all training patients, predicted of every held-out one, (n, m)."""
+    curve = kaplan_meier(pooled(list(split.train.values())), times_days)
+    return np.tile(curve, (len(split.held_out), 1))
 
 
 def _curvature(agreement: Agreement) -> str | None:
     if agreement.training.recipe != "newton":
         return None
     return "public" if agreement.training.column_spread else "released"
-
-
-def _reference(agreement: Agreement, split: Split) -> float:
-    """The gate's other side; its noise protects nobody and comes fresh from the system like the product's."""
-    theta = float_reference(agreement, split.train, np.random.default_rng()).result
-    return c_index(split.held_out, TrainedModel.of(agreement, theta).risk(split.held_out.x))
 
 
 def _simulated(split: Split) -> FloatArray:
@@ -84,16 +109,24 @@ def _simulated(split: Split) -> FloatArray:
 
 
 def summary(results: Sequence[dict[str, Any]]) -> str:
-    """One line for people: median and tenth percentile of the paired difference to Cox, and the gate."""
+    """One line for people: median and tenth percentile of the paired difference to Cox, the gate, and Brier scores beside Kaplan-Meier's."""
     first = results[0]
     lost = [r["c_index"] - r["cox_c_index"] for r in results]
     gate = [r["c_index"] - r["float_reference_c_index"] for r in results]
-    error = stdev(lost) / len(lost) ** 0.5 if len(lost) > 1 else float("nan")
-    gate_error = stdev(gate) / len(gate) ** 0.5 if len(gate) > 1 else float("nan")
     brier = [r["ibs"] - r["cox_ibs"] for r in results]
+    below = [r["ibs"] - r["km_ibs"] for r in results]
     return (
         f"{first['dataset']:10s} {first['mode']} epsilon {first['epsilon']}: {first['columns']} columns, {len(results)} runs, "
-        f"C-index minus Cox' median {median(lost):+.4f}, p10 {float(np.quantile(lost, 0.1)):+.4f}, s.e. {error:.4f}; "
-        f"integer path minus float reference {mean(gate):+.4f} (s.e. {gate_error:.4f}); "
-        f"IBS minus Cox' {median(brier):+.4f} (Cox {first['cox_ibs']:.3f})"
+        f"C-index minus Cox' median {median(lost):+.4f}, p10 {float(np.quantile(lost, 0.1)):+.4f}, s.e. {_error(lost):.4f}; "
+        f"integer path minus float reference with {first['reference_noise']} noise {mean(gate):+.1e} "
+        f"(s.e. {_error(gate):.1e}, largest {max(map(abs, gate)):.1e}; coefficients within "
+        f"{max(r['float_reference_largest'] for r in results):.1e}); "
+        f"IBS minus Cox' {median(brier):+.4f} (Cox {mean(r['cox_ibs'] for r in results):.3f}), "
+        f"minus Kaplan-Meier's median {median(below):+.4f}, largest {max(below):+.4f} "
+        f"(Kaplan-Meier {mean(r['km_ibs'] for r in results):.3f}; below it in {sum(b < 0 for b in below)} of {len(below)} runs); "
+        f"{sum(r['seconds'] for r in results) / 60:.1f} minutes, {sum(r['cpu_seconds'] for r in results) / 60:.1f} of CPU"
     )
+
+
+def _error(values: Sequence[float]) -> float:
+    return stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")

@@ -40,7 +40,7 @@ class Run:
 
 def runs(dataset: str, epsilon: float, folds: int, draws: int) -> Iterator[Run]:
     """Every fold and drawing of a set; the patients of all hospitals lie in one place."""
-    for fold, split in enumerate(splits(dataset, "local", epsilon, "dp_sgd", folds=folds)):
+    for fold, split in splits(dataset, "local", epsilon, "dp_sgd", range(folds)):
         train, test = pooled(list(split.train.values())), split.held_out
         real = c_index(test, test.x @ split.cox.log_hr)
         for run in range(draws):

@@ -6,6 +6,7 @@ The reference is Cox regression on all training patients as they are, without th
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ import numpy as np
 
 from deploy import actg175
 from deploy.baselines import CoxFit, fit_cox, pooled, train_alone
-from deploy.scores import c_index, integrated_brier
+from deploy.scores import c_index, integrated_brier, kaplan_meier
 from hospital_node.cohort import Cohort, build_cohort
 from hospital_node.entropy import DiscreteGaussian, OsEntropy
 from hospital_node.local_study import LocalStudy
@@ -139,7 +140,7 @@ def runs(mode: str, epsilon: float, family: str, folds: int, repeats: int) -> It
     times = np.asarray(agreement.times_days)[3:-1]
     for fold in range(folds):
         data = load(agreement.study, actg175.SEED + fold)
-        x = data.held_out.x
+        x, km = data.held_out.x, kaplan_meier(pooled(list(data.train.values())), times)
         for run in range(repeats if mode == "local" else 1):
             model = TrainedModel.of(agreement, federate(agreement, data))
             yield {
@@ -156,6 +157,7 @@ def runs(mode: str, epsilon: float, family: str, folds: int, repeats: int) -> It
                 "local_only_c_index": _local_only(agreement, data),
                 "ibs": integrated_brier(data.held_out, model.survival(x, times), times),
                 "cox_ibs": integrated_brier(data.held_out, data.cox.survival(x, times), times),
+                "km_ibs": integrated_brier(data.held_out, np.tile(km, (len(x), 1)), times),
             }
 
 
@@ -198,7 +200,8 @@ def summary(results: list[dict[str, Any]]) -> str:
         if first[key] is not None:
             line += f", {name} {mean(result[key] - result['cox_c_index'] for result in results):+.4f}"
     return (
-        line + f", IBS {mean(r['ibs'] for r in results):.4f} (Cox {mean(r['cox_ibs'] for r in results):.4f})"
+        line + f", IBS {mean(r['ibs'] for r in results):.4f} (Cox {mean(r['cox_ibs'] for r in results):.4f}, "
+        f"Kaplan-Meier {mean(r['km_ibs'] for r in results):.4f})"
     )
 
 
@@ -206,22 +209,53 @@ def _real_sets(asked: argparse.Namespace) -> None:
     """The study's recipe, or the one asked for, on sets of SurvSet, which the bench extra installs."""
     from tests.bench import real_utility
 
+    version = _version()
     for dataset in SETS if asked.dataset == ["all"] else asked.dataset:
         for mode in asked.mode:
-            results = []
-            for result in real_utility.runs(
-                dataset,
-                mode,
-                asked.epsilon,
-                asked.runs,
-                recipe=asked.recipe,
-                folds=asked.folds,
-                simulated=asked.simulate,
+            condition = {
+                "dataset": dataset,
+                "mode": mode,
+                "epsilon": None if mode == "none" else asked.epsilon,
+                "asked_recipe": asked.recipe,
+                "simulated": asked.simulate,
+                "version": version,
+            }
+            results = _already(asked.out, condition)
+            done = {(result["fold"], result["run"]) for result in results}
+            missing = [w for w in real_utility.wanted(mode, asked.runs, asked.folds) if w not in done]
+            for found in real_utility.runs(
+                dataset, mode, asked.epsilon, missing, recipe=asked.recipe, simulated=asked.simulate
             ):
-                results.append(result)
+                results.append(condition | found)
+                if asked.out:
+                    with asked.out.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(results[-1]) + "\n")
                 if asked.json:
-                    print(json.dumps(result), flush=True)
+                    print(json.dumps(results[-1]), flush=True)
             print(real_utility.summary(results), file=sys.stderr if asked.json else sys.stdout, flush=True)
+
+
+def _already(out: Path | None, condition: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Runs of this condition that an earlier invocation of the same version wrote; a line that was cut off is no run."""
+    if out is None or not out.exists():
+        return []
+    found = []
+    for line in out.read_text(encoding="utf-8").splitlines():
+        try:
+            result = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if all(result.get(key) == value for key, value in condition.items()):
+            found.append(result)
+    return found
+
+
+def _version() -> str:
+    """The commit, and whether files differ from it."""
+    command = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(
+        command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    ).stdout.strip()
 
 
 def main() -> None:
@@ -243,6 +277,11 @@ def main() -> None:
         "--simulate",
         action="store_true",
         help="real sets through the whole simulation, secure aggregation included",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="real sets: append each run to this file as it is done, and skip those that it has of this commit",
     )
     parser.add_argument("--recipe", default="auto", choices=["auto", "newton", "adam"], help="of real sets")
     parser.add_argument("--family", default="piecewise_exponential", choices=["piecewise_exponential", "mlp"])

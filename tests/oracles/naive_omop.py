@@ -24,8 +24,8 @@ def of(rows: Iterable[Row], pid: str) -> list[Row]:
     return [row for row in rows if row["person_id"] == pid]
 
 
-def cohort(folder: Path) -> list[dict[str, Any]]:
-    """Rows of the flat table, None where empty."""
+def cohort(folder: Path, late: bool = False) -> list[dict[str, Any]]:
+    """Rows of the flat table, None where empty; `late` as the fixture's definition LATE says."""
     names = (
         "person",
         "observation_period",
@@ -37,7 +37,8 @@ def cohort(folder: Path) -> list[dict[str, Any]]:
     )
     tables = {name: read(folder, name) for name in names}
     found = [
-        one(row, {name: of(tables[name], row["person_id"]) for name in names[1:]}) for row in tables["person"]
+        one(row, {name: of(tables[name], row["person_id"]) for name in names[1:]}, late)
+        for row in tables["person"]
     ]
     return [row for row in found if row is not None]
 
@@ -63,7 +64,7 @@ def records(own: dict[str, list[Row]]) -> set[tuple[str, str]]:
     return {(r["measurement_date"], r["measurement_datetime"]) for r in own["measurement"]}
 
 
-def period(own: dict[str, list[Row]], index: date) -> tuple[date, date] | None:
+def period(own: dict[str, list[Row]], index: date, late: bool) -> tuple[date, date] | None:
     rows = own["observation_period"]
     spans = sorted(
         (day(r["observation_period_start_date"]), day(r["observation_period_end_date"])) for r in rows
@@ -72,11 +73,11 @@ def period(own: dict[str, list[Row]], index: date) -> tuple[date, date] | None:
     for first, last in spans[1:]:
         if first <= end + timedelta(days=1):
             end = max(end, last)
-        elif start <= index <= end:
+        elif index <= end:
             break
         else:
             start, end = first, last
-    return (start, end) if start <= index <= end else None
+    return (start, end) if index <= end and (late or start <= index) else None
 
 
 def birthday(person: Row) -> date:
@@ -91,13 +92,14 @@ def age_at(person: Row, when: date) -> int:
     return when.year - born.year - ((when.month, when.day) < (born.month, born.day))
 
 
-def one(person: Row, own: dict[str, list[Row]]) -> dict[str, Any] | None:
+def one(person: Row, own: dict[str, list[Row]], late: bool) -> dict[str, Any] | None:
     index = conditions(own, HF)[0]
     if not date(2012, 1, 1) <= index <= date(2019, 12, 31):
         return None
-    span = period(own, index)
-    if span is None or (index - span[0]).days < 180 or age_at(person, index) < 30:
+    span = period(own, index, late)
+    if span is None or age_at(person, index) < 30 or (not late and (index - span[0]).days < 180):
         return None
+    entry = max(span[0], index)
     died = min((day(row["death_date"]) for row in own["death"]), default=None)
     if died is not None and died < index:
         return None
@@ -117,12 +119,12 @@ def one(person: Row, own: dict[str, list[Row]]) -> dict[str, Any] | None:
         event, last = 1, strokes[0]
     elif died == end:
         event = 2
-    if last == index:
+    if last < entry or (last == entry and not late):
         return None
+    row = {"pid": person["person_id"], "days": (last - index).days + 0.5 * (last == entry), "event": event}
     return {
-        "pid": person["person_id"],
-        "days": float((last - index).days),
-        "event": event,
+        **row,
+        **({"entry": float((entry - index).days)} if late else {}),
         "age": age_at(person, index),
         "sex": {"8507": "m", "8532": "f"}.get(person["gender_concept_id"]),
         **covariates(own, index, bp),

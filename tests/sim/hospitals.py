@@ -145,17 +145,18 @@ class MarkedTraining:
 
 
 INTERVALS = 10
+SPARSE = '\n\n[secure_aggregation]\ngraph = "sparse"'
 
 
 @functools.cache
-def sim_study(n: int) -> Study:
-    """A study of n hospitals with full batches, whose accounting takes milliseconds."""
+def sim_study(n: int, sparse: bool = False) -> Study:
+    """A study of n hospitals with full batches, whose accounting takes milliseconds; over the sparse graph from six on."""
     hospitals = names(n)
     sizes = ", ".join(f"{name} = {SIZE << place}" for place, name in enumerate(hospitals))
     quoted = ", ".join(f'"{name}"' for name in hospitals)
     return study(
         ("n_public = {a = 400, b = 500, c = 600}", f"n_public = {{{sizes}}}"),
-        ('hospitals = ["a", "b", "c"]', f"hospitals = [{quoted}]"),
+        ('hospitals = ["a", "b", "c"]', f"hospitals = [{quoted}]" + (SPARSE if sparse else "")),
         (
             'family = "piecewise_exponential"',
             f'family = "piecewise_exponential"\nrounds = {ROUNDS}\nlocal_steps = 1\nsample_rate = 1.0',
@@ -164,9 +165,9 @@ def sim_study(n: int) -> Study:
 
 
 @functools.cache
-def sim_agreement(n: int) -> Agreement:
+def sim_agreement(n: int, sparse: bool = False) -> Agreement:
     """The agreement of `sim_study`."""
-    return build(sim_study(n))
+    return build(sim_study(n, sparse))
 
 
 class PreparedAdmission(Admission):
@@ -197,12 +198,13 @@ class SimHospital:
     fuse: Fuse = field(default_factory=Fuse)
     node: Node | None = None
     events: list[NodeEvent] = field(default_factory=list)
+    sparse: bool = False
 
     def start(self) -> None:
         """A new process on the hospital's files."""
         self.fuse.left, self.fuse.dead = None, False
         self.home.mkdir(parents=True, exist_ok=True)
-        chosen = sim_study(self.n)
+        chosen = sim_study(self.n, self.sparse)
         policy = simulation_policy(chosen).model_copy(
             update={"record_releases": True, "aborted_rounds_maximum": ROUNDS}
         )
@@ -251,5 +253,5 @@ class SimHospital:
 
     def vector(self, round_number: int) -> NDArray[np.int64]:
         """The integers of a round before they were masked, as the node wrote them down."""
-        name = f"{sim_study(self.n).id}-{round_number}.bin"
+        name = f"{sim_study(self.n, self.sparse).id}-{round_number}.bin"
         return np.frombuffer((self.home / "reports" / "releases" / name).read_bytes(), dtype="<i8")

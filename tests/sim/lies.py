@@ -9,12 +9,14 @@ from dataclasses import replace
 from privacy import exchange
 from secagg import coordinator as co
 from secagg import order, receipt
+from secagg.agreed_set import set_hash
 from secagg.errors import SecAggError
 from secagg.receipt import NO_RECEIPT
 from secagg.wire import codec
 from secagg.wire.records import (
     Abort,
     AgreeRequest,
+    GraphSeed,
     KeyList,
     MemberSignature,
     OpenRequest,
@@ -22,6 +24,7 @@ from secagg.wire.records import (
     ReceiptBody,
     RoundOrder,
     SessionStart,
+    SignRequest,
 )
 from tests.sim.server import Server
 from tests.unit.secagg.rounds import craft_request, entropy, names
@@ -51,7 +54,7 @@ def _uploading(server: Server) -> co.Uploading | None:
             return server.phase
         case co.Agreeing():
             return server.phase.uploading
-        case co.Opening():
+        case co.Opening() | co.Settling():
             return server.phase.agreeing.uploading
     return None
 
@@ -122,8 +125,14 @@ def open_any(server: Server, hospital: str, choice: int, signatures: Signatures)
 
 def other_key_list(server: Server, hospital: str, choice: int, signatures: Signatures) -> None:
     """A key list that leaves some out, or comes twice, or starts at another round."""
-    phase = server.phase
-    adverts = phase.adverts if isinstance(phase, co.Collecting) else {}
+    match server.phase:
+        case co.Collecting():
+            adverts = dict(server.phase.adverts)
+        case co.Revealing():
+            listed = server.phase.listed
+            adverts = {a.hospital: s for a, s in zip(listed.adverts, listed.signed, strict=True)}
+        case _:
+            adverts = {}
     chosen = tuple(adverts[h] for h in _chosen(sorted(adverts), choice))
     server.send(hospital, codec.pack("key_list", KeyList(max(1, server.next_round - choice % 2), chosen)))
 
@@ -175,6 +184,34 @@ def false_abort(server: Server, hospital: str, choice: int, signatures: Signatur
     server.send(hospital, codec.pack("abort", Abort(max(0, server.next_round - choice % 3), "lie", "")))
 
 
+def grind(server: Server, hospital: str, choice: int, signatures: Signatures) -> None:
+    """A new session, in the hope of a graph that suits better."""
+    if server.sparse:
+        server.open_session()
+
+
+def other_seed(server: Server, hospital: str, choice: int, signatures: Signatures) -> None:
+    """A graph of which one contribution is another's, or zero."""
+    if not isinstance(server.phase, co.Revealing) or not server.phase.contributions:
+        return
+    known, everybody = server.phase.contributions, server.phase.listed.adverts
+    some = [*known.values()][choice % len(known)]
+    seed = GraphSeed(tuple(known.get(a.hospital, some if choice & 1 else bytes(32)) for a in everybody))
+    server.send(hospital, codec.pack("graph_seed", seed))
+
+
+def sign_early(server: Server, hospital: str, choice: int, signatures: Signatures) -> None:
+    """A request to sign some set as the final one before everybody agreed to it."""
+    uploading = _uploading(server)
+    if uploading is None or not server.sparse:
+        return
+    asked = craft_request(uploading, _chosen(tuple(uploading.uploads), choice) or uploading.uploads, hospital)
+    proposed = codec.unpack("agree_request", AgreeRequest, asked).agreed_set
+    server.send(hospital, asked)
+    digest = set_hash(uploading.frame, proposed)
+    server.send(hospital, codec.pack("sign_request", SignRequest(uploading.frame.round, digest)))
+
+
 def _roster_hash(server: Server) -> bytes:
     return server.session.desk.roster.hash if server.session else bytes(32)
 
@@ -191,4 +228,7 @@ LIES: tuple[Callable[[Server, str, int, Signatures], None], ...] = (
     agree_again,
     forget_upload,
     false_abort,
+    grind,
+    other_seed,
+    sign_early,
 )

@@ -76,7 +76,12 @@ def solvable_sums(given: Mapping[int, Profile], uploaded: int, openers: int) -> 
     for bit, profile in given.items():
         cut = profile.revealed | sum(other for other, theirs in given.items() if theirs.revealed & bit)
         edges[bit] = honest & ~cut & ~bit
-    sums, left = [], uploaded & known
+    return closed_groups(edges, uploaded & known)
+
+
+def closed_groups(edges: Mapping[int, int], known: int) -> list[int]:
+    """The groups of hospitals joined by masks that nobody gave away, of those whose self-masks are all known."""
+    sums, left = [], known
     while left:
         group = frontier = left & -left
         while frontier:
@@ -84,7 +89,7 @@ def solvable_sums(given: Mapping[int, Profile], uploaded: int, openers: int) -> 
             frontier = (frontier & ~bit) | (edges[bit] & ~group)
             group |= edges[bit]
         left &= ~group
-        if not group & ~(uploaded & known):
+        if not group & ~known:
             sums.append(group)
     return sums
 

@@ -2,12 +2,14 @@
 
 1. The sum is exact, over the hospitals that the receipt names, or there is none.
 2. No hospital gives both kinds of share for one peer in one round, and per round and order the coordinator with T hospitals
-   solves at most one sum, over at least t - T others.
+   solves at most one sum, over at least t - T others. Over the sparse graph it signs one set in a round.
 3. There are never two vectors under one round key.
 4. Whoever is in a sum had one roster, one key list and one order.
 5. The ledger is charged for what left, and for nothing else but what a crash stopped on its way.
 6. No message, log line or repr holds a secret, but those that the protocol reveals.
 7. A request that comes again gets the same bytes or none (and `scheduler.run` gives the same bytes when run again).
+
+Over the sparse graph also: no hospital contributes to more than 8 graphs in a study, nor to one that its journal did not count before.
 """
 
 from __future__ import annotations
@@ -22,17 +24,28 @@ from privacy.ledger import fold
 from secagg import states
 from secagg.errors import WireError
 from secagg.fixed_point import from_ring
+from secagg.graph import Graph
+from secagg.sparse_table import GRAPHS_PER_HOSPITAL
 from secagg.wire import codec
-from secagg.wire.records import Agreement, RoundOrder, Shares, Signed, UploadHeader, VectorChunk
+from secagg.wire.records import (
+    Agreement,
+    GraphContribution,
+    RoundOrder,
+    SetSignature,
+    Shares,
+    Signed,
+    UploadHeader,
+    VectorChunk,
+)
 from tests.sim.hospitals import SIZE, SimHospital, sim_agreement
-from tests.sim.model_check import Profile, solvable_sums
+from tests.sim.model_check import Profile, closed_groups, solvable_sums
 from tests.sim.server import Server
 from tests.unit.secagg.rounds import names
 from tests.unit.secagg.test_classic_mistakes import secrets_in
 
 Frame = tuple[bytes, bytes, bytes]
-IN_ROUND = (states.Ordered, states.Uploaded, states.Agreed, states.Opened)
-REPEATABLE = ("round_order", "agree_request", "open_request")
+IN_ROUND = (states.Ordered, states.Uploaded, states.Agreed, states.Settled, states.Opened)
+REPEATABLE = ("key_list", "round_order", "agree_request", "sign_request", "open_request")
 
 
 @dataclass(slots=True)
@@ -40,6 +53,10 @@ class Record:
     """Everything that left, that was stored and that was said."""
 
     n: int
+    sparse: bool = False
+    graphs: dict[str, dict[bytes, int]] = field(default_factory=dict)
+    around: dict[bytes, Graph] = field(default_factory=dict)
+    final: dict[tuple[str, int], bytes] = field(default_factory=dict)
     frames: dict[tuple[str, int], Frame] = field(default_factory=dict)
     headers: dict[tuple[str, int], bytes] = field(default_factory=dict)
     chunks: dict[tuple[str, int, int], bytes] = field(default_factory=dict)
@@ -75,7 +92,10 @@ class Record:
                 "another answer than before"
             )
         for reply in replies:
-            self._note_reply(hospital.name, *codec.unwrap(reply))
+            kind, payload = codec.unwrap(reply)
+            if kind == "graph_contribution":
+                self._note_graph(hospital.name, hospital.node, payload)
+            self._note_reply(hospital.name, kind, payload)
         if not given and replies:
             assert hospital.node.state is before or hospital.node.state == before, (
                 "a refusal changed the state"
@@ -85,7 +105,7 @@ class Record:
         """Check what a new sum is worth."""
         for done in server.finished[self.checked :]:
             exact = sum(hospitals[name].vector(done.round) for name in done.members)
-            found = from_ring(done.total, sim_agreement(self.n).modulus_bits)
+            found = from_ring(done.total, sim_agreement(self.n, self.sparse).modulus_bits)
             assert np.array_equal(found, exact), "the sum is not exact"
             counted = int(found[-1]) // SIZE
             assert [name for i, name in enumerate(names(self.n)) if counted >> i & 1] == list(done.members)
@@ -112,7 +132,19 @@ class Record:
         if isinstance(state, IN_ROUND):
             frame = state.frame
             key = (frame.context.roster_hash, frame.participants.hash, frame.order_hash)
+            if frame.participants.graph is not None:
+                self.around[frame.participants.hash] = frame.participants.graph
             assert self.frames.setdefault((name, frame.round), key) == key, "one round number, two rounds"
+
+    def _note_graph(self, name: str, node: Node, payload: bytes) -> None:
+        """Of each contribution, how many graphs the journal had counted when it left first."""
+        assert node.admitted is not None
+        given = self.graphs.setdefault(name, {})
+        contribution = codec.decode(GraphContribution, payload).contribution
+        self.public.add(contribution)
+        given.setdefault(contribution, node.journal.graphs(bytes.fromhex(node.admitted.agreement.hash)))
+        assert given[contribution] >= len(given), "a contribution that the journal did not count"
+        assert len(given) <= GRAPHS_PER_HOSPITAL, "more graphs than one study may have"
 
     def _note_reply(self, name: str, kind: str, payload: bytes) -> None:
         match kind:
@@ -130,6 +162,11 @@ class Record:
                 answer = codec.decode(Agreement, payload)
                 self.public |= {seed.seed for seed in answer.seeds}
                 self.revealed.setdefault((name, answer.round), set()).update(s.hospital for s in answer.seeds)
+            case "set_signature":
+                final = codec.decode(SetSignature, payload)
+                assert self.final.setdefault((name, final.round), final.set_hash) == final.set_hash, (
+                    "two final sets in one round"
+                )
             case "shares":
                 shares = codec.decode(Shares, payload)
                 for share in shares.shares:
@@ -141,7 +178,7 @@ class Record:
 
     def _check_sums(self) -> None:
         """The last T hospitals collude: what they hold, the coordinator has too."""
-        agreement = sim_agreement(self.n)
+        agreement = sim_agreement(self.n, self.sparse)
         honest = names(self.n)[: self.n - agreement.colluding]
         bit = {name: 1 << i for i, name in enumerate(honest)}
         for number in {number for _, number in self.frames}:
@@ -157,10 +194,29 @@ class Record:
                     ]
                     masks = [sum(bit.get(peer, 0) for peer in peers) for peers in gave]
                     given[bit[name]] = Profile(0, 0, masks[0], masks[1])
-                sums = solvable_sums(given, uploaded, agreement.threshold - agreement.colluding)
+                if frame[1] in self.around:
+                    sums = self._exposed(self.around[frame[1]], given, bit, uploaded)
+                else:
+                    sums = solvable_sums(given, uploaded, agreement.threshold - agreement.colluding)
                 assert len(sums) <= 1, "two sums in one round"
                 smallest = agreement.threshold - agreement.colluding
                 assert all(group.bit_count() >= smallest for group in sums), "a sum over too few"
+
+    def _exposed(
+        self, graph: Graph, given: Mapping[int, Profile], bit: Mapping[str, int], uploaded: int
+    ) -> list[int]:
+        """SPEC.md, section 10.5: a self-mask goes with t_k of its neighbors' shares, a corrupted neighbor gives its own."""
+        params = sim_agreement(self.n, self.sparse).secagg
+        near = {name: graph.neighbors(name) for name in bit if name in graph.present}
+        known = 0
+        for name, peers in near.items():
+            held = [p for p in peers if p not in bit or given[bit[p]].opened & bit[name]]
+            known |= bit[name] if len(held) >= params.share_threshold and uploaded & bit[name] else 0
+        edges = {}
+        for name, peers in near.items():
+            kept = [p for p in peers if p in bit and not given[bit[name]].revealed & bit[p]]
+            edges[bit[name]] = sum(bit[p] for p in kept if not given[bit[p]].revealed & bit[name])
+        return closed_groups(edges, known)
 
     def _check_ledger(self, name: str, node: Node) -> None:
         charged = {key[2]: entry for key, entry in fold(node.ledger.entries()).items()}

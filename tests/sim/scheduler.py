@@ -15,7 +15,7 @@ from typing import TypeAlias, assert_never
 
 from secagg.errors import WireError
 from secagg.wire import codec
-from secagg.wire.records import Agreement
+from secagg.wire.records import Agreement, SetSignature
 from tests.sim.hospitals import CountedEntropy, Killed, SimClock, SimHospital
 from tests.sim.lies import Signatures, lie
 from tests.sim.record import Record
@@ -131,6 +131,7 @@ class Simulation:
     n: int
     root: Path
     rounds: int = 2
+    sparse: bool = False
     clock: SimClock = field(default_factory=SimClock)
     under_way: list[Envelope] = field(default_factory=list)
     sent: list[Envelope] = field(default_factory=list)
@@ -140,12 +141,16 @@ class Simulation:
     server: Server = field(init=False)
 
     def __post_init__(self) -> None:
-        self.record = Record(self.n)
+        self.record = Record(self.n, self.sparse)
         self.hospitals = {
-            name: SimHospital(name, self.n, self.root / name, self.clock, CountedEntropy(name))
+            name: SimHospital(
+                name, self.n, self.root / name, self.clock, CountedEntropy(name), sparse=self.sparse
+            )
             for name in names(self.n)
         }
-        self.server = Server(self.n, self.rounds, lambda to, message: self._send(COORDINATOR, to, message))
+        self.server = Server(
+            self.n, self.rounds, lambda to, message: self._send(COORDINATOR, to, message), self.sparse
+        )
         for hospital in self.hospitals.values():
             hospital.start()
         self.server.open_session()
@@ -186,7 +191,7 @@ class Simulation:
             for party, hospital in enumerate(self.hospitals.values()):
                 if hospital.node is None:
                     self.step(Restart(party))
-            self.step(Deliver(0, 120))
+            self.step(Deliver(0, 240 if self.sparse else 120))
             self.step(AdvanceTime())
 
     def _bend(self, operation: Drop | Duplicate | Reorder | Tamper, index: int) -> None:
@@ -228,9 +233,14 @@ class Simulation:
 
     def _note_signature(self, envelope: Envelope) -> None:
         try:
-            answer = codec.unpack("agreement", Agreement, envelope.message)
+            kind, payload = codec.unwrap(envelope.message)
+            if kind not in ("agreement", "set_signature"):
+                return
+            answer = codec.decode(SetSignature if kind == "set_signature" else Agreement, payload)
         except WireError:
             return
+        if not answer.signature:
+            return  # Over the sparse graph agreeing is not signing.
         given = self.signatures.setdefault((answer.round, answer.set_hash), {})
         given.setdefault(envelope.source, answer.signature)
 
@@ -251,19 +261,20 @@ class Simulation:
         self.server.greet(name)
 
 
-def run(n: int, operations: Sequence[Operation], rounds: int = 2) -> list[Envelope]:
+def run(n: int, operations: Sequence[Operation], rounds: int = 2, *, sparse: bool = False) -> list[Envelope]:
     """Run a schedule, let it settle, check every invariant; the messages that were sent.
 
     Args:
-        n: hospitals, 3 to 5.
+        n: hospitals, 3 to 6.
         operations: the schedule.
         rounds: round numbers that the coordinator uses up before it stops.
+        sparse: over the sparse graph.
 
     Raises:
         AssertionError: an invariant is broken.
     """
     root = Path(tempfile.mkdtemp(prefix="schedule-"))
-    simulation = Simulation(n, root, rounds)
+    simulation = Simulation(n, root, rounds, sparse)
     try:
         for operation in operations:
             simulation.step(operation)

@@ -21,7 +21,7 @@ from secagg.wire.records import SessionStart, StudyOffer, VectorChunk
 from tests.sim.hospitals import sim_agreement
 from tests.unit.secagg.rounds import entropy, key_of, make_roster, names
 
-Phase = co.Collecting | co.Session | co.Uploading | co.Agreeing | co.Opening
+Phase = co.Collecting | co.Revealing | co.Session | co.Uploading | co.Agreeing | co.Settling | co.Opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class Server:
     n: int
     rounds: int
     send: Callable[[str, bytes], None]
+    sparse: bool = False
     phase: Phase | None = None
     session: co.Session | None = None
     sessions: int = 0
@@ -61,21 +62,22 @@ class Server:
     uploads: dict[str, Arriving] = field(default_factory=dict)
     vectors: dict[str, bytes] = field(default_factory=dict)
     asked: dict[str, bytes] = field(default_factory=dict)
+    # Key list and graph of a session over the sparse graph.
+    keys: tuple[bytes, ...] = ()
 
     @property
     def agreement(self) -> Agreement:
-        return sim_agreement(self.n)
+        return sim_agreement(self.n, self.sparse)
 
     @property
     def params(self) -> SecAggParams:
-        a = self.agreement
-        return SecAggParams(a.n, a.colluding, a.threshold, a.modulus_bits, a.dim)
+        return self.agreement.secagg
 
     def open_session(self) -> None:
         """Offer the study and open a new session; also after a crash, which loses the one before."""
         roster = make_roster(names(self.n))
         self.sessions += 1
-        self.asked = {}
+        self.asked, self.keys = {}, ()
         context = Context(
             PROTOCOL_VERSION,
             bytes.fromhex(self.agreement.hash),
@@ -94,8 +96,9 @@ class Server:
         """What a hospital is told first on a fresh link: the study, and what it was asked last."""
         offer = StudyOffer(self.agreement.to_bytes(), make_roster(names(self.n)).canonical)
         self.send(hospital, codec.pack("study_offer", offer))
-        if hospital in self.asked:
-            self.send(hospital, self.asked[hospital])
+        for message in (*self.keys, self.asked.get(hospital, b"")):
+            if message:
+                self.send(hospital, message)
 
     def receive(self, hospital: str, message: bytes) -> None:
         """Take one message; what does not fit or is refused changes nothing."""
@@ -106,11 +109,18 @@ class Server:
                     self.phase = co.add_advert(self.phase, hospital, message)
                     if len(self.phase.adverts) == self.n:
                         self._close_adverts(self.phase)
+                case "graph_contribution", co.Revealing():
+                    self.phase = co.add_contribution(self.phase, hospital, message)
+                    self._draw_if_complete()
                 case (("upload_header" | "seals" | "vector_chunk"), co.Uploading()):
                     self._upload(self.phase, hospital, kind, message)
                 case "agreement", co.Agreeing():
                     self.phase = co.add_agreement(self.phase, hospital, message)
                     self._open_if_complete()
+                case "set_signature", co.Settling():
+                    self.phase = co.add_signature(self.phase, hospital, message)
+                    if not co.missing_signatures(self.phase):
+                        self._open()
                 case "shares", co.Opening():
                     self.phase = co.add_shares(self.phase, hospital, message)
                     if self.phase.opened_by == set(self.phase.members):
@@ -134,6 +144,10 @@ class Server:
                 case co.Agreeing():
                     self.phase, requests = co.shrink(self.phase, co.missing_agreements(self.phase))
                     self._send_all(requests)
+                case co.Revealing():
+                    self.open_session()
+                case co.Settling():
+                    self._open()
                 case co.Opening():
                     self._finish(self.phase)
         except SecAggError:
@@ -144,7 +158,7 @@ class Server:
 
     def crash(self) -> None:
         """Everything in memory is gone; rounds are never used again."""
-        self.phase, self.session, self.asked = None, None, {}
+        self.phase, self.session, self.asked, self.keys = None, None, {}, ()
 
     def _send_all(self, requests: dict[str, bytes]) -> None:
         self.asked.update(requests)
@@ -152,9 +166,22 @@ class Server:
             self.send(hospital, request)
 
     def _close_adverts(self, collecting: co.Collecting) -> None:
+        if self.sparse:
+            self.phase, key_list = co.fix_commitments(collecting)
+            self._send_all(dict.fromkeys(collecting.adverts, key_list))
+            self.keys = (key_list,)
+            return
         self.session, key_list = co.close_adverts(collecting)
         self._send_all(dict.fromkeys(self.session.participants.ids, key_list))
         self._start_round(self.session)
+
+    def _draw_if_complete(self) -> None:
+        assert isinstance(self.phase, co.Revealing)
+        if not co.missing_contributions(self.phase):
+            self.session, seed = co.close_contributions(self.phase)
+            self.keys = (*self.keys, seed)
+            self._send_all(dict.fromkeys(self.session.participants.ids, seed))
+            self._start_round(self.session)
 
     def _start_round(self, session: co.Session) -> None:
         self.phase, self.session = session, session
@@ -217,8 +244,16 @@ class Server:
     def _open_if_complete(self) -> None:
         assert isinstance(self.phase, co.Agreeing)
         if not co.missing_agreements(self.phase):
-            self.phase, requests = co.request_open(self.phase)
-            self._send_all(requests)
+            if self.sparse:
+                self.phase, requests = co.request_signatures(self.phase)
+                self._send_all(requests)
+            else:
+                self._open()
+
+    def _open(self) -> None:
+        assert isinstance(self.phase, co.Agreeing | co.Settling)
+        self.phase, requests = co.request_open(self.phase)
+        self._send_all(requests)
 
     def _finish(self, opening: co.Opening) -> None:
         vectors = {h: np.frombuffer(self.vectors[h], dtype=self.params.ring) for h in opening.members}

@@ -122,9 +122,9 @@ def test_two_vectors_under_one_round_key_are_noticed(
     """A hospital that stores nothing of the round that it is in, and whose sending edge looks away."""
     commit = Journal.commit
 
-    def before_the_round(journal: Journal, study: bytes, number: int, *rest: Any) -> None:
+    def before_the_round(journal: Journal, study: bytes, number: int, *rest: Any, **more: Any) -> None:
         if number == 0:
-            commit(journal, study, number, *rest)
+            commit(journal, study, number, *rest, **more)
 
     until(four, "round_order", 4)
     monkeypatch.setattr(Journal, "commit", before_the_round)

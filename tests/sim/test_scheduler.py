@@ -27,28 +27,33 @@ from tests.sim.scheduler import (
 SLOW_EXAMPLES = int(os.environ.get("SCHEDULES", "5000"))
 INDEX = st.integers(0, 60)
 ONWARD = st.builds(Deliver, st.just(0), st.integers(1, 40))
-FAULT = st.one_of(
-    st.builds(Deliver, INDEX, st.integers(1, 8)),
-    st.builds(AdvanceTime),
-    st.builds(ServerLies, st.integers(0, 10), st.integers(0, 4), INDEX),
-    st.builds(ServerLies, st.integers(0, 1), st.integers(0, 4), INDEX),
-    st.builds(Crash, st.integers(0, 5), st.integers(0, 40)),
-    st.builds(Restart, st.integers(0, 4)),
-    st.builds(Drop, INDEX),
-    st.builds(Duplicate, INDEX),
-    st.builds(Reorder, INDEX),
-    st.builds(Tamper, INDEX, st.integers(0, 3000), st.integers(1, 255)),
-    st.builds(ReplayOldRound, st.integers(0, 300)),
-)
+
+
+def faults(lies: int, parties: int) -> st.SearchStrategy[Operation]:
+    """One operation that is not a plain delivery; so many kinds of lies, to hospitals 0 to `parties`."""
+    return st.one_of(
+        st.builds(Deliver, INDEX, st.integers(1, 8)),
+        st.builds(AdvanceTime),
+        st.builds(ServerLies, st.integers(0, lies - 1), st.integers(0, parties), INDEX),
+        st.builds(ServerLies, st.integers(0, 1), st.integers(0, parties), INDEX),
+        st.builds(Crash, st.integers(0, parties + 1), st.integers(0, 40)),
+        st.builds(Restart, st.integers(0, parties)),
+        st.builds(Drop, INDEX),
+        st.builds(Duplicate, INDEX),
+        st.builds(Reorder, INDEX),
+        st.builds(Tamper, INDEX, st.integers(0, 3000), st.integers(1, 255)),
+        st.builds(ReplayOldRound, st.integers(0, 300)),
+    )
 
 
 @st.composite
-def schedules(draw: st.DrawFn) -> list[Operation]:
+def schedules(draw: st.DrawFn, lies: int = 11, parties: int = 4) -> list[Operation]:
     """Stretches in which messages flow, and one to three faults after each."""
+    fault = faults(lies, parties)
     operations: list[Operation] = []
     for _ in range(draw(st.integers(1, 6))):
         operations.append(draw(ONWARD))
-        operations += draw(st.lists(FAULT, min_size=1, max_size=3))
+        operations += draw(st.lists(fault, min_size=1, max_size=3))
     return operations
 
 

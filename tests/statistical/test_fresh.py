@@ -12,7 +12,7 @@ import pytest
 
 from hospital_node import entropy as entropy_module
 from hospital_node.admission import Admission
-from hospital_node.entropy import DiscreteGaussian, DrawnAhead, OsEntropy, poisson_sample
+from hospital_node.entropy import DiscreteGaussian, DrawnAhead, OsEntropy, SampledAhead, poisson_sample
 from hospital_node.local_study import LocalStudy
 from privacy.mechanisms import Sampler
 from tests.consortium import Hand, RememberingAdmission, World
@@ -78,10 +78,23 @@ def samples() -> list[int]:
     return [int.from_bytes(np.packbits(mask).tobytes(), "big")]
 
 
+def samples_begun() -> Numbers:
+    """Samples that were drawn before the fork."""
+    ahead = SampledAhead(OsEntropy(), 1000, 0.5, 30)
+    ahead.next()
+    return lambda: [sum(1 << place for place in ahead.next().tolist())]
+
+
 @pytest.mark.threat("FL-30", control="C-RNG")
 @pytest.mark.parametrize(
     "numbers",
-    [few(DiscreteGaussian()), many(DiscreteGaussian()), few(begun(DiscreteGaussian())), samples],
+    [
+        few(DiscreteGaussian()),
+        many(DiscreteGaussian()),
+        few(begun(DiscreteGaussian())),
+        samples,
+        samples_begun(),
+    ],
 )
 def test_a_fork_draws_other_noise(numbers: Numbers) -> None:
     numbers()

@@ -60,12 +60,16 @@ class Everybody:
 
 def rows_of(blocks: Sequence[Block]) -> list[np.ndarray]:
     """Each block written out, (n, a)."""
-    return [
-        np.einsum("na,nb->nab", b.left, b.right).reshape(len(b.left), b.left.shape[1] * b.right.shape[1])
-        if isinstance(b, Outer)
-        else b
-        for b in blocks
-    ]
+    return [written for b in blocks for written in ((b,) if not isinstance(b, Outer) else _written(b))]
+
+
+def _written(block: Outer) -> tuple[np.ndarray, ...]:
+    left = block.weight[:, None] * (1.0 if block.left is None else block.left)
+    rows = np.einsum("na,nb->nab", left, block.right.units * 2.0**-block.right.bits)
+    n, a, b = rows.shape
+    if not block.constant:
+        return (rows.reshape(n, a * b),)
+    return (rows[:, :, :-1].reshape(n, a * (b - 1)), rows[:, :, -1])
 
 
 def _integers(rows: np.ndarray, bits: int) -> np.ndarray:

@@ -5,7 +5,8 @@ import pytest
 
 from hospital_node.entropy import DiscreteGaussian
 from privacy.composition import gaussian_mu
-from privacy.synthesis.releases import MARGINS, MOMENTS, SCORE, synthesis_plan
+from privacy.synthesis.charges import MARGINS, MOMENTS, SCORE
+from privacy.synthesis.releases import synthesis_plan
 from privacy.synthesis.statistics import margin_rows, measure, moment_rows, score_rows
 from tests.statistical.test_noise import Scaled
 from tests.unit.privacy.synthesis.patients import DICTIONARY, INTERVALS

@@ -91,7 +91,7 @@ def test_mode_none_is_exact_says_so_and_leaves_small_counts_out(tmp_path: Path) 
     tables = [world.nodes[h].admission for h in HOSPITALS]
     ages, smokers = [], 0
     for admission in tables:
-        local = admission.read[admission.me, world.agreement.hash, admission.data.read_bytes()]  # type: ignore[attr-defined]
+        local, _ = admission.read[admission.me, world.agreement.hash, admission.data.read_bytes()]  # type: ignore[attr-defined]
         smoking = local.cells["smoker"] == 1
         ages += local.cells["age"][smoking].tolist()
         smokers += int(smoking.sum())

@@ -86,6 +86,8 @@ def test_a_restarted_coordinator_leaves_it_out_too(tmp_path: Path) -> None:
     run, executed = restarted.execute()
     assert executed.failed is None
     check(restarted, run)
+    # Whom the round was blamed on is known as it was before the restart.
+    assert run.outcomes[BROKEN - 1].culprit == "d"
 
 
 def test_without_the_record_it_is_asked_again_at_once(

@@ -11,10 +11,11 @@ from hospital_node.sources.against_study import check_against
 from hospital_node.sources.definition_file import DefinitionError, parse_definition
 from hospital_node.sources.flatten import flatten, write_table
 from privacy.study import parse_study
-from tests import fhir_fixture, omop_fixture
+from tests import fhir_care_fixture, fhir_fixture, omop_fixture
 from tests.command_lines import run
 
 COHORTS = pytest.mark.parametrize("text", [omop_fixture.COHORT, fhir_fixture.COHORT], ids=["omop", "fhir"])
+LATE = pytest.mark.parametrize("text", [omop_fixture.LATE, fhir_care_fixture.COHORT], ids=["omop", "fhir"])
 
 
 def drafted(folder: Path, text: str) -> str:
@@ -35,6 +36,41 @@ def test_a_draft_is_a_study_with_the_names_and_types(tmp_path: Path, text: str) 
     assert {f.name: f.type for f in study.fields} == {f.name: f.type for f in definition.field}
     sbp = next(f for f in study.fields if f.name == "sbp")
     assert (sbp.unit, sbp.minimum, sbp.maximum, sbp.source) == ("mm[Hg]", 0, 1, "")
+
+
+@LATE
+def test_a_late_entry_has_its_role_and_its_unit(tmp_path: Path, text: str) -> None:
+    study = parse_study(drafted(tmp_path, text), "draft.toml")
+    entry = study.dictionary.entry
+    assert entry is not None
+    assert entry.days_per_unit == 1.0
+    check_against(parse_definition(text, "cohort.toml"), study, "cohort.toml")
+
+
+def test_an_entry_that_the_definition_does_not_make_is_named(tmp_path: Path) -> None:
+    draft = drafted(tmp_path, fhir_care_fixture.COHORT)
+    bounds = 'role = "feature"\nminimum = 0\nmaximum = 9999\nsource = "the calendar"'
+    draft = draft.replace('role = "entry"', bounds)
+    definition = parse_definition(fhir_care_fixture.COHORT, "cohort.toml")
+    with pytest.raises(
+        DefinitionError, match="has from = 'entry' and the study's role feature; make them agree"
+    ):
+        check_against(definition, parse_study(draft, "draft.toml"), "cohort.toml")
+
+
+def test_each_column_says_where_it_comes_from_and_whose_cell_is_empty(tmp_path: Path) -> None:
+    said = drafted(tmp_path, omop_fixture.LATE)
+    for sentence in (
+        "# completed years at the index event\n[[field]]",
+        "minimum = 30     # asked for by [index] of the cohort definition",
+        "# patients without a date of birth",
+        "# patients without a recorded gender, or with one that `map` does not list",
+        "# last measurement of sbp, days -365 to 0 (0 is the day of the index event)\n[[field]]",
+    ):
+        assert sentence in said
+    age = said[said.index('name = "age"') : said.index('name = "sex"')]
+    assert "log1p" not in age
+    assert "window" not in age
 
 
 def decided(draft: str) -> str:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from deploy.scores import c_index, integrated_brier
+from deploy.scores import c_index, integrated_brier, kaplan_meier
 from hospital_node.cohort import Cohort
 
 
@@ -32,3 +32,14 @@ def test_brier_weighs_those_left_for_those_who_were_censored() -> None:
     survival = np.full((4, 2), 0.5)
     # One of four is censored before anything happens, so the other three count 4/3 each.
     assert integrated_brier(patients, survival, times) == pytest.approx(0.25)
+
+
+def test_kaplan_meier_is_the_product_over_the_event_times() -> None:
+    cohort = Cohort(np.zeros((5, 1)), np.array([10.0, 20.0, 20.0, 30.0, 40.0]), np.array([1, 0, 1, 1, 0]))
+    curve = kaplan_meier(cohort, np.array([5.0, 10.0, 25.0, 35.0]))
+    np.testing.assert_allclose(curve, [1, 4 / 5, 4 / 5 * 3 / 4, 4 / 5 * 3 / 4 * 1 / 2], atol=1e-12)
+    # Whoever predicts it of everybody has the Brier score that a model has to be below.
+    times = np.array([15.0, 25.0, 35.0])
+    same_for_all = np.tile(kaplan_meier(cohort, times), (5, 1))
+    knows = (cohort.time[:, None] > times).astype(float)
+    assert integrated_brier(cohort, knows, times) < integrated_brier(cohort, same_for_all, times)

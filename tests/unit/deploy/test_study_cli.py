@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from deploy.dpo_cli import main as dpo
 from deploy.scoring import LABEL
 from deploy.study_cli import main
+from privacy.noisy_threshold import ThresholdNoise
 from tests.command_lines import Ran, run
 from tests.consortium import HOSPITALS, MODE_NONE, SMALL
 from tests.study_files import table, text, write_csv
@@ -100,6 +102,17 @@ def test_lint_and_price_before_anything_runs(tmp_path: Path) -> None:
     unpriced = run(main, "price", study_file(tmp_path, *none), "--json").json()
     assert unpriced["guarantee"]["kind"] == "none"
     assert "epsilon" not in unpriced["guarantee"]
+
+
+def test_price_says_which_classes_a_threshold_keeps(tmp_path: Path) -> None:
+    stage = ('kind = "generalize"\nk = 3', 'kind = "threshold"\nk = 3\nepsilon = 0.5\ndelta = 1e-3')
+    warnings = run(main, "price", study_file(tmp_path, stage), "--json").json()["warnings"]
+    (said,) = [warning for warning in warnings if warning.startswith("stage threshold takes")]
+    assert "epsilon 0.5 and delta 0.001 of this, once" in said
+    even, sure = map(int, re.findall(r"(?:class of|one of) (\d+)", said))
+    noise = ThresholdNoise(0.5, 1e-3)
+    assert noise.keep_probability(sure, 3) == 1 > noise.keep_probability(sure - 1, 3)
+    assert noise.keep_probability(even, 3) >= 0.5 > noise.keep_probability(even - 1, 3)
 
 
 def test_an_unknown_key_is_one_sentence_with_the_nearest_known(tmp_path: Path) -> None:

@@ -127,7 +127,12 @@ def test_a_good_table_shows_what_the_stage_measured(tmp_path: Path, study: Path)
     body = run(main, "data", "check", "--study", study, "--data", path, "--json").json()
     assert body["rows"] == 60
     assert body["stage"]
-    assert "it never leaves" in run(main, "data", "check", "--study", study, "--data", path).out
+    said = run(main, "data", "check", "--study", study, "--data", path).out
+    after = body["stage"]["after"]
+    assert "stage generalize by age: 60 of 60 patients take part, in 3 classes" in said
+    for letter, value in (("k", after["k"]), ("l", after["l"]), ("t", f"{after['t']:.3f}")):
+        assert f"  {letter} = {value}: " in said
+    assert "none of them ever leaves" in said
 
 
 def test_an_unknown_study_key_is_bad_input(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_declared_code_that_nobody_has_is_noticed(tmp_path: Path) -> None:
 def test_no_training_counts_a_competing_risk_as_censored(tmp_path: Path, declared: tuple[str, str]) -> None:
     read = study(declared)
     with pytest.raises(
-        NotBuilt, match=r"field 'dead': declares event codes 0 to 2: competing risks are not built yet"
+        NotBuilt, match=r"field 'dead': declares event codes 0 to 2: no model takes competing risks yet"
     ):
         build(read)
     frame = read_table(write_csv(competing(), tmp_path), read.dictionary)
@@ -76,7 +76,7 @@ def test_no_training_counts_a_competing_risk_as_censored(tmp_path: Path, declare
     for command in ("lint", "price"):
         ran = run(study_main, command, tmp_path / "study.toml")
         assert ran.code == 2
-        assert "competing risks are not built yet" in ran.error()
+        assert "no model takes competing risks yet" in ran.error()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from hospital_node.entropy import (
     DrawnAhead,
     FreshWords,
     OsEntropy,
+    SampledAhead,
     poisson_sample,
 )
 
@@ -79,7 +80,15 @@ def test_draws_are_int64_and_of_the_asked_count() -> None:
 
 @pytest.mark.threat("FL-30", control="C-RNG")
 def test_no_seed_can_be_given() -> None:
-    for thing in (OsEntropy, DiscreteGaussian, DiscreteGaussian.draw, DrawnAhead, FreshWords, poisson_sample):
+    for thing in (
+        OsEntropy,
+        DiscreteGaussian,
+        DiscreteGaussian.draw,
+        DrawnAhead,
+        SampledAhead,
+        FreshWords,
+        poisson_sample,
+    ):
         assert not any("seed" in name for name in inspect.signature(thing).parameters)
 
 
@@ -132,3 +141,28 @@ def test_what_is_drawn_ahead_is_handed_out_once() -> None:
     assert ahead.draw(2, 2 * SCALE).tolist() == [20, 21]
     assert ahead.draw(25, 2 * SCALE).tolist() == list(range(30, 55))
     assert source.asked == [(10, SCALE), (10, SCALE), (10, 2 * SCALE), (25, 2 * SCALE)]
+
+
+def test_samples_drawn_ahead_are_those_of_the_words_and_handed_out_once() -> None:
+    into, out = 2**62 - 1, 2**62
+    ahead = SampledAhead(Words(into, into, out, into, out, out), 2, 0.25, 3)
+    assert sorted(ahead.next().tolist() for _ in range(3)) == [[], [0, 1], [1]]
+    assert ahead._left == []
+
+
+def test_large_samples_are_drawn_one_at_a_time() -> None:
+    asked: list[int] = []
+
+    class Recording:
+        def random_bytes(self, count: int) -> bytes:
+            asked.append(count)
+            return bytes(count)
+
+    ahead = SampledAhead(Recording(), 1 << 15, 0.5, 20)
+    assert [len(ahead.next()) for _ in range(2)] == [1 << 15] * 2
+    assert asked == [8 << 15] * 2
+    few = SampledAhead(Recording(), 100, 0.5, 20)
+    assert [len(few.next()) for _ in range(20)] == [100] * 20
+    assert asked[2:] == [8 * 100 * 20]
+    assert SampledAhead(Recording(), 3, 1.0, 5).next().tolist() == [0, 1, 2]
+    assert len(asked) == 3

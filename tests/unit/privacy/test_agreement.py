@@ -122,7 +122,7 @@ def test_other_bytes_of_the_same_value_are_refused(agreement: Agreement) -> None
 
 def test_a_study_that_is_not_built_here_is_refused(agreement: Agreement) -> None:
     body = parse_canonical(agreement.to_bytes())
-    body["study"]["stage"]["kind"] = "synthetic_sdv"
+    body["study"]["model"]["family"] = "weibull_aft"
     with pytest.raises(NotBuilt):
         from_bytes(canonical(body))
 

@@ -6,16 +6,16 @@ from decimal import Decimal, localcontext
 import numpy as np
 import pytest
 
+from privacy import discrete_gaussian as sampler
 from privacy.discrete_gaussian import (
+    _MARGIN,
     LARGEST_SCALE,
-    _coins,
     _decided,
-    _exp_coins,
     _half_normal_integers,
-    _x,
-    _x_squared_over_two,
+    below_exp,
     cumulative,
     discrete_gaussian,
+    exp_bounds,
     first_digits,
 )
 
@@ -23,23 +23,23 @@ TOP = 2**64 - 1
 
 # Words: SHAKE-256 of the label, eight bytes each, little end first.
 KNOWN = {
-    2: [1, 2, -2, 0, 3, 0],
-    8: [4, 14, 2, -5, -14, -5],
+    2: [1, -2, -2, 0, 0, 2],
+    8: [-4, 2, 2, 12, 6, -14],
     2**41 + 12345: [
-        -1226984448524,
-        522432480317,
-        -1652100643266,
-        -2459402200267,
+        -522432480317,
+        2459402200267,
         4109932935516,
         2222970487003,
+        -4679004971841,
+        29282192857,
     ],
     2**53: [
-        19713611597418792,
-        6004702074351005,
-        5780987521446429,
-        5549783086396158,
-        11504957856039776,
-        3901193996102277,
+        -19713611597418792,
+        -6004702074351005,
+        -11504957856039776,
+        12255611274624338,
+        -9710713637696695,
+        423807462389781,
     ],
 }
 
@@ -83,40 +83,78 @@ def test_known_answers(scale: int) -> None:
     assert discrete_gaussian(6, scale, Stream(f"scale {scale}")).tolist() == KNOWN[scale]
 
 
-def test_a_coin_is_decided_at_the_exact_integer() -> None:
-    # 2^64 = 3 x 6148914691236517205 + 1: the last word is thrown away, the others are divided evenly.
-    third = 6148914691236517205
-    assert _coins(4, 1, 3, Script(0, third - 1, third, TOP - 1)).tolist() == [True, True, False, False]
-    assert _coins(1, 1, 3, Script(TOP, TOP, third - 1)).tolist() == [True]
-    # Powers of two throw nothing away.
-    assert _coins(2, 1, 2, Script(2**63 - 1, TOP)).tolist() == [True, False]
-    above = np.array([0, 1, 2], dtype=np.uint64)
-    assert _coins(3, above, 3, Script(0, third, third)).tolist() == [False, False, True]
+def by_decimals(count: int, scale: int, words: Stream) -> list[int]:
+    """The same draws from the same words by decimal arithmetic, one candidate at a time; few enough that no digit is needed twice."""
+    candidates = count + count // 2 + 16
+    first, second, third = (words(candidates).tolist() for _ in range(3))
+    width = 2**64 // scale
+    kept = []
+    with localcontext() as context:
+        context.prec = 80
+        bounds = constants()
+        for u, v, w in zip(first, second, third, strict=True):
+            k = sum(Decimal(u) / 2**64 >= bound for bound in bounds)
+            assert v < scale * width, "choose another label"
+            x = Decimal(v // width) / scale
+            if Decimal(w) / 2**64 < (-x * (2 * k + x) / 2).exp():
+                kept.append(k * scale + v // width)
+    signs = "".join(f"{word:064b}"[::-1] for word in words((len(kept) + 63) // 64).tolist())
+    pairs = [(z, sign) for z, sign in zip(kept, signs, strict=False) if (z, sign) != (0, "1")]
+    return [-z if sign == "1" else z for z, sign in pairs][:count]
 
 
-def test_a_coin_of_exp_counts_its_heads() -> None:
-    # exp(-1/2): the first failure at step 1 or 3 says yes, at step 2 no.
-    heads, tails = 0, TOP - 63
-    for words, says in (([tails], True), ([heads, tails], False), ([heads, heads, tails], True)):
-
-        def half(active: np.ndarray, step: int, script: Script = Script(*words)) -> np.ndarray:  # noqa: B008
-            return _coins(len(active), 1, 2 * step, script)
-
-        assert _exp_coins(1, half).tolist() == [says]
+@pytest.mark.parametrize("scale", KNOWN)
+def test_the_draws_are_those_of_another_arithmetic(scale: int) -> None:
+    assert discrete_gaussian(6, scale, Stream(f"scale {scale}")).tolist() == by_decimals(
+        6, scale, Stream(f"scale {scale}")
+    )
+    assert discrete_gaussian(60, scale, Stream("more")).tolist() == by_decimals(60, scale, Stream("more"))
 
 
-def test_x_is_the_fraction_that_it_should_be() -> None:
-    """exp(-x) and exp(-x^2 / 2) for x = 1/4: first throws of probability 1/4, and 1/2 x 1/4 x 1/4."""
-    j, quarter = np.array([1], dtype=np.uint64), 2**62
-    one = np.array([0])
-    assert _x(j, 4, Script(quarter - 1))(one, 1).tolist() == [True]
-    assert _x(j, 4, Script(quarter))(one, 1).tolist() == [False]
-    # At step 2 the coin 1/2 comes first, and nothing is thrown after a failure.
-    assert _x(j, 4, Script(2**63))(one, 2).tolist() == [False]
-    assert _x(j, 4, Script(2**63 - 1, quarter - 1))(one, 2).tolist() == [True]
-    assert _x_squared_over_two(j, 4, Script(2**63 - 1, quarter - 1, quarter - 1))(one, 1).tolist() == [True]
-    assert _x_squared_over_two(j, 4, Script(2**63 - 1, quarter - 1, quarter))(one, 1).tolist() == [False]
-    assert _x_squared_over_two(j, 4, Script(2**62 - 1, quarter - 1, quarter - 1))(one, 2).tolist() == [True]
+def test_integers_alone_decide_as_doubles_and_integers_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = discrete_gaussian(3000, 2**41 + 7, Stream("both"))
+    monkeypatch.setattr(sampler, "_MARGIN", 2.0)
+    assert (discrete_gaussian(3000, 2**41 + 7, Stream("both")) == draws).all()
+
+
+@pytest.mark.threat("FL-30", control="C-RNG")
+def test_the_doubles_are_a_thousand_times_closer_than_they_need_to_be() -> None:
+    """So is their exp: over all k and x that occur, against decimals."""
+    rng = np.random.default_rng(3)
+    k, j, scale = rng.integers(0, 12, 3000), rng.integers(0, 2**53, 3000), 2**53
+    x = j / np.float64(scale)
+    doubles = np.exp((x * -0.5 - k) * x)
+    with localcontext() as context:
+        context.prec = 50
+        for number, a, b in zip(doubles.tolist(), k.tolist(), j.tolist(), strict=True):
+            exact = Decimal(-b * (2 * a * scale + b)) / (2 * scale**2)
+            assert abs(Decimal(number) - exact.exp()) < Decimal(_MARGIN) / 1000
+
+
+def test_exp_is_bounded_from_both_sides() -> None:
+    with localcontext() as context:
+        context.prec = 150
+        for above, below in ((1, 3), (7, 2), (1, 2**80), (2**80 - 1, 2**80), (123, 10), (40, 1), (0, 1)):
+            for digits in (64, 128, 256):
+                low, high = exp_bounds(above, below, digits)
+                assert low <= (Decimal(-above) / below).exp() * 2**digits <= high <= low + 2
+
+
+def test_a_comparison_with_exp_takes_as_many_digits_as_it_needs() -> None:
+    with localcontext() as context:
+        context.prec = 150
+        value = int((Decimal(-1) / 3).exp() * 2**192)
+    first, second, third = value >> 128, (value >> 64) & TOP, value & TOP
+    # Far away nothing more is drawn.
+    assert below_exp(first - 9, 1, 3, Script())
+    assert not below_exp(first + 9, 1, 3, Script())
+    # The same first digits: the next 64 tell, or the 64 behind them.
+    assert below_exp(first, 1, 3, Script(second - 9))
+    assert not below_exp(first, 1, 3, Script(second + 9))
+    assert below_exp(first, 1, 3, Script(second, third - 9))
+    assert not below_exp(first, 1, 3, Script(second, third + 9))
+    # exp(0) = 1 is above every number below 1.
+    assert below_exp(TOP, 0, 3, Script())
 
 
 def test_the_constants_are_those_of_another_arithmetic() -> None:
@@ -151,7 +189,7 @@ def test_k_is_decided_by_as_many_digits_as_it_takes() -> None:
 
 def test_minus_zero_is_rejected() -> None:
     """k = 0, j = 0, accepted at once: a plus is zero, a minus is drawn again."""
-    accepted = (0, 0, TOP - 63)
+    accepted = (0, 0, 0)
 
     class Then:
         def __init__(self, sign: int) -> None:
@@ -164,8 +202,8 @@ def test_minus_zero_is_rejected() -> None:
 
     from privacy.discrete_gaussian import _candidates
 
-    assert _candidates(1, 8, Then(TOP)).tolist() == [0]
-    assert _candidates(1, 8, Then(0)).tolist() == []
+    assert _candidates(1, 8, Then(0)).tolist() == [0]
+    assert _candidates(1, 8, Then(1)).tolist() == []
 
 
 def test_the_scale_has_bounds() -> None:

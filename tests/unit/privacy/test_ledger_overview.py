@@ -4,11 +4,16 @@ from dataclasses import replace
 
 import pytest
 
+from privacy.accounting import spent
 from privacy.composition import gdp_epsilon
 from privacy.data_epoch import check_new, epoch_name, epoch_note, in_epoch
+from privacy.drawn_before import reuse_note
 from privacy.ledger import ENTRY_LABEL, GENESIS, Entry, Ledger, Record
 from privacy.ledger_overview import overview
+from privacy.plan import Release
 from privacy.policy import PolicyRefusal, check, check_round
+from privacy.stage_release import ThresholdRelease
+from privacy.synthesis.charges import DerivedRelease, SynthesisRelease
 from secagg.identity import sign
 from tests.unit.privacy.test_policy import NOW, POLICY, ROUNDS, SEED, STEP, TERMS, asking, plan_for
 
@@ -173,3 +178,35 @@ def test_a_policy_may_hold_each_study_to_a_ceiling() -> None:
         check(capped, asking(1.5), (), NOW)
     assert (caught.value.rule, caught.value.exit_code) == ("epsilon_study", 1)
     assert plan_for(1.5).epsilon == 1.5
+
+
+@pytest.mark.threat("FL-27", control="C-BUDGETALL")
+def test_a_study_alone_costs_the_drawing_that_another_study_paid() -> None:
+    stage, noisy = ThresholdRelease(0.5, 1e-6, 5, "ab" * 32), Release("train", "gaussian", 4.0)
+    private = SynthesisRelease(1.0, 1e-6, "ef" * 32, (20.0, 8.0, 13.0, 10.0))
+    entries = Ledger()
+
+    def add(kind: str, study: str, session: str, number: int, release: object, note: str = "") -> None:
+        nonlocal entries
+        record = Record(kind, "2031-05-06T07:08:09Z", study, study[:2], session, number, release, note)  # type: ignore[arg-type]
+        entries = entries.append(record, lambda body: bytes(64))
+
+    for drawing, study in ((stage, "aa" * 32), (private, "dd" * 32)):
+        for kind in ("RESERVE", "SPENT"):
+            add(kind, study, "stage", 0, drawing)
+    for study, note in (("bb" * 32, reuse_note(stage)), ("cc" * 32, ""), ("ee" * 32, reuse_note(private))):
+        if note:
+            add("NOTE", study, "stage", 0, None, note)
+        add("RESERVE", study, "s", 1, DerivedRelease("train", private) if study[0] == "e" else noisy)
+    lines = {line.study_id: line for line in overview(entries.entries, POLICY).studies}
+    alone = spent((noisy,), POLICY.delta_total).number()
+    assert lines["cc"].alone.number() == pytest.approx(alone)
+    assert lines["bb"].alone.number() == pytest.approx(
+        spent((stage, noisy), POLICY.delta_total).number(), abs=1e-9
+    )
+    assert lines["bb"].alone.number() > alone + 0.5
+    assert lines["ee"].alone.number() == pytest.approx(spent((private,), POLICY.delta_total).number())
+    # All of them together pay each drawing once.
+    assert lines["ee"].cumulative.number() == pytest.approx(
+        spent((stage, private, noisy, noisy), POLICY.delta_total).number()
+    )

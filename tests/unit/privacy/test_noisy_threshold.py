@@ -96,3 +96,17 @@ def test_no_draw_lifts_a_count() -> None:
     noise = ThresholdNoise(1.0, 1e-3)
     assert noise.draw(lambda total: total - 1) == 0
     assert noise.draw(lambda _: 0) == -2 * noise.bound
+
+
+@pytest.mark.parametrize("delta", [1e-20, 1e-34, 1e-40, 1e-100])
+@pytest.mark.parametrize("epsilon", [0.5, 5.0, 20.0, 50.0])
+def test_the_profile_holds_where_128_bits_of_weight_are_too_few(epsilon: float, delta: float) -> None:
+    """With 128 bits it is exceeded 16,000 times at (20, 1e-34), and at every epsilon from 1e-40 on."""
+    profile = privacy_profile(ThresholdNoise(epsilon, delta), 5)
+    assert 0 < max(profile.adding, profile.removing) <= Fraction(delta)
+
+
+def test_a_delta_that_nobody_can_tell_from_zero_is_refused() -> None:
+    for delta in (1e-101, 5e-324, 0.0, -1.0, float("nan")):
+        with pytest.raises(PlanError, match="delta in"):
+            ThresholdNoise(1.0, delta)

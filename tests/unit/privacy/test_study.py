@@ -93,8 +93,6 @@ def test_one_sentence_for_a_fault(change: tuple[str, str], sentence: str) -> Non
 
 
 NOT_BUILT = [
-    ('"generalize"', '"synthetic_sdv"'),
-    ('kind = "generalize"', 'kind = "synthetic_dp"\nepsilon = 1\ndelta = 1e-6'),
     ('"piecewise_exponential"', '"weibull_aft"'),
     ('"piecewise_exponential"', '"module"'),
     ('"piecewise_exponential"', '"mlp"\nstrategy = "fedprox"'),

@@ -229,7 +229,10 @@ def craft_request(uploading: co.Uploading, members: Collection[str], receiver: s
         tuple(SetMember(name, upload.header_hash) for name, upload in chosen.items()),
     )
     deposits = []
-    for upload in chosen.values():
+    holders = uploading.frame.participants.holders(receiver)
+    for name, upload in chosen.items():
+        if name not in holders:
+            continue
         seal = upload.seals.get(receiver)
         deposits.append(Deposit(upload.signed, seal.nonce if seal else b"", seal.ciphertext if seal else b""))
     return codec.pack("agree_request", AgreeRequest(codec.encode(agreed), tuple(deposits)))

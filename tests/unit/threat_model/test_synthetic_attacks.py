@@ -50,7 +50,10 @@ def private(n: int = 700) -> FloatArray:
 
 
 def found(synthetic: FloatArray) -> dict[str, Attack]:
-    return {attack.name: attack for attack in all_attacks(MEMBERS, CONTROLS, synthetic, SECRETS)}
+    return {
+        attack.name: attack
+        for attack in all_attacks(MEMBERS, CONTROLS, synthetic, SECRETS, np.random.default_rng(6))
+    }
 
 
 def is_chance(attack: Attack) -> bool:
@@ -67,11 +70,13 @@ def ceiling() -> float:
 @pytest.mark.threat("FL-26", control="C-DPSYNTH")
 def test_a_synthesizer_that_copies_is_found_out_by_every_attack() -> None:
     attacks = found(copied(1.0))
-    assert len(attacks) == 2 + len(SECRETS)
+    assert len(attacks) == 4 + len(SECRETS)
     for name, attack in attacks.items():
         assert attack.verdict(POLICY if attack.chance == 0 else ceiling(), 1.0) == "FAIL", name
     assert attacks["closest record"].value > 0.85
     assert attacks["calibrated density ratio"].value > 0.7
+    assert attacks["singling out"].value > 0.3
+    assert attacks["linkage"].value > 0.25
 
 
 @pytest.mark.threat("FL-26", control="C-DPSYNTH")
@@ -130,4 +135,4 @@ def test_nearest_neighbors_agree_with_all_pairs() -> None:
 
 def test_too_few_patients_are_refused() -> None:
     with pytest.raises(ValueError, match="too few"):
-        all_attacks(MEMBERS[:5], CONTROLS[:3], MEMBERS, SECRETS)
+        all_attacks(MEMBERS[:5], CONTROLS[:3], MEMBERS, SECRETS, np.random.default_rng(6))

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from hospital_node.sources.definition_file import DefinitionError, load_definition, parse_definition
+from tests.fhir_care_fixture import COHORT as LATE_FHIR
 from tests.fhir_fixture import COHORT as FHIR
 from tests.omop_fixture import COHORT as OMOP
+from tests.omop_fixture import LATE as LATE_OMOP
 
 WRONG: list[tuple[str, str, str, str]] = [
     (OMOP, "[source]", "[sauce]", "cohort.toml: unknown key 'sauce'; did you mean 'source'?"),
@@ -60,7 +62,56 @@ WRONG: list[tuple[str, str, str, str]] = [
         "prior_observation_days = 9",
         "needs observation periods, which only an OMOP source has",
     ),
-    (FHIR, 'from = "drug"', 'from = "procedure"', "from = 'procedure' is for OMOP"),
+    (
+        FHIR,
+        'from = "drug"',
+        'from = "operation"',
+        "field 'drug': from must be 'id', 'time', 'event', 'entry', 'age', 'gender', 'race', 'ethnicity', 'condition', 'drug', 'procedure'",
+    ),
+    (FHIR, 'from = "age"', 'from = "entry"', "field 'age': from = 'entry' needs the section [entry]"),
+    (
+        FHIR,
+        "[follow_up]",
+        '[entry]\nfrom = "visit"\n[follow_up]',
+        "[entry] needs a [[field]] with from = 'entry'",
+    ),
+    (
+        LATE_FHIR,
+        'concepts = "ambulatory"\n[follow_up]',
+        'concepts = "ambulance"\n[follow_up]',
+        "[entry]: concepts names 'ambulance'; did you mean 'ambulatory'",
+    ),
+    (
+        LATE_FHIR,
+        'from = "visit"\nconcepts = "ambulatory"\n[follow_up]',
+        'from = "visit"\n[follow_up]',
+        "[entry] from = 'visit' needs concepts",
+    ),
+    (
+        LATE_FHIR,
+        'from = "visit"\nconcepts = "ambulatory"\n[follow_up]',
+        'from = "periods"\n[follow_up]',
+        "[entry] from = 'periods' needs observation periods, which only an OMOP source has",
+    ),
+    (
+        LATE_FHIR,
+        'from = "visit"\nconcepts = "ambulatory"\n[follow_up]',
+        'from = "period"\n[follow_up]',
+        "[entry]: from must be 'periods', 'condition'",
+    ),
+    (LATE_OMOP, "[entry]\n", '[entry]\nconcepts = "stroke"\n', "[entry] from = 'periods' takes no concepts"),
+    (
+        LATE_OMOP,
+        "minimum_age = 30",
+        "prior_observation_days = 180",
+        "[index] prior_observation_days asks for the opposite, remove one",
+    ),
+    (
+        LATE_OMOP,
+        'name = "age"\nfrom = "age"',
+        'name = "age"\nfrom = "entry"',
+        "two [[field]]s have from = 'entry'",
+    ),
     (
         FHIR,
         "http://loinc.org|8480-6",

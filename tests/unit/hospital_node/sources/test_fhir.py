@@ -207,7 +207,7 @@ FAULTS: list[tuple[Callable[[Made], object], str]] = [
                 ]
             },
         ),
-        "MedicationRequest.code in orders.ndjson line 1: is two categories of field drug at once",
+        "MedicationRequest.medication[x] in orders.ndjson line 1: is two categories of field drug at once",
     ),
 ]
 

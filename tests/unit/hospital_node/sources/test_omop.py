@@ -197,13 +197,14 @@ def test_categories_that_share_a_concept_are_refused(tmp_path: Path) -> None:
         flatten(DEFINITION, fixture.write(tables, tmp_path))
 
 
-def test_duckdb_may_neither_spill_nor_fetch(tmp_path: Path) -> None:
+def test_duckdb_may_neither_spill_nor_fetch_nor_print(tmp_path: Path) -> None:
     fixture.write(fixture.population(3), tmp_path)
     with omop_tables.open_tables(tmp_path) as tables:
         for setting, value in (
             ("temp_directory", ""),
             ("autoinstall_known_extensions", False),
             ("autoload_known_extensions", False),
+            ("enable_progress_bar", False),
         ):
             assert tables.query(f"SELECT current_setting('{setting}') AS s", "x")["s"].item() == value
 

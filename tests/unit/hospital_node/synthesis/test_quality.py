@@ -50,8 +50,15 @@ def test_the_report_finds_out_a_synthesizer_that_copies() -> None:
     copying = quality(real, patients(1200, seed=2), STUDY, lambda train: train)
     honest = quality(real, patients(1200, seed=2), STUDY, lambda train: patients(len(train), seed=3))
     caught, clear = ({a.name: a for a in found.attacks} for found in (copying, honest))
-    assert list(caught) == ["closest record", "calibrated density ratio", "attribute arm"]
-    assert all(attack.low > attack.chance + 0.1 for attack in caught.values())
+    assert list(caught) == [
+        "closest record",
+        "calibrated density ratio",
+        "singling out",
+        "linkage",
+        "attribute arm",
+    ]
+    # Who is attacked is a quarter of those behind the copy, and so is what a guess about one of them can hit.
+    assert all(a.low > a.chance + (0.0 if a.name == "singling out" else 0.1) for a in caught.values())
     assert all(attack.low < attack.chance + 0.05 for attack in clear.values())
 
 

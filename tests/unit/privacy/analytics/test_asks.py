@@ -106,6 +106,13 @@ def test_price_tells_the_noise_of_each_answer_beforehand() -> None:
     release = build(asking(query('kind = "mean"\nfield = "age"'), DISTRIBUTED)).plan
     assert release is not None
     assert told["noise_sd"] == pytest.approx(release.releases[0].noise_sd(3) * 50 / 1500)
+    (divided,) = expected_noise(
+        build(
+            asking(query('kind = "mean"\nfield = "age"\nby = ["arm"]\nwhere = {smoker = true}'), DISTRIBUTED)
+        )
+    )
+    assert divided["noise_sd"] == pytest.approx(3 * told["noise_sd"])
+    assert "if each of 3 groups were 1/3 of the declared patients if all met the condition" in divided["unit"]
 
 
 def test_groups_are_public_levels_and_missing_is_nobody() -> None:
