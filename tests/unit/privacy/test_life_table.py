@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.life_table import baseline, counts
+from privacy.life_table import baseline, baseline_slopes, counts, exposure
 
 
 def test_each_patient_is_one_cell() -> None:
@@ -42,3 +42,25 @@ def test_noise_below_zero_still_gives_a_hazard_within_bounds() -> None:
 def test_more_noise_than_patients_is_held_at_the_highest_hazard() -> None:
     np.testing.assert_allclose(np.exp(baseline(np.array([1e6]), np.array([0.0]))), [2.0])
     np.testing.assert_allclose(np.exp(baseline(np.array([1e6]), np.array([-1e6]))), [2.0])
+
+
+def test_of_the_censorings_at_the_end_those_count_half_that_the_interval_before_lets_expect() -> None:
+    events = np.zeros(10) + 0.5
+    during, until = np.full(10, 30.0), np.full(10, 30.0)
+    during[-1] = until[-1] = 500.0
+    during[-2] = 0.0
+    # Nobody leaves before the end: all who are censored last were there all the time.
+    np.testing.assert_allclose(exposure(events, during, reach_the_end=True)[-1], 500 + 0.25)
+    # About 30 of 530 leave in an interval, which is 19 / 17 as long for the last.
+    early = 2 * (500 + 0.25 - exposure(events, until, reach_the_end=True)[-1])
+    assert 29 < early < 35
+    assert exposure(events[:1], until[-1:], reach_the_end=True)[0] == 500.25
+
+
+def test_slopes_are_those_of_the_baseline() -> None:
+    rng, step = np.random.default_rng(2), 1e-4
+    events, censored = rng.uniform(20, 60, 6), rng.uniform(20, 60, 6)
+    for cell in range(12):
+        up, down = (np.concatenate([events, censored]) + sign * step * np.eye(12)[cell] for sign in (1, -1))
+        slope = (baseline(up[:6], up[6:]) - baseline(down[:6], down[6:])) / (2 * step)
+        np.testing.assert_allclose(baseline_slopes(events, censored)[:, cell], slope, rtol=1e-5, atol=1e-9)
