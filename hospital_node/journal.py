@@ -1,7 +1,8 @@
 """The hospital's journal of the aggregation protocol: what was decided and what was answered, on disk before it is sent.
 
 One transaction holds the new state and the exact bytes of every reply. After a crash the same request gets the same bytes or nothing; a
-reply is never computed twice. The file holds session secrets: it lives on a volume that is never backed up, with mode 0600. Should it be
+reply is never computed twice. A long reply, which is a vector, lies in a file of its own (`upload_files`) that the transaction names; it is
+deleted with the round. The file holds session secrets: it lives on a volume that is never backed up, with mode 0600. Should it be
 restored from a copy all the same, it does not end where the anchor says: the copy's sessions are dropped, since it forgot what was agreed.
 """
 
@@ -11,25 +12,45 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from hospital_node.anchor import COUNT_GRAPHS, Anchor, AnchorLost
 from hospital_node.home import ANCHOR_SUFFIX
+from hospital_node.upload_files import UploadFiles
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS protocol (study_hash BLOB PRIMARY KEY, round INTEGER NOT NULL, state BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS replies (
     study_hash BLOB NOT NULL, request BLOB NOT NULL, position INTEGER NOT NULL, round INTEGER NOT NULL, reply BLOB NOT NULL,
     PRIMARY KEY (study_hash, request, position));
+CREATE TABLE IF NOT EXISTS files (
+    study_hash BLOB NOT NULL, request BLOB NOT NULL, position INTEGER NOT NULL, round INTEGER NOT NULL,
+    name TEXT NOT NULL, length INTEGER NOT NULL, PRIMARY KEY (study_hash, request, position));
 CREATE TABLE IF NOT EXISTS graphs (study_hash BLOB PRIMARY KEY, graphs INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS ends (one INTEGER PRIMARY KEY CHECK (one = 1), hash BLOB NOT NULL, previous BLOB NOT NULL);
 INSERT OR IGNORE INTO ends VALUES (1, x'', x'');
 """
+FILES_SUFFIX = ".uploads"
+# From here on a reply costs less in a file than in the database.
+FILE_BYTES = 1 << 20
 
 
 def request_digest(message: bytes) -> bytes:
     """What a request is recognized by when it comes again."""
     return hashlib.sha256(message).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A row of `files`."""
+
+    study_hash: bytes
+    request: bytes
+    position: int
+    round: int
+    name: str
+    length: int
 
 
 class Journal:
@@ -39,18 +60,20 @@ class Journal:
         restored: the file was an older copy when it was opened; its sessions are gone and new ones are needed.
     """
 
-    def __init__(self, path: Path, anchor: Path | None = None) -> None:
+    def __init__(self, path: Path, anchor: Path | None = None, file_bytes: int = FILE_BYTES) -> None:
         """Open or create the journal.
 
         Args:
             path: the file, made with its folder.
             anchor: file of the last hash, best on another volume; beside the journal if not given.
+            file_bytes: replies of so many bytes or more lie in files.
 
         Raises:
             AnchorLost: the anchor cannot be opened or written.
         """
         # Set where the anchor may not know what the journal does: then nothing is answered from it any more.
         self._lost: AnchorLost | None = None
+        self._file_bytes = file_bytes
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -63,6 +86,9 @@ class Journal:
         self.restored = not self._anchor.knows(*self._ends())
         if self.restored:
             self._forget()
+        self._files = UploadFiles(path.with_suffix(FILES_SUFFIX))
+        self._kept = [_Kept(*row) for row in self._db.execute("SELECT * FROM files")]
+        self._files.drop_all_but({kept.name for kept in self._kept})
         rounds = self._db.execute("SELECT study_hash, round FROM protocol").fetchall()
         graphs = self._db.execute("SELECT study_hash, graphs FROM graphs").fetchall()
         self._anchor.keep(self._ends()[0], rounds, graphs)
@@ -81,6 +107,7 @@ class Journal:
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute("DELETE FROM protocol")
         self._db.execute("DELETE FROM replies")
+        self._db.execute("DELETE FROM files")
         self._db.executemany(COUNT_GRAPHS, self._anchor.all_graphs())
         self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, head))
         self._db.execute("COMMIT")
@@ -104,13 +131,19 @@ class Journal:
 
         Raises:
             AnchorLost: the anchor could not be written before.
+            UploadLost: a file of the answer is missing or not whole.
         """
         self._require_anchor()
-        rows = self._db.execute(
-            "SELECT reply FROM replies WHERE study_hash = ? AND request = ? ORDER BY position",
-            (study_hash, self._digest(request)),
-        ).fetchall()
-        return tuple(bytes(row[0]) for row in rows) or None
+        key = (study_hash, self._digest(request))
+        found = dict(
+            self._db.execute(
+                "SELECT position, reply FROM replies WHERE study_hash = ? AND request = ?", key
+            ).fetchall()
+        )
+        for kept in self._kept:
+            if (kept.study_hash, kept.request) == key:
+                found[kept.position] = self._files.read(kept.name, kept.length)
+        return tuple(bytes(found[position]) for position in sorted(found)) or None
 
     def commit(
         self,
@@ -120,13 +153,18 @@ class Journal:
         request: bytes,
         replies: Iterable[bytes],
         *,
+        ends_round: bool = False,
         graphs: int = 0,
     ) -> None:
         """Writes the new state and the replies in one transaction; replies of older rounds are forgotten with their secrets.
 
         When it returns, the replies may be sent; `graphs`, those of the study so far, are counted then.
 
+        Args:
+            ends_round: nobody asks for this round's vector any more: whatever answered with a file is forgotten too.
+
         Raises:
+            OSError, sqlite3.Error: nothing was written; what was kept before stands.
             AnchorLost: the anchor cannot be written, now or before; this journal answers nothing any more.
         """
         self._require_anchor()
@@ -134,7 +172,18 @@ class Journal:
         digest = self._digest(request)
         previous, _ = self._ends()
         head = hashlib.sha256(previous + hashlib.sha256(state).digest() + digest).digest()
-        rows = [(study_hash, digest, position, round_number, reply) for position, reply in enumerate(replies)]
+        rows, long = [], list[tuple[_Kept, bytes]]()
+        for position, reply in enumerate(replies):
+            if len(reply) < self._file_bytes:
+                rows.append((study_hash, digest, position, round_number, reply))
+                continue
+            name = f"{study_hash.hex()[:16]}-{round_number}-{digest.hex()}-{position}"
+            long.append((_Kept(study_hash, digest, position, round_number, name, len(reply)), reply))
+        over = [
+            kept
+            for kept in self._kept
+            if kept.study_hash == study_hash and kept.round < round_number + int(ends_round)
+        ]
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._db.execute(
@@ -145,21 +194,51 @@ class Journal:
             self._db.execute(
                 "DELETE FROM replies WHERE study_hash = ? AND round < ?", (study_hash, round_number)
             )
+            self._forget_answers(over)
             self._db.executemany("INSERT INTO replies VALUES (?, ?, ?, ?, ?)", rows)
+            for kept, reply in long:
+                # The row first: where the request has one already, its file must not be written over.
+                self._db.execute(
+                    "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)",
+                    (study_hash, digest, kept.position, round_number, kept.name, kept.length),
+                )
+                self._files.keep(kept.name, reply)
             if counted:
                 self._db.executemany(COUNT_GRAPHS, counted)
             self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, previous))
             self._db.execute("COMMIT")
-        except sqlite3.Error:
+        except (sqlite3.Error, OSError):
             # Also where the commit itself fails: this connection would read back, and answer from, what is on no disk.
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+        self._kept = [kept for kept in self._kept if kept not in over] + [kept for kept, _ in long]
         try:
             self._anchor.keep(head, [(study_hash, round_number)], counted)
         except AnchorLost as lost:
             self._lost = lost
             raise
+        self._files.drop([kept.name for kept in over])
+
+    def drop_uploads(self, study_hash: bytes) -> None:
+        """The study is over: no vector of it is asked for again."""
+        over = [kept for kept in self._kept if kept.study_hash == study_hash]
+        if not over:
+            return
+        self._db.execute("BEGIN IMMEDIATE")
+        self._forget_answers(over)
+        self._db.execute("COMMIT")
+        self._kept = [kept for kept in self._kept if kept not in over]
+        self._files.drop([kept.name for kept in over])
+
+    def _forget_answers(self, over: Iterable[_Kept]) -> None:
+        """Whole answers, not their long parts alone."""
+        for kept in over:
+            for table in ("files", "replies"):
+                self._db.execute(
+                    f"DELETE FROM {table} WHERE study_hash = ? AND request = ?",  # noqa: S608 - one of two names
+                    (kept.study_hash, kept.request),
+                )
 
     def _require_anchor(self) -> None:
         if self._lost is not None:

@@ -195,9 +195,17 @@ class LedgerStore:
         record = Record(
             kind, iso_time(self._clock.now()), study_hash, study_id, session, round_number, release, note
         )
-        grown = self._ledger.append(record, lambda body: sign(self._identity, ENTRY_LABEL, body))
+        signed = b""
+
+        def sign_entry(body: bytes) -> bytes:
+            nonlocal signed
+            signed = body
+            return sign(self._identity, ENTRY_LABEL, body)
+
+        grown = self._ledger.append(record, sign_entry)
         entry, self._grown = grown.entries[-1], grown
-        self._database.execute("INSERT INTO entries (seq, line) VALUES (?, ?)", (entry.seq, entry.to_line()))
+        line = entry.line_around(signed)
+        self._database.execute("INSERT INTO entries (seq, line) VALUES (?, ?)", (entry.seq, line))
         return entry
 
     def _open_reservation(self, key: Key) -> Entry | None:

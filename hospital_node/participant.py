@@ -50,9 +50,18 @@ class Participant:
         return self.admission.me
 
     def commit(
-        self, state: HospitalState, request: bytes, replies: tuple[bytes, ...], *, graphs: int = 0
+        self,
+        state: HospitalState,
+        request: bytes,
+        replies: tuple[bytes, ...],
+        *,
+        ends_round: bool = False,
+        graphs: int = 0,
     ) -> None:
-        """The state and the replies on disk; only then does the state move. `graphs`: as `Journal.commit` counts them."""
+        """The state and the replies on disk; only then does the state move. A round that ends takes its uploaded vector with it.
+
+        `graphs`: as `Journal.commit` counts them.
+        """
         assert self.admitted is not None
         self.journal.commit(
             bytes.fromhex(self.admitted.agreement.hash),
@@ -60,6 +69,7 @@ class Participant:
             encode_state(state),
             request,
             replies,
+            ends_round=ends_round,
             graphs=graphs,
         )
         self.state = state

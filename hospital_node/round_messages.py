@@ -84,7 +84,7 @@ def take_receipt(node: Participant, message: bytes) -> None:
     if not verified.sum:
         raise ProtocolError("the receipt came without its sum, from which the next model must follow")
     node.require_work().sums.receive(verified)
-    node.commit(ready, message, ())
+    node.commit(ready, message, (), ends_round=verified.body.round == ready.highest_round)
     node.spare = None
     members = ", ".join(sorted(verified.members))
     node.report(NodeEvent("receipt", f"round {verified.body.round}: sum over {members}", verified.body.round))

@@ -129,6 +129,8 @@ def end_study(node: Participant, payload: bytes) -> None:
     seen = node.work is not None and node.work.is_over
     code = 0 if end.status == "done" and seen else 3
     node.ended = node.ended or Ended(end.status, end.reason, code)
+    if node.admitted is not None:
+        node.journal.drop_uploads(bytes.fromhex(node.admitted.agreement.hash))
     node.report(
         NodeEvent("study_end", f"the study is over: {end.status}{': ' + end.reason if end.reason else ''}")
     )

@@ -86,7 +86,7 @@ class Sums:
             return
         header = canonical({"previous": verified.body.previous_round, "members": list(members)})
         summed = self._followed(number, verified.body.previous_round, members, verified.sum)
-        _write(self._folder / f"{number}.sum", header + b"\n" + verified.sum)
+        _write(self._folder / f"{number}.sum", header + b"\n", verified.sum)
         self._last = summed
         self._rounds.add(number)
 
@@ -135,11 +135,12 @@ class Sums:
         return before.evaluated.after(task.name, released.values)
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, *parts: bytes) -> None:
     """All of it or nothing, and on the disk."""
     draft = path.with_suffix(".draft")
     with draft.open("wb") as file:
-        file.write(data)
+        for part in parts:
+            file.write(part)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)

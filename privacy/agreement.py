@@ -94,11 +94,14 @@ class Agreement:
     times_days: tuple[float, ...]
     neighborhood: Neighborhood | None = None
     data: bytes = field(default=b"", repr=False, compare=False)
+    _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def hash(self) -> str:
         """SHA-256 of the bytes, hexadecimal."""
-        return sha256_hex(self.to_bytes())
+        if "hash" not in self._known:
+            self._known["hash"] = sha256_hex(self.to_bytes())
+        return str(self._known["hash"])
 
     @property
     def secagg(self) -> SecAggParams:
@@ -117,7 +120,10 @@ class Agreement:
     @property
     def tasks(self) -> tuple[Task, ...]:
         """The recipe: what the rounds ask for, in order."""
-        return tasks_of(self.study, self.training)
+        if "tasks" not in self._known:
+            self._known["tasks"] = tasks_of(self.study, self.training)
+        found: tuple[Task, ...] = self._known["tasks"]
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON value."""

@@ -80,6 +80,8 @@ def in_epoch(entries: Sequence[Entry]) -> Sequence[Entry]:
     Such an end (SPENT, ABORT) may come late, from a node that was at work when the epoch began, and belongs to its reservation.
     """
     first = _present(entries)[1]
+    if not first:
+        return entries
     earlier = {entry.record.key for entry in entries[:first] if entry.kind == "RESERVE"}
     return tuple(
         e for e in entries[first:] if e.kind not in ("SPENT", "ABORT") or e.record.key not in earlier

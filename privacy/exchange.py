@@ -139,8 +139,10 @@ def update_vector(
         (dim,) ring elements.
     """
     bound = agreement.training.parameter_clip
-    change = np.clip(new, -bound, bound) - np.clip(old, -bound, bound)
-    encoded = fixed_point(agreement).encode(weight(agreement, hospital) * change)
+    change = np.clip(new, -bound, bound)
+    change -= np.clip(old, -bound, bound)
+    change *= weight(agreement, hospital)
+    encoded = fixed_point(agreement).encode(change)
     return _assemble(agreement, hospital, encoded)
 
 
@@ -185,7 +187,8 @@ def mean_update(
     """The weighted mean of the answering hospitals' changes, (parameters,) float64."""
     payload = payload_of(agreement, total, answered, agreement.parameters)
     share = sum(weight(agreement, hospital) for hospital in sorted(answered))
-    mean: NDArray[np.float64] = payload.astype(np.float64) / (share * float(1 << agreement.fraction_bits))
+    mean: NDArray[np.float64] = payload.astype(np.float64)
+    mean /= share * float(1 << agreement.fraction_bits)
     return mean
 
 
@@ -366,6 +369,7 @@ def parse_model(agreement: Agreement, data: bytes, carries: int = 0) -> NDArray[
         )
     theta = np.frombuffer(data, dtype="<f8").astype(np.float64)
     bound = 2.0 * agreement.training.parameter_clip
-    if not np.all(np.isfinite(theta)) or np.any(np.abs(theta) > bound):
+    # Written so that NaN, for which every comparison is false, counts as outside.
+    if theta.size and not (-bound <= theta.min() and theta.max() <= bound):
         raise ExchangeError(f"the model has parameters that are not finite or beyond {bound:g}")
     return theta

@@ -23,8 +23,10 @@ VERSION = 1
 PROCESS_BYTES = 16
 FRAME_BYTES = 4 * 2**20
 # Most frames carry data the other way soon after: an acknowledgment waits so long for one, or for so many frames.
-ACK_DELAY_S = 0.02
+ACK_DELAY_S = 0.1
 ACK_EVERY = 16
+# A chunk of this length is worth an object of its own.
+LONG_BYTES = 1 << 12
 _NOBODY = bytes(PROCESS_BYTES)
 _HELLO, _DATA, _ACK = 0, 1, 2
 _HELLO_FORM = struct.Struct(f">BH{PROCESS_BYTES}s{PROCESS_BYTES}sQ")
@@ -121,8 +123,9 @@ class Endpoint:
         self._sent = 0
         self._received = 0
         self._told = 0
-        # One growing buffer, not a list of chunks: a million one-byte chunks must not cost more than a million bytes.
-        self._partial = bytearray()
+        # Long chunks as they came, joined once; short ones in one growing buffer: a million one-byte chunks must not cost more than a million bytes.
+        self._partial: list[bytearray | memoryview] = []
+        self._have = 0
         self._total = 0
 
     @property
@@ -152,9 +155,9 @@ class Endpoint:
         self._queued_bytes += total
 
     @property
-    def owes(self) -> bool:
-        """Whether the peer waits to hear how many of its frames came."""
-        return self._told < self._received
+    def owed(self) -> int:
+        """Frames of the peer that it was not told of yet."""
+        return self._received - self._told
 
     def next_frame(self, acknowledge: bool = True) -> bytes | None:
         """The next frame to write, None when there is nothing to say.
@@ -210,16 +213,25 @@ class Endpoint:
         if total > self._limits.message_bytes:
             raise MessageTooLarge(total, self._limits.message_bytes)
         payload = memoryview(frame)[_DATA_FORM.size :]
-        have = len(self._partial)
+        have = self._have
         if offset != have or (offset and total != self._total) or offset + len(payload) > total:
             raise FrameError("a chunk does not continue its message")
         self._received += 1
         self._total = total
         if len(payload) == total:
             return bytes(payload)
-        self._partial += payload
-        if len(self._partial) < total:
+        self._gather(payload)
+        if self._have < total:
             return None
-        message = bytes(self._partial)
-        self._partial = bytearray()
+        message = b"".join(self._partial)
+        self._partial, self._have = [], 0
         return message
+
+    def _gather(self, payload: memoryview) -> None:
+        self._have += len(payload)
+        if len(payload) >= LONG_BYTES:
+            self._partial.append(payload)
+        elif self._partial and isinstance(self._partial[-1], bytearray):
+            self._partial[-1] += payload
+        else:
+            self._partial.append(bytearray(payload))

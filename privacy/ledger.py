@@ -6,7 +6,7 @@ so that a ledger which holds it is the whole account of that study.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Literal, Self, assert_never
 
 from privacy.canonical import canonical, parse_canonical, sha256_hex
@@ -132,8 +132,12 @@ class Entry:
 
     def to_line(self) -> bytes:
         """Canonical JSON of the entry, without a line break."""
-        body = {field.name: getattr(self, field.name) for field in fields(self)}
-        return canonical({**body, "record": self.record.to_json()})
+        return self.line_around(self.signed_bytes())
+
+    def line_around(self, signed: bytes) -> bytes:
+        """`to_line` where `signed_bytes` are at hand: of its keys in their order, "hash" comes before theirs and "signature" behind."""
+        own_hash, signature = canonical({"hash": self.hash}), canonical({"signature": self.signature})
+        return b"".join((own_hash[:-1], b",", signed[1:-1], b",", signature[1:]))
 
     @classmethod
     def from_line(cls, line: bytes) -> Self:
@@ -155,17 +159,29 @@ class Entry:
         raise ValueError("the line is not a ledger entry")
 
 
+class Folded(tuple[Entry, ...]):
+    """Entries that were folded already: a round asks a dozen times where its ledger stands, and the ledger grows."""
+
+    account: "_Account"
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry], account: "_Account") -> Self:
+        """The entries with what they come to."""
+        folded = cls(entries)
+        folded.account = account
+        return folded
+
+
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """A chain whose every step obeyed the rules: a key is reserved once, then spent or aborted once."""
 
     entries: tuple[Entry, ...] = ()
-    _known: "_Account | None" = field(default=None, repr=False, compare=False)
 
     @property
     def rounds(self) -> Mapping[Key, "RoundState"]:
         """As `fold` of the entries; known already behind an append."""
-        return (self._known or _account(self.entries)).rounds
+        return _account(self.entries).rounds
 
     def append(self, record: Record, sign: Sign) -> Self:
         """The ledger with one entry more.
@@ -178,12 +194,12 @@ class Ledger:
             LedgerBroken: the record does not follow from the entries before it.
         """
         seq = len(self.entries) + 1
-        account = _account(self.entries) if self._known is None else self._known.copy()
+        account = _account(self.entries).copy()
         account.step(record, seq)
         previous = self.entries[-1].hash if self.entries else GENESIS
         body = _signed_bytes(seq, record, previous)
         entry = Entry(seq, record, previous, sha256_hex(body), sign(body).hex())
-        return type(self)((*self.entries, entry), account)
+        return type(self)(Folded.of((*self.entries, entry), account))
 
     def followed_by(self, fresh: Iterable[Entry], public_key: bytes) -> Self:
         """The ledger with entries that somebody else appended, each of them checked before the next is looked at.
@@ -191,7 +207,7 @@ class Ledger:
         Raises:
             LedgerBroken: the first one that is not numbered, chained, signed or allowed, and why.
         """
-        account = _account(self.entries) if self._known is None else self._known.copy()
+        account = _account(self.entries).copy()
         entries, previous = list(self.entries), self.entries[-1].hash if self.entries else GENESIS
         for position, entry in enumerate(fresh, start=len(self.entries) + 1):
             body = entry.signed_bytes()
@@ -205,7 +221,7 @@ class Ledger:
             account.step(entry.record, position)
             previous = entry.hash
             entries.append(entry)
-        return type(self)(tuple(entries), account)
+        return type(self)(Folded.of(entries, account))
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +238,7 @@ def fold(entries: Iterable[Entry]) -> dict[Key, RoundState]:
     Raises:
         LedgerBroken: an entry does not follow from those before it.
     """
-    return _account(entries).rounds
+    return dict(_account(entries).rounds)
 
 
 def verify_chain(entries: Sequence[Entry], public_key: bytes) -> None:
@@ -305,6 +321,8 @@ def _releases(record: Record) -> bool:
 
 
 def _account(entries: Iterable[Entry]) -> _Account:
+    if isinstance(entries, Folded):
+        return entries.account
     account = _Account({}, set())
     for entry in entries:
         account.step(entry.record, entry.seq)

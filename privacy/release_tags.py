@@ -10,7 +10,7 @@ hospital's policy, budget or data are one sentence for all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from functools import cache
 from typing import Any, Literal, get_args, get_type_hints
@@ -131,13 +131,12 @@ def untagged(kind: str) -> tuple[str, ...]:
     return tuple(path for path in fields_of(outgoing) if path not in outgoing.tags)
 
 
-def charged_release(entries: Iterable[Entry], study_hash: str, round_number: int) -> str | None:
+def charged_release(entries: Sequence[Entry], study_hash: str, round_number: int) -> str | None:
     """Name of the release that a round was charged and marked SPENT for; None where nothing of it may leave."""
-    kept = tuple(entries)
-    own = [e.record for e in kept if e.record.study_hash == study_hash and e.record.round == round_number]
-    if not any(record.kind == "SPENT" for record in own):
+    own = (e.record for e in reversed(entries) if e.kind == "SPENT" and e.record.round == round_number)
+    if not any(record.study_hash == study_hash for record in own):
         return None
-    for (study, _, number), state in fold(kept).items():
+    for (study, _, number), state in fold(entries).items():
         if (study, number) == (study_hash, round_number):
             return state.release.name
     return None
