@@ -210,7 +210,9 @@ class PreparedAdmission(Admission):
         key = f"{self.me} {agreement.hash}"
         if key not in self.local:
             write_csv(table(40, 1), self.data.parent, self.data.name)
-            self.local[key] = Admission._prepare(self, agreement, ledger, clock, sampler, entropy)
+            # Entropy of its own: only the first run in a process prepares, and the node's draws must be the same in each.
+            own = CountedEntropy(f"prepared {key}")
+            self.local[key] = Admission._prepare(self, agreement, ledger, clock, sampler, own)
         return self.local[key]
 
 

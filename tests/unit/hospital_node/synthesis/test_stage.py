@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from hospital_node.admission import Admission
-from hospital_node.consent_round import respect_consent
+from hospital_node.consent_round import forget_former, respect_consent
 from hospital_node.consent_store import RegisterPlace
 from hospital_node.kept_set import KeptSetLost
 from hospital_node.ledger_store import LedgerStore
@@ -250,6 +250,7 @@ def test_a_withdrawal_reaches_copies_and_is_recorded_for_a_private_table(
     with opened(place) as store:
         store.add([("P00003", WITHDRAW)], b"")
     respect_consent(node, "00", 2)
+    forget_former(node)
     assert node.admitted is not None
     records = [json.loads(p.read_bytes()) for p in (own.reports / "consent").glob("*/*.json")]
     (record,) = [r for r in records if r.get("withdrawn")]
