@@ -28,9 +28,9 @@ from hospital_node.local_study import LocalStudy
 from hospital_node.node import Node
 from hospital_node.node_words import NodeEvent
 from hospital_node.upload_files import UploadFiles
-from privacy.agreement import Agreement, build
-from privacy.mechanisms import Sampler
-from privacy.study import Study
+from privacy.noise.mechanisms import Sampler
+from privacy.studies.agreement import Agreement, build
+from privacy.studies.study import Study
 from tests.study_files import study, table, write_csv
 from tests.unit.secagg.rounds import entropy, key_of, make_roster, names
 

@@ -22,9 +22,9 @@ from hospital_node.synthesis.in_study import Stage
 from hospital_node.synthesis.rows import typed
 from hospital_node.synthesis.stage_table import Drawing, private_table, unprotected_table
 from hospital_node.table import read_table
-from privacy.data_epoch import epoch_note
-from privacy.ledger import GENESIS
-from privacy.stage_release import VoidRelease
+from privacy.guarantees.stage_release import VoidRelease
+from privacy.ledgers.data_epoch import epoch_note
+from privacy.ledgers.ledger import GENESIS
 from privacy.synthesis.charges import DerivedRelease, SynthesisRelease
 from privacy.synthesis.gate import gate_of
 from secagg.secret import SecretBytes
