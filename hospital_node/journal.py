@@ -20,11 +20,27 @@ CREATE TABLE IF NOT EXISTS protocol (study_hash BLOB PRIMARY KEY, round INTEGER 
 CREATE TABLE IF NOT EXISTS replies (
     study_hash BLOB NOT NULL, request BLOB NOT NULL, position INTEGER NOT NULL, round INTEGER NOT NULL, reply BLOB NOT NULL,
     PRIMARY KEY (study_hash, request, position));
-CREATE TABLE IF NOT EXISTS graphs (study_hash BLOB PRIMARY KEY, graphs INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS graphs (study BLOB PRIMARY KEY, graphs INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS ends (one INTEGER PRIMARY KEY CHECK (one = 1), hash BLOB NOT NULL, previous BLOB NOT NULL);
 INSERT OR IGNORE INTO ends VALUES (1, x'', x'');
 """
 ANCHOR_SUFFIX = ".anchor"
+
+
+class JournalTaken(Exception):
+    """Another process of this hospital wrote the journal since this one opened it; two of them could each open a set of their own."""
+
+    exit_code = 3
+
+    def __init__(self) -> None:
+        super().__init__(
+            "another process of this hospital goes on with its journal, so this one sends nothing more; run only one"
+        )
+
+
+def graph_key(study_id: str) -> bytes:
+    """What a study's graphs are counted under: its name, since agreements of one study file may differ in their noise."""
+    return hashlib.sha256(b"graphs of study " + study_id.encode()).digest()
 
 
 def request_digest(message: bytes) -> bytes:
@@ -33,7 +49,7 @@ def request_digest(message: bytes) -> bytes:
 
 
 class Journal:
-    """SQLite journal of one hospital; one process at a time.
+    """SQLite journal of one hospital; one process at a time: of two, the second to write raises JournalTaken.
 
     Attributes:
         restored: the file was an older copy when it was opened; its sessions are gone and new ones are needed.
@@ -59,8 +75,10 @@ class Journal:
         if self.restored:
             self._forget()
         rounds = self._db.execute("SELECT study_hash, round FROM protocol").fetchall()
-        graphs = self._db.execute("SELECT study_hash, graphs FROM graphs").fetchall()
-        self._anchor.keep(self._ends()[0], rounds, graphs)
+        graphs = self._db.execute("SELECT study, graphs FROM graphs").fetchall()
+        # Where this process knows the journal to end; whoever else writes makes it another.
+        self._head = self._ends()[0]
+        self._anchor.keep(self._head, rounds, graphs)
 
     def _ends(self) -> tuple[bytes, bytes]:
         """The hash over everything that was ever committed, and the one before the last commit."""
@@ -84,10 +102,11 @@ class Journal:
         """The highest round of a study that this hospital ever started, also where the journal forgot it."""
         return self._anchor.floor(study_hash)
 
-    def graphs(self, study_hash: bytes) -> int:
+    def graphs(self, study_id: str) -> int:
         """How many sparse graphs of a study this hospital has revealed a contribution for, also where the journal forgot some."""
-        row = self._db.execute("SELECT graphs FROM graphs WHERE study_hash = ?", (study_hash,)).fetchone()
-        return max(self._anchor.graphs(study_hash), 0 if row is None else int(row[0]))
+        study = graph_key(study_id)
+        row = self._db.execute("SELECT graphs FROM graphs WHERE study = ?", (study,)).fetchone()
+        return max(self._anchor.graphs(study), 0 if row is None else int(row[0]))
 
     def state(self, study_hash: bytes) -> bytes | None:
         """The last journaled state of the study's protocol, encoded; None before its first session."""
@@ -110,19 +129,25 @@ class Journal:
         request: bytes,
         replies: Iterable[bytes],
         *,
-        graphs: int = 0,
+        graphs: tuple[str, int] | None = None,
     ) -> None:
         """Writes the new state and the replies in one transaction; replies of older rounds are forgotten with their secrets.
 
-        When it returns, the replies may be sent; `graphs`, those of the study so far, are counted then.
+        When it returns, the replies may be sent; `graphs`, the id of the study and its graphs so far, are counted then.
+
+        Raises:
+            JournalTaken: another process wrote since; nothing of this was stored, and nothing may be sent.
         """
-        counted = [(study_hash, graphs)] if graphs else []
+        counted = [] if graphs is None else [(graph_key(graphs[0]), graphs[1])]
         digest = self._digest(request)
-        previous, _ = self._ends()
+        previous = self._head
         head = hashlib.sha256(previous + hashlib.sha256(state).digest() + digest).digest()
         rows = [(study_hash, digest, position, round_number, reply) for position, reply in enumerate(replies)]
         self._db.execute("BEGIN IMMEDIATE")
         try:
+            # Under the write lock, so that of two processes one sees what the other wrote.
+            if self._ends()[0] != previous:
+                raise JournalTaken
             self._db.execute(
                 "INSERT INTO protocol VALUES (?, ?, ?) ON CONFLICT (study_hash) DO UPDATE "
                 "SET round = excluded.round, state = excluded.state",
@@ -135,10 +160,11 @@ class Journal:
             if counted:
                 self._db.executemany(COUNT_GRAPHS, counted)
             self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, previous))
-        except sqlite3.Error:
+        except (sqlite3.Error, JournalTaken):
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+        self._head = head
         self._anchor.keep(head, [(study_hash, round_number)], counted)
 
     def _digest(self, request: bytes) -> bytes:

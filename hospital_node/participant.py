@@ -59,7 +59,7 @@ class Participant:
             encode_state(state),
             request,
             replies,
-            graphs=graphs,
+            graphs=(self.admitted.agreement.study.id, graphs) if graphs else None,
         )
         self.state = state
 
