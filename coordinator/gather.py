@@ -168,9 +168,9 @@ class Gatherer:
         round_number: int,
     ) -> None:
         try:
-            kind, payload = codec.unwrap(message)
+            kind = codec.kind_of(message)
             if kind == "abort":
-                abort = codec.decode(Abort, payload)
+                abort = codec.unpack(kind, Abort, message)
                 if abort.round in (0, round_number):
                     self._silence(silent, left, Silence(hospital, step, "abort", abort.reason, abort.culprit))
             elif take(hospital, kind, message):

@@ -30,11 +30,12 @@ from coordinator.sessions import (
     StreamReplaced,
 )
 from coordinator.tls_probe import speaks_tls_1_2
-from privacy.certificates import check_valid_at, read_certificate
-from privacy.framing import ACK_DELAY_S, PROCESS_BYTES, FrameError, Hello, Limits, MessageTooLarge
-from privacy.member_keys import MemberKeys
-from privacy.roster_file import TrustedRoster
-from privacy.transport_rules import (
+from privacy.link.ack_timer import AckTimer
+from privacy.link.certificates import check_valid_at, read_certificate
+from privacy.link.framing import PROCESS_BYTES, FrameError, Hello, Limits, MessageTooLarge
+from privacy.link.member_keys import MemberKeys
+from privacy.link.roster_file import TrustedRoster
+from privacy.link.transport_rules import (
     HELLO_DEADLINE_S,
     METHOD,
     REPLACED,
@@ -84,6 +85,7 @@ class _Stream:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.wake = asyncio.Event()
+        self.due = AckTimer(self._loop.call_later, self.wake.set)
         self.room = asyncio.Event()
         self.ended: asyncio.Future[str] = self._loop.create_future()
 
@@ -217,7 +219,7 @@ class LinkServer:
         if await speaks_tls_1_2(here, port):
             raise ListenError(
                 "The port would take up TLS 1.2: grpc was imported before coordinator.link; import that one first, or set "
-                "GRPC_SSL_CIPHER_SUITES as privacy.transport_rules says before the process starts."
+                "GRPC_SSL_CIPHER_SUITES as privacy.link.transport_rules says before the process starts."
             )
 
     async def _flush(self) -> None:
@@ -288,6 +290,7 @@ class LinkServer:
         finally:
             # gRPC cannot send the status while a write is under way: the writer finishes it and leaves, unless the hospital takes nothing.
             stream.end("")
+            stream.due.stop()
             stream.wake.set()
             await asyncio.wait({writer}, timeout=LAST_WRITE_S)
             reader.cancel()
@@ -306,24 +309,18 @@ class LinkServer:
                 return LOST
             if frame is grpc.aio.EOF:
                 return LOST
-            self._sessions.take(session, stream, frame)
-            stream.wake.set()
+            stream.due.owe(self._sessions.take(session, stream, frame))
 
     async def _write(self, context: Any, session: Session, stream: _Stream, answer: Hello) -> str:
         frame: bytes | None = answer.encode()
         while not stream.ended.done():
-            patient = True
             if frame is None:
-                try:
-                    async with asyncio.timeout(ACK_DELAY_S if self._sessions.owes(session) else None):
-                        await stream.wake.wait()
-                except TimeoutError:
-                    patient = False
+                await stream.wake.wait()
             else:
                 try:
                     await context.write(frame)
                 except grpc.aio.BaseError:
                     return LOST
             stream.wake.clear()
-            frame = self._sessions.next_frame(session, stream, acknowledge=not patient)
+            frame = self._sessions.next_frame(session, stream, acknowledge=stream.due.take())
         return stream.ended.result()

@@ -309,7 +309,7 @@ def sum_spooled(state: protocol.Opening, spool: Spool) -> Ring:
 
 
 def _spool(spool: Spool, hospital: str, message: bytes, round_number: int) -> None:
-    chunk = codec.unpack("vector_chunk", VectorChunk, message)
+    chunk = codec.unpack_views("vector_chunk", VectorChunk, message)
     if chunk.round != round_number:
         return
     try:

@@ -12,8 +12,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from privacy.framing import Endpoint, Hello, Limits
-from privacy.transport_rules import REPLACED
+from privacy.link.framing import Endpoint, Hello, Limits
+from privacy.link.transport_rules import REPLACED
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,8 @@ class Sessions:
             if self._sessions.get(session.hospital) is session:
                 session.process = b""
 
-    def take(self, session: Session, stream: Stream, frame: bytes) -> None:
-        """A frame was read. Raises StreamReplaced, FrameError, MessageTooLarge."""
+    def take(self, session: Session, stream: Stream, frame: bytes) -> int:
+        """A frame was read; says how many the hospital waits to hear of. Raises StreamReplaced, FrameError, MessageTooLarge."""
         with self._lock:
             if session.stream is not stream:
                 raise StreamReplaced
@@ -128,6 +128,7 @@ class Sessions:
             if message is not None:
                 session.unread += len(message)
                 self._events.put((Received(session.hospital, message), session))
+            return session.endpoint.owed
 
     def has_room(self, session: Session) -> bool:
         """False while so much waits for `receive` that reading should pause."""
@@ -140,11 +141,6 @@ class Sessions:
             if session.stream is not stream:
                 raise StreamReplaced
             return session.endpoint.next_frame(acknowledge)
-
-    def owes(self, session: Session) -> bool:
-        """Whether an acknowledgment is due."""
-        with self._lock:
-            return session.endpoint.owes
 
     def send(self, hospital: str, message: bytes) -> None:
         """See `LinkServer.send`."""

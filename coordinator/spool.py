@@ -41,7 +41,7 @@ class Spool:
     def _path(self, hospital: str) -> Path:
         return self._directory / f"{hospital}.bin"
 
-    def add(self, hospital: str, offset: int, data: bytes) -> None:
+    def add(self, hospital: str, offset: int, data: bytes | memoryview) -> None:
         """Appends the next chunk. Offset 0 starts the vector anew: a hospital that was restarted sends all of it again.
 
         Raises:

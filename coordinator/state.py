@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from secagg.wire import codec
+from secagg.wire.records import Receipt
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS studies (
     study_hash BLOB PRIMARY KEY, study_id TEXT NOT NULL, agreement BLOB NOT NULL, opened TEXT NOT NULL,
@@ -29,6 +32,10 @@ CREATE TABLE IF NOT EXISTS blamed (
 CREATE TRIGGER IF NOT EXISTS rounds_stay BEFORE UPDATE ON rounds BEGIN SELECT RAISE(ABORT, 'rounds are append-only'); END;
 CREATE TRIGGER IF NOT EXISTS rounds_remain BEFORE DELETE ON rounds BEGIN SELECT RAISE(ABORT, 'rounds are append-only'); END;
 """
+
+
+# In the ring of 64 bits the receipt holds the same bytes, and a long sum is not stored twice.
+IN_THE_RECEIPT = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +103,14 @@ class CoordinatorState:
         return tuple(int(row[0]) for row in rows)
 
     def add_round(self, study_hash: bytes, stored: StoredRound) -> None:
+        total = stored.total
+        if stored.receipt is not None and total and _sum_of(stored.receipt) == total:
+            total = IN_THE_RECEIPT
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._db.execute(
                 "INSERT INTO rounds VALUES (?, ?, ?, ?, ?)",
-                (study_hash, stored.round, stored.record, stored.receipt, stored.total),
+                (study_hash, stored.round, stored.record, stored.receipt, total),
             )
             if stored.culprit:
                 self._db.execute(
@@ -133,7 +143,21 @@ class CoordinatorState:
             "WHERE study_hash = ? ORDER BY round",
             (study_hash,),
         ).fetchall()
-        return [StoredRound(*row) for row in rows]
+        return [
+            StoredRound(
+                number,
+                record,
+                receipt,
+                bytes(_sum_of(receipt)) if total == IN_THE_RECEIPT and receipt is not None else total,
+                culprit,
+            )
+            for number, record, receipt, total, culprit in rows
+        ]
 
     def close(self) -> None:
         self._db.close()
+
+
+def _sum_of(receipt: bytes) -> bytes:
+    """The ring elements of a receipt, a view of its bytes."""
+    return codec.unpack_views("receipt", Receipt, receipt).sum

@@ -12,21 +12,23 @@ from typing import TYPE_CHECKING, ClassVar
 from hospital_node.clock import Clock
 from hospital_node.consent_gate import ConsentGate
 from hospital_node.entropy import Entropy
+from hospital_node.epoch_marks import EpochMarks, who_is_in
 from hospital_node.home import RegisterPlace
 from hospital_node.kept_set import KeptSetLost, charge_once, chosen_level, kept_set
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.local_study import LocalStudy
-from privacy.agreement import Agreement, AgreementError, from_bytes
-from privacy.consent import DataUse
-from privacy.ledger import Entry
-from privacy.level_choice import Level, costs, levels_of, small_classes
-from privacy.mechanisms import Sampler
-from privacy.noisy_threshold import Cell
-from privacy.policy import Permit, Policy, PolicyRefusal, StudyTerms, check, check_rules
-from privacy.refusals import StudyError
-from privacy.stage_release import LevelRelease, ThresholdRelease, VoidRelease
-from privacy.study import Study
-from privacy.study_stage import SYNTHETIC
+from privacy.guarantees.stage_release import LevelRelease, ThresholdRelease, VoidRelease
+from privacy.ledgers.data_epoch import compared_note, earlier_epochs, is_compared
+from privacy.ledgers.ledger import GENESIS, Entry
+from privacy.ledgers.policy import Permit, Policy, PolicyRefusal, StudyTerms, check, check_rules
+from privacy.noise.level_choice import Level, costs, levels_of, small_classes
+from privacy.noise.mechanisms import Sampler
+from privacy.noise.noisy_threshold import Cell
+from privacy.patients.consent import DataUse
+from privacy.studies.agreement import Agreement, AgreementError, from_bytes
+from privacy.studies.refusals import StudyError
+from privacy.studies.study import Study
+from privacy.studies.study_stage import SYNTHETIC
 from privacy.synthesis.charges import SynthesisRelease
 from secagg.roster import Roster
 from secagg.wire.records import StudyOffer
@@ -161,6 +163,7 @@ class Admission:
             raise StudyRefused(told, self.TOLD, 1)
         try:
             frame = read_table(self.data, study.dictionary, drop_undeclared=self.drop_undeclared)
+            self._compare_epochs(study, frame, ledger, entropy)
             if gate is not None:
                 frame = _consented(frame, study, gate)
             pseudonyms = () if gate is None else _pseudonyms(frame, study, gate)
@@ -225,6 +228,17 @@ class Admission:
             check(self.policy, terms_of(agreement), entries, clock.now())
 
         return permit
+
+    def _compare_epochs(
+        self, study: Study, frame: pd.DataFrame, ledger: LedgerStore, entropy: Entropy
+    ) -> None:
+        """Nobody has a budget in two data epochs, as far as ids tell; where they do, the ledger says so."""
+        marks, epoch = EpochMarks(self.reports.parent / "epochs"), self.policy.data_epoch
+        marks.take(epoch, who_is_in(frame, study, self.data), entropy)
+        entries = ledger.entries()
+        can_tell = study.dictionary.id is not None and marks.knows(earlier_epochs(entries))
+        if epoch and can_tell and not is_compared(entries):
+            ledger.note(study_hash=GENESIS, study_id="", session="", text=compared_note(epoch))
 
     def gate(self, study: Study, clock: Clock) -> ConsentGate | None:
         """What the register is asked for this study; None where the policy asks for no register."""
@@ -305,7 +319,7 @@ def stated_terms(study: Study) -> StudyTerms:
 
 
 def check_before_dialing(
-    policy: Policy, study: Study, data: Path, now: datetime, *, drop_undeclared: bool
+    policy: Policy, study: Study, data: Path, now: datetime, marks: EpochMarks, *, drop_undeclared: bool
 ) -> None:
     """Whether the policy's rules permit the study and its table can be read, while nobody outside can see the answer.
 
@@ -318,7 +332,8 @@ def check_before_dialing(
     check_rules(policy, stated_terms(study), now)
     from hospital_node.table import read_table
 
-    read_table(data, study.dictionary, drop_undeclared=drop_undeclared)
+    frame = read_table(data, study.dictionary, drop_undeclared=drop_undeclared)
+    marks.check(policy.data_epoch, who_is_in(frame, study, data))
 
 
 def _refused(reason: str, exit_code: int) -> StudyRefused:

@@ -2,7 +2,8 @@
 
 Commit the journal, keep its new hash here, and only then send. So whatever was sent of is in a journal that ends in the hash
 kept here, or in the one after it: a process that died between the two leaves a journal one step ahead, of which nothing was sent.
-Any other journal was restored from a copy. The file belongs on a volume that is never backed up.
+Any other journal was restored from a copy. The file belongs on a volume that is never backed up, and on another than the journal's:
+where both come back from one copy, nobody notices.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS last (one INTEGER PRIMARY KEY CHECK (one = 1), hash BLOB NOT NULL);
@@ -23,16 +25,53 @@ COUNT_GRAPHS = (
 )
 
 
+ONE_VOLUME = (
+    "the journal and its anchor lie on one volume, so that a copy of it that comes back is not noticed: "
+    "name a file on another volume as journal_anchor in policy.toml"
+)
+
+
+class AnchorLost(Exception):
+    """The anchor cannot be opened or written; the node stops, for what it sends could not be noticed as forgotten.
+
+    Attributes:
+        path: of the anchor.
+        problem: what the disk said.
+    """
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(
+            f"{path}: the journal's anchor cannot be written ({problem}), so nothing more is sent; mount or free its volume and start again"
+        )
+        self.path = path
+        self.problem = problem
+
+
+def share_a_volume(one: Path, other: Path) -> bool:
+    """Whether two files, of which at least the folders exist, lie on one volume."""
+    return one.parent.stat().st_dev == other.parent.stat().st_dev
+
+
 class Anchor:
     """The last hash of one journal; of each study the highest round, and the sparse graphs that it took part in drawing."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create `path` with mode 0600; its folder exists."""
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.executescript(_SCHEMA)
+        """Open or create `path` with mode 0600.
+
+        Raises:
+            AnchorLost: its folder does not exist, or the file cannot be opened.
+        """
+        self._path = path
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise AnchorLost(path, str(error)) from None
 
     @property
     def last(self) -> bytes:
@@ -46,17 +85,24 @@ class Anchor:
     def keep(
         self, head: bytes, rounds: Iterable[tuple[bytes, int]], graphs: Sequence[tuple[bytes, int]] = ()
     ) -> None:
-        """The journal ends in this hash, with these studies at these rounds and graphs; no count ever falls."""
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.execute("UPDATE last SET hash = ?", (head,))
-        self._db.executemany(
-            "INSERT INTO rounds VALUES (?, ?) ON CONFLICT (study_hash) DO UPDATE "
-            "SET round = max(round, excluded.round)",
-            rounds,
-        )
-        if graphs:
-            self._db.executemany(COUNT_GRAPHS, graphs)
-        self._db.execute("COMMIT")
+        """The journal ends in this hash, with these studies at these rounds and graphs; no count ever falls.
+
+        Raises:
+            AnchorLost: it cannot be written; the journal is one step ahead, and nothing of that step may be sent.
+        """
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("UPDATE last SET hash = ?", (head,))
+            self._db.executemany(
+                "INSERT INTO rounds VALUES (?, ?) ON CONFLICT (study_hash) DO UPDATE "
+                "SET round = max(round, excluded.round)",
+                rounds,
+            )
+            if graphs:
+                self._db.executemany(COUNT_GRAPHS, graphs)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise AnchorLost(self._path, str(error)) from None
 
     def floor(self, study_hash: bytes) -> int:
         """The highest round of a study of which anything may have been sent; 0 before the first."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hospital_node.clock import Clock
 from hospital_node.consent_store import ConsentStore, RegisterPlace, RegisterUnreadable, load_key
-from privacy.consent import DataUse, decide
+from privacy.patients.consent import DataUse, decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,11 @@ class ConsentGate:
         return np.array(answers, dtype=np.bool_), ""
 
 
-def forget(reports: Path, study_id: str) -> None:
-    """Delete what this study left at the hospital about the former set of patients."""
+def forget(reports: Path, study_id: str, before_round: int) -> None:
+    """Delete what this study left at the hospital about the set of patients that took part before a round."""
     for kind in ("stage", "synthetic"):
         (reports / f"{study_id}.{kind}.json").unlink(missing_ok=True)
     for path in (reports / "releases").glob(f"{study_id}-*.bin"):
-        path.unlink()
+        number = path.stem.removeprefix(f"{study_id}-")
+        if number.isdecimal() and int(number) < before_round:
+            path.unlink()

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hospital_node.entropy import Entropy
-from privacy.canonical import canonical, sha256_hex
-from privacy.ledger import Entry
+from privacy.ledgers.ledger import Entry
+from privacy.link.canonical import canonical, sha256_hex
 
 SALT_BYTES = 32
 ACTION = "stop: nothing of them is used from this round on; sums already formed and models already released stay, budget is not refunded"
@@ -51,6 +51,7 @@ class ConsentLog:
         problem: str,
         entries: Sequence[Entry],
         entropy: Entropy,
+        is_former: bool,
         action: str = ACTION,
     ) -> str:
         """Keeps what was decided before a round; returns the ledger's line, the same form whatever was decided.
@@ -62,33 +63,46 @@ class ConsentLog:
             problem: why the register could not be asked; "" where it could.
             entries: the whole ledger.
             entropy: of the salt.
+            is_former: somebody left, so what was kept before this round is about a former set of patients.
             action: what follows for those who left.
         """
         spent = [entry.record for entry in entries if entry.kind == "SPENT" and entry.record.round > 0]
+        affected = sorted({r.round for r in spent if r.study_hash == self.study_hash})
+        earlier = sorted({r.study_id for r in spent if r.study_hash != self.study_hash})
         body = {
             "salt": entropy.random_bytes(SALT_BYTES).hex(),
             "study_id": self.study_id,
             "round": round_number,
             "problem": problem,
             "withdrawn": sorted(left),
-            "affected_rounds": sorted({r.round for r in spent if r.study_hash == self.study_hash})
-            if left
-            else [],
-            "earlier_studies": sorted({r.study_id for r in spent if r.study_hash != self.study_hash})
-            if left
-            else [],
+            "affected_rounds": affected if left else [],
+            "earlier_studies": earlier if left else [],
             "action": action if left else "",
         }
         digest = sha256_hex(canonical(body))
         self._own.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self._own / f"{digest}.json").write_bytes(canonical(body))
+        held = _participants(self._own / "participants.json") or {"ever": [], "former_before": []}
+        ever = sorted({*now, *held["ever"]})
+        former = [str(round_number)] if is_former else held["former_before"]
+        self._keep({"study_id": [self.study_id], "now": list(now), "ever": ever, "former_before": former})
+        return f"consent: the register was asked before round {round_number}; record {digest} stays here"
+
+    def former_before(self) -> int:
+        """What is kept of the rounds before this one is about a former set of patients; 0 for nothing."""
         held = _participants(self._own / "participants.json")
-        ever = sorted({*now, *(held["ever"] if held is not None else ())})
-        kept = {"study_id": [self.study_id], "now": list(now), "ever": ever}
+        return int(held["former_before"][0]) if held is not None and held["former_before"] else 0
+
+    def forgotten(self) -> None:
+        """It was deleted."""
+        held = _participants(self._own / "participants.json")
+        if held is not None:
+            self._keep(held | {"former_before": []})
+
+    def _keep(self, kept: dict[str, list[str]]) -> None:
         draft = self._own / "participants.draft"
         draft.write_text(json.dumps(kept), encoding="utf-8")
         draft.replace(self._own / "participants.json")
-        return f"consent: the register was asked before round {round_number}; record {digest} stays here"
 
     @property
     def _own(self) -> Path:
@@ -110,5 +124,8 @@ def _participants(path: Path) -> dict[str, list[str]] | None:
         held = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    lists = isinstance(held, dict) and all(isinstance(held.get(k), list) for k in ("study_id", "now", "ever"))
-    return held if lists else None
+    keys = ("study_id", "now", "ever")
+    if not isinstance(held, dict) or not all(isinstance(held.get(key), list) for key in keys):
+        return None
+    held.setdefault("former_before", [])
+    return held

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+ANCHOR_SUFFIX = ".anchor"
+
 
 @dataclass(frozen=True, slots=True)
 class RegisterPlace:
@@ -21,8 +23,9 @@ class Home:
     keys/          identity.key, tls.key, tls.crt, enrolment.json, consortium.json (the signed roster)
     state/ledger.db    what was released; back it up
     state/consents.db  what patients permit; back it up with keys/consent.key
+    epochs/            keyed marks of who was in the table of which data epoch; back it up
     kept/              what stages drew, once: kept cells, levels, synthetic tables; back it up
-    state/session/     secrets of running sessions; never back it up
+    state/session/     secrets of running sessions, and the journal's anchor unless policy.toml names another place; never back it up
     reports/           what the stage measured; never leaves
     policy.toml        what this hospital permits
     """
@@ -41,6 +44,10 @@ class Home:
     def journal(self) -> Path:
         return self.root / "state" / "session" / "journal.db"
 
+    def anchor(self, named: str) -> Path:
+        """The journal's anchor, as policy.toml names it; beside the journal where it names none."""
+        return self.root / named if named else self.journal.with_suffix(ANCHOR_SUFFIX)
+
     @property
     def consents(self) -> RegisterPlace:
         return RegisterPlace(self.root / "state" / "consents.db", self.keys / "consent.key")
@@ -48,6 +55,10 @@ class Home:
     @property
     def reports(self) -> Path:
         return self.root / "reports"
+
+    @property
+    def epochs(self) -> Path:
+        return self.root / "epochs"
 
     @property
     def policy(self) -> Path:

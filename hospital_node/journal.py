@@ -1,7 +1,8 @@
 """The hospital's journal of the aggregation protocol: what was decided and what was answered, on disk before it is sent.
 
 One transaction holds the new state and the exact bytes of every reply. After a crash the same request gets the same bytes or nothing; a
-reply is never computed twice. The file holds session secrets: it lives on a volume that is never backed up, with mode 0600. Should it be
+reply is never computed twice. A long reply, which is a vector, lies in a file of its own (`upload_files`) that the transaction names; it is
+deleted with the round. The file holds session secrets: it lives on a volume that is never backed up, with mode 0600. Should it be
 restored from a copy all the same, it does not end where the anchor says: the copy's sessions are dropped, since it forgot what was agreed.
 """
 
@@ -11,20 +12,28 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from hospital_node.anchor import COUNT_GRAPHS, Anchor
+from hospital_node.anchor import COUNT_GRAPHS, Anchor, AnchorLost
+from hospital_node.home import ANCHOR_SUFFIX
+from hospital_node.upload_files import UploadFiles
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS protocol (study_hash BLOB PRIMARY KEY, round INTEGER NOT NULL, state BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS replies (
     study_hash BLOB NOT NULL, request BLOB NOT NULL, position INTEGER NOT NULL, round INTEGER NOT NULL, reply BLOB NOT NULL,
     PRIMARY KEY (study_hash, request, position));
+CREATE TABLE IF NOT EXISTS files (
+    study_hash BLOB NOT NULL, request BLOB NOT NULL, position INTEGER NOT NULL, round INTEGER NOT NULL,
+    name TEXT NOT NULL, length INTEGER NOT NULL, PRIMARY KEY (study_hash, request, position));
 CREATE TABLE IF NOT EXISTS graphs (study BLOB PRIMARY KEY, graphs INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS ends (one INTEGER PRIMARY KEY CHECK (one = 1), hash BLOB NOT NULL, previous BLOB NOT NULL);
 INSERT OR IGNORE INTO ends VALUES (1, x'', x'');
 """
-ANCHOR_SUFFIX = ".anchor"
+FILES_SUFFIX = ".uploads"
+# From here on a reply costs less in a file than in the database.
+FILE_BYTES = 1 << 20
 
 
 class JournalTaken(Exception):
@@ -48,6 +57,18 @@ def request_digest(message: bytes) -> bytes:
     return hashlib.sha256(message).digest()
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A row of `files`."""
+
+    study_hash: bytes
+    request: bytes
+    position: int
+    round: int
+    name: str
+    length: int
+
+
 class Journal:
     """SQLite journal of one hospital; one process at a time: of two, the second to write raises JournalTaken.
 
@@ -55,13 +76,20 @@ class Journal:
         restored: the file was an older copy when it was opened; its sessions are gone and new ones are needed.
     """
 
-    def __init__(self, path: Path, anchor: Path | None = None) -> None:
+    def __init__(self, path: Path, anchor: Path | None = None, file_bytes: int = FILE_BYTES) -> None:
         """Open or create the journal.
 
         Args:
             path: the file, made with its folder.
             anchor: file of the last hash, best on another volume; beside the journal if not given.
+            file_bytes: replies of so many bytes or more lie in files.
+
+        Raises:
+            AnchorLost: the anchor cannot be opened or written.
         """
+        # Set where the anchor may not know what the journal does: then nothing is answered from it any more.
+        self._lost: AnchorLost | None = None
+        self._file_bytes = file_bytes
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -74,6 +102,9 @@ class Journal:
         self.restored = not self._anchor.knows(*self._ends())
         if self.restored:
             self._forget()
+        self._files = UploadFiles(path.with_suffix(FILES_SUFFIX))
+        self._kept = [_Kept(*row) for row in self._db.execute("SELECT * FROM files")]
+        self._files.drop_all_but({kept.name for kept in self._kept})
         rounds = self._db.execute("SELECT study_hash, round FROM protocol").fetchall()
         graphs = self._db.execute("SELECT study, graphs FROM graphs").fetchall()
         # Where this process knows the journal to end; whoever else writes makes it another.
@@ -94,6 +125,7 @@ class Journal:
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute("DELETE FROM protocol")
         self._db.execute("DELETE FROM replies")
+        self._db.execute("DELETE FROM files")
         self._db.executemany(COUNT_GRAPHS, self._anchor.all_graphs())
         self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, head))
         self._db.execute("COMMIT")
@@ -114,12 +146,23 @@ class Journal:
         return None if row is None else bytes(row[0])
 
     def replies(self, study_hash: bytes, request: bytes) -> tuple[bytes, ...] | None:
-        """The replies already given to this request; None if it was never answered."""
-        rows = self._db.execute(
-            "SELECT reply FROM replies WHERE study_hash = ? AND request = ? ORDER BY position",
-            (study_hash, self._digest(request)),
-        ).fetchall()
-        return tuple(bytes(row[0]) for row in rows) or None
+        """The replies already given to this request; None if it was never answered.
+
+        Raises:
+            AnchorLost: the anchor could not be written before.
+            UploadLost: a file of the answer is missing or not whole.
+        """
+        self._require_anchor()
+        key = (study_hash, self._digest(request))
+        found = dict(
+            self._db.execute(
+                "SELECT position, reply FROM replies WHERE study_hash = ? AND request = ?", key
+            ).fetchall()
+        )
+        for kept in self._kept:
+            if (kept.study_hash, kept.request) == key:
+                found[kept.position] = self._files.read(kept.name, kept.length)
+        return tuple(bytes(found[position]) for position in sorted(found)) or None
 
     def commit(
         self,
@@ -129,20 +172,38 @@ class Journal:
         request: bytes,
         replies: Iterable[bytes],
         *,
+        ends_round: bool = False,
         graphs: tuple[str, int] | None = None,
     ) -> None:
         """Writes the new state and the replies in one transaction; replies of older rounds are forgotten with their secrets.
 
         When it returns, the replies may be sent; `graphs`, the id of the study and its graphs so far, are counted then.
 
+        Args:
+            ends_round: nobody asks for this round's vector any more: whatever answered with a file is forgotten too.
+
         Raises:
+            OSError, sqlite3.Error: nothing was written; what was kept before stands.
             JournalTaken: another process wrote since; nothing of this was stored, and nothing may be sent.
+            AnchorLost: the anchor cannot be written, now or before; this journal answers nothing any more.
         """
+        self._require_anchor()
         counted = [] if graphs is None else [(graph_key(graphs[0]), graphs[1])]
         digest = self._digest(request)
         previous = self._head
         head = hashlib.sha256(previous + hashlib.sha256(state).digest() + digest).digest()
-        rows = [(study_hash, digest, position, round_number, reply) for position, reply in enumerate(replies)]
+        rows, long = [], list[tuple[_Kept, bytes]]()
+        for position, reply in enumerate(replies):
+            if len(reply) < self._file_bytes:
+                rows.append((study_hash, digest, position, round_number, reply))
+                continue
+            name = f"{study_hash.hex()[:16]}-{round_number}-{digest.hex()}-{position}"
+            long.append((_Kept(study_hash, digest, position, round_number, name, len(reply)), reply))
+        over = [
+            kept
+            for kept in self._kept
+            if kept.study_hash == study_hash and kept.round < round_number + int(ends_round)
+        ]
         self._db.execute("BEGIN IMMEDIATE")
         try:
             # Under the write lock, so that of two processes one sees what the other wrote.
@@ -156,16 +217,56 @@ class Journal:
             self._db.execute(
                 "DELETE FROM replies WHERE study_hash = ? AND round < ?", (study_hash, round_number)
             )
+            self._forget_answers(over)
             self._db.executemany("INSERT INTO replies VALUES (?, ?, ?, ?, ?)", rows)
+            for kept, reply in long:
+                # The row first: where the request has one already, its file must not be written over.
+                self._db.execute(
+                    "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)",
+                    (study_hash, digest, kept.position, round_number, kept.name, kept.length),
+                )
+                self._files.keep(kept.name, reply)
             if counted:
                 self._db.executemany(COUNT_GRAPHS, counted)
             self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, previous))
-        except (sqlite3.Error, JournalTaken):
-            self._db.execute("ROLLBACK")
+            self._db.execute("COMMIT")
+        except (sqlite3.Error, OSError, JournalTaken):
+            # Also where the commit itself fails: this connection would read back, and answer from, what is on no disk.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
         self._head = head
-        self._anchor.keep(head, [(study_hash, round_number)], counted)
+        self._kept = [kept for kept in self._kept if kept not in over] + [kept for kept, _ in long]
+        try:
+            self._anchor.keep(head, [(study_hash, round_number)], counted)
+        except AnchorLost as lost:
+            self._lost = lost
+            raise
+        self._files.drop([kept.name for kept in over])
+
+    def drop_uploads(self, study_hash: bytes) -> None:
+        """The study is over: no vector of it is asked for again."""
+        over = [kept for kept in self._kept if kept.study_hash == study_hash]
+        if not over:
+            return
+        self._db.execute("BEGIN IMMEDIATE")
+        self._forget_answers(over)
+        self._db.execute("COMMIT")
+        self._kept = [kept for kept in self._kept if kept not in over]
+        self._files.drop([kept.name for kept in over])
+
+    def _forget_answers(self, over: Iterable[_Kept]) -> None:
+        """Whole answers, not their long parts alone."""
+        for kept in over:
+            for table in ("files", "replies"):
+                self._db.execute(
+                    f"DELETE FROM {table} WHERE study_hash = ? AND request = ?",  # noqa: S608 - one of two names
+                    (kept.study_hash, kept.request),
+                )
+
+    def _require_anchor(self) -> None:
+        if self._lost is not None:
+            raise self._lost
 
     def _digest(self, request: bytes) -> bytes:
         """Of the request under way once: it may be as long as a model."""

@@ -1,7 +1,8 @@
 """The ledger on disk: SQLite that forgets nothing and survives kill -9.
 
 Write-ahead log with synchronous FULL: when a method returns, its entry is on the disk. Triggers refuse changes and
-deletions, and opening verifies the whole chain, so that an edited file is noticed before anything is spent.
+deletions, opening verifies the whole chain, and what another process adds is verified as it is read, so that an edited file is
+noticed before anything is spent.
 """
 
 import os
@@ -13,19 +14,10 @@ from threading import Lock
 from typing import Self
 
 from hospital_node.clock import Clock, iso_time
-from privacy.ledger import (
-    ENTRY_LABEL,
-    Entry,
-    EntryKind,
-    Key,
-    Ledger,
-    LedgerBroken,
-    Record,
-    is_closed,
-    verify_chain,
-)
-from privacy.ledger_export import SEAL_LABEL, export
-from privacy.plan import Charge
+from privacy.guarantees.plan import Charge
+from privacy.ledgers.charges import is_closed
+from privacy.ledgers.ledger import ENTRY_LABEL, Entry, EntryKind, Key, Ledger, LedgerBroken, Record
+from privacy.ledgers.ledger_export import SEAL_LABEL, export
 from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes
 
@@ -62,6 +54,7 @@ class LedgerStore:
         """
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._identity = identity
+        self._public_key = public_key(identity)
         self._clock = clock
         self._lock = Lock()
         self._ledger = self._grown = Ledger()
@@ -71,7 +64,6 @@ class LedgerStore:
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.executescript(_SCHEMA)
             self._read()
-            verify_chain(self._ledger.entries, public_key(identity))
         except BaseException:
             self._database.close()
             raise
@@ -203,9 +195,17 @@ class LedgerStore:
         record = Record(
             kind, iso_time(self._clock.now()), study_hash, study_id, session, round_number, release, note
         )
-        grown = self._ledger.append(record, lambda body: sign(self._identity, ENTRY_LABEL, body))
+        signed = b""
+
+        def sign_entry(body: bytes) -> bytes:
+            nonlocal signed
+            signed = body
+            return sign(self._identity, ENTRY_LABEL, body)
+
+        grown = self._ledger.append(record, sign_entry)
         entry, self._grown = grown.entries[-1], grown
-        self._database.execute("INSERT INTO entries (seq, line) VALUES (?, ?)", (entry.seq, entry.to_line()))
+        line = entry.line_around(signed)
+        self._database.execute("INSERT INTO entries (seq, line) VALUES (?, ?)", (entry.seq, line))
         return entry
 
     def _open_reservation(self, key: Key) -> Entry | None:
@@ -216,7 +216,11 @@ class LedgerStore:
         return next(e for e in reversed(self._ledger.entries) if e.record.key == key and e.kind == "RESERVE")
 
     def _read(self) -> None:
-        """Take in what is on disk beyond what is known."""
+        """Take in what is on disk beyond what is known: another process may have written it, so it is verified like the rest.
+
+        Raises:
+            LedgerBroken: a line that is no entry, or does not follow from those before it under this hospital's key.
+        """
         known = len(self._ledger.entries)
         rows = self._database.execute("SELECT line FROM entries WHERE seq > ? ORDER BY seq", (known,))
         fresh = []
@@ -226,7 +230,7 @@ class LedgerStore:
             except ValueError as error:
                 raise LedgerBroken(position, str(error)) from None
         if fresh:
-            self._ledger = Ledger((*self._ledger.entries, *fresh))
+            self._ledger = self._ledger.followed_by(fresh, self._public_key)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

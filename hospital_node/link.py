@@ -19,11 +19,12 @@ from typing import Any
 from hospital_node.clock import Clock, SystemClock
 from hospital_node.diagnosis import ConnectProblem, check_own, diagnose, is_loopback
 from hospital_node.talk import Broken, Message, Met, Talk, Trouble
-from privacy.certificates import tls_name
-from privacy.framing import ACK_DELAY_S, PROCESS_BYTES, FrameError, Hello, Limits, MessageTooLarge
-from privacy.member_keys import MemberKeys
-from privacy.roster_file import TrustedRoster
-from privacy.transport_rules import (
+from privacy.link.ack_timer import AckTimer
+from privacy.link.certificates import tls_name
+from privacy.link.framing import PROCESS_BYTES, FrameError, Hello, Limits, MessageTooLarge
+from privacy.link.member_keys import MemberKeys
+from privacy.link.roster_file import TrustedRoster
+from privacy.link.transport_rules import (
     CIPHER_SUITES,
     CLIENT_OPTIONS,
     HELLO_DEADLINE_S,
@@ -225,6 +226,7 @@ class LinkClient:
         """Read and write until the stream ends."""
         loop = asyncio.get_running_loop()
         wake, room = asyncio.Event(), asyncio.Event()
+        due = AckTimer(loop.call_later, wake.set)
 
         def look_again() -> None:
             wake.set()
@@ -234,19 +236,20 @@ class LinkClient:
             loop.call_soon_threadsafe(look_again)
 
         self._talk.set_poke(poke)
-        reader = asyncio.create_task(self._read(call, wake, room))
-        writer = asyncio.create_task(self._write(call, wake))
+        reader = asyncio.create_task(self._read(call, due, room))
+        writer = asyncio.create_task(self._write(call, wake, due))
         try:
             done, _ = await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
             for part in done:
                 part.result()
         finally:
             self._talk.set_poke(None)
+            due.stop()
             reader.cancel()
             writer.cancel()
             await asyncio.gather(reader, writer, return_exceptions=True)
 
-    async def _read(self, call: Any, wake: asyncio.Event, room: asyncio.Event) -> None:
+    async def _read(self, call: Any, due: AckTimer, room: asyncio.Event) -> None:
         while True:
             room.clear()
             if not self._talk.has_room():
@@ -258,21 +261,14 @@ class LinkClient:
                 return
             if frame is grpc.aio.EOF:
                 return
-            self._talk.take(frame)
-            wake.set()
+            due.owe(self._talk.take(frame))
 
-    async def _write(self, call: Any, wake: asyncio.Event) -> None:
-        patient = True
+    async def _write(self, call: Any, wake: asyncio.Event, due: AckTimer) -> None:
         while True:
             wake.clear()
-            frame = self._talk.next_frame(acknowledge=not patient)
-            patient = True
+            frame = self._talk.next_frame(acknowledge=due.take())
             if frame is None:
-                try:
-                    async with asyncio.timeout(ACK_DELAY_S if self._talk.owes() else None):
-                        await wake.wait()
-                except TimeoutError:
-                    patient = False
+                await wake.wait()
                 continue
             try:
                 await call.write(frame)

@@ -16,10 +16,11 @@ from hospital_node.round_messages import agree, open_shares, take_abort, take_re
 from hospital_node.round_work import RoundRefused
 from hospital_node.sending_edge import SendingEdge
 from hospital_node.study_messages import end_study, export_ledger, open_session, take_keys, take_offer
-from privacy.exchange import ExchangeError
-from privacy.ledger import LedgerBroken
-from privacy.policy import PolicyRefusal
-from privacy.release_tags import UntaggedRelease
+from hospital_node.upload_files import UploadLost
+from privacy.ledgers.ledger import LedgerBroken
+from privacy.ledgers.policy import PolicyRefusal
+from privacy.ledgers.release_tags import UntaggedRelease
+from privacy.studies.exchange import ExchangeError
 from secagg.errors import SecAggError, WireError
 from secagg.params import MAX_HOSPITALS, PROTOCOL_VERSION
 from secagg.wire import codec
@@ -58,7 +59,7 @@ class Node(Participant):
 
     def _replies(self, message: bytes) -> Iterator[bytes]:
         try:
-            kind, payload = codec.unwrap(message)
+            kind = codec.kind_of(message)
             if kind == "key_list" and len(message) <= KEY_LIST_BYTES:
                 self.listed = message
             stored = self._answered_before(message)
@@ -67,9 +68,9 @@ class Node(Participant):
                 return
             match kind:
                 case "study_offer":
-                    yield from take_offer(self, payload)
+                    yield from take_offer(self, codec.expect(kind, message))
                 case "session_start":
-                    yield from open_session(self, payload, message)
+                    yield from open_session(self, codec.expect(kind, message), message)
                 case "key_list":
                     yield from take_keys(self, message)
                 case "graph_seed":
@@ -85,14 +86,22 @@ class Node(Participant):
                 case "receipt":
                     take_receipt(self, message)
                 case "abort":
-                    take_abort(self, payload)
+                    take_abort(self, codec.expect(kind, message))
                 case "ledger_export_request":
-                    yield from export_ledger(self, codec.decode(LedgerExportRequest, payload))
+                    yield from export_ledger(self, codec.unpack(kind, LedgerExportRequest, message))
                 case "study_end":
-                    end_study(self, payload)
+                    end_study(self, codec.expect(kind, message))
                 case _:
                     raise WireError(kind, "a hospital does not take this kind of message")
-        except (SecAggError, ExchangeError, RoundRefused, PolicyRefusal, LedgerBroken, Declined) as error:
+        except (
+            SecAggError,
+            ExchangeError,
+            RoundRefused,
+            PolicyRefusal,
+            LedgerBroken,
+            Declined,
+            UploadLost,
+        ) as error:
             round_number = asked_round(message)
             self.report(NodeEvent("refused", f"refused {kind_of(message)}: {error}", round_number))
             yield codec.pack("abort", Abort(round_number, wire_reason(error)[:500], blamed(error)))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hospital_node.admission import Admitted
-from privacy.policy import PolicyRefusal
-from privacy.stage_release import VoidRelease
+from hospital_node.upload_files import UploadLost
+from privacy.guarantees.stage_release import VoidRelease
+from privacy.ledgers.policy import PolicyRefusal
 from privacy.synthesis.charges import SynthesisRelease
 from secagg.errors import BadShare, ProtocolError, WireError
 from secagg.wire import codec
@@ -58,6 +59,8 @@ def wire_reason(error: Exception) -> str:
     """What the coordinator hears; of a policy's refusal the rule alone, not what the hospital spent elsewhere."""
     if isinstance(error, PolicyRefusal):
         return f"the hospital's policy refuses the round by {error.rule}"
+    if isinstance(error, UploadLost):
+        return "the upload of this round is not on the hospital's disk any more"
     return str(error)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hospital_node.admission import Admission, Admitted
 from hospital_node.clock import Clock
@@ -11,12 +11,13 @@ from hospital_node.entropy import Entropy
 from hospital_node.flower_link import FlowerTraining
 from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
+from hospital_node.local_study import LocalStudy
 from hospital_node.node_states import journal_round
 from hospital_node.node_words import Declined, Ended, NodeEvent, Outgoing
 from hospital_node.round_work import RoundWork
 from hospital_node.spare_noise import SpareNoise
 from hospital_node.sums import Sums
-from privacy.mechanisms import Sampler
+from privacy.noise.mechanisms import Sampler
 from secagg.errors import ProtocolError
 from secagg.secret import SecretBytes
 from secagg.state_codec import encode_state
@@ -49,9 +50,18 @@ class Participant:
         return self.admission.me
 
     def commit(
-        self, state: HospitalState, request: bytes, replies: tuple[bytes, ...], *, graphs: int = 0
+        self,
+        state: HospitalState,
+        request: bytes,
+        replies: tuple[bytes, ...],
+        *,
+        ends_round: bool = False,
+        graphs: int = 0,
     ) -> None:
-        """The state and the replies on disk; only then does the state move. `graphs`: as `Journal.commit` counts them."""
+        """The state and the replies on disk; only then does the state move. A round that ends takes its uploaded vector with it.
+
+        `graphs`: as `Journal.commit` counts them.
+        """
         assert self.admitted is not None
         self.journal.commit(
             bytes.fromhex(self.admitted.agreement.hash),
@@ -59,6 +69,7 @@ class Participant:
             encode_state(state),
             request,
             replies,
+            ends_round=ends_round,
             graphs=(self.admitted.agreement.study.id, graphs) if graphs else None,
         )
         self.state = state
@@ -85,10 +96,17 @@ class Participant:
 
     def work_of(self, admitted: Admitted) -> RoundWork:
         """The rounds of an admitted study, over its present table."""
-        position = self.admission.roster.position(self.me)
-        training = FlowerTraining(admitted.local, position + 1)
         sums = Sums(self.admission.reports / "sums" / admitted.agreement.hash, admitted.agreement)
-        return RoundWork(admitted, self.me, training, self.admission.policy, sums)
+        return RoundWork(admitted, self.me, self._training(admitted.local), self.admission.policy, sums)
+
+    def put_table(self, local: LocalStudy) -> None:
+        """The same rounds over another table, from here on."""
+        admitted = replace(self.require(), local=local)
+        self.work = replace(self.require_work(), admitted=admitted, training=self._training(local))
+        self.admitted = admitted
+
+    def _training(self, local: LocalStudy) -> FlowerTraining:
+        return FlowerTraining(local, self.admission.roster.position(self.me) + 1)
 
     def show(self, step: str, round_number: int, text: str) -> None:
         """Asks the operator before something leaves.

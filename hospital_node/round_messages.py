@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hospital_node.consent_round import respect_consent
+from hospital_node.consent_round import forget_former, respect_consent
 from hospital_node.node_words import NodeEvent
 from hospital_node.participant import Participant
 from hospital_node.sending_edge import SendingEdge
@@ -25,8 +25,9 @@ def train_and_upload(node: Participant, message: bytes) -> Iterator[bytes]:
     ordered, told = protocol.accept_order(node.state, message)
     node.work.check_order(told)
     model_is_kept = node.work.sums.ordered(told)
-    respect_consent(node, ordered.after.seat.context.session_id.hex(), told.round)
     release = node.work.reserve(ordered, told, node.ledger, node.clock)
+    # Behind the charge: an order that the policy refuses could be sent again for ever, with one line in the ledger each time.
+    respect_consent(node, ordered.after.seat.context.session_id.hex(), told.round)
     node.report(NodeEvent("training", f"round {told.round}: {told.task}", told.round))
     tagged = node.work.vector(told)
     SendingEdge(node.me, node.ledger).check_vector(node.work.admitted.agreement, told.round, tagged)
@@ -42,6 +43,7 @@ def train_and_upload(node: Participant, message: bytes) -> Iterator[bytes]:
     node.spare = spare_of(uploaded.frame, tagged.spare, node.work.admitted.agreement)
     node.report(NodeEvent("uploaded", f"round {told.round}: upload on its way", told.round))
     yield from replies
+    forget_former(node)
 
 
 def agree(node: Participant, message: bytes) -> Iterator[bytes]:
@@ -82,7 +84,7 @@ def take_receipt(node: Participant, message: bytes) -> None:
     if not verified.sum:
         raise ProtocolError("the receipt came without its sum, from which the next model must follow")
     node.require_work().sums.receive(verified)
-    node.commit(ready, message, ())
+    node.commit(ready, message, (), ends_round=verified.body.round == ready.highest_round)
     node.spare = None
     members = ", ".join(sorted(verified.members))
     node.report(NodeEvent("receipt", f"round {verified.body.round}: sum over {members}", verified.body.round))

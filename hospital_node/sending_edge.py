@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hospital_node.ledger_store import LedgerStore
-from privacy.agreement import WEIGHT_COORDINATES, Agreement
-from privacy.exchange import task_at
-from privacy.release_tags import OUTGOING, UntaggedRelease, charged_release, is_noted, untagged
+from privacy.ledgers.release_tags import OUTGOING, UntaggedRelease, charged_release, is_noted, untagged
+from privacy.studies.agreement import WEIGHT_COORDINATES, Agreement
+from privacy.studies.exchange import task_at
 from secagg.masks import Ring
 from secagg.wire import codec
 from secagg.wire.records import Signed, SpareNoise, UploadHeader, VectorChunk
@@ -62,14 +62,14 @@ class SendingEdge:
             UntaggedRelease: a kind or field without a tag, or a paid number of a round that was not marked as spent.
             WireError: no message of the schema.
         """
-        kind, payload = codec.unwrap(message)
+        kind = codec.kind_of(message)
         if missing := untagged(kind):
             raise UntaggedRelease(
                 f"a message of kind {kind}",
                 f"{', '.join(missing)} has no tag: neither paid nor declared public",
             )
         if OUTGOING[kind].needs_event:
-            self._check_event(agreement, kind, _round_of(kind, payload))
+            self._check_event(agreement, kind, _round_of(kind, message))
         return message
 
     def _check_event(self, agreement: Agreement | None, kind: str, round_number: int) -> None:
@@ -86,9 +86,9 @@ class SendingEdge:
             raise UntaggedRelease(what, "the ledger holds no spent charge for its event")
 
 
-def _round_of(kind: str, payload: bytes) -> int:
+def _round_of(kind: str, message: bytes) -> int:
     if kind == "vector_chunk":
-        return codec.decode(VectorChunk, payload).round
+        return codec.unpack_views(kind, VectorChunk, message).round
     if kind == "spare_noise":
-        return codec.decode(SpareNoise, payload).round
-    return codec.decode(UploadHeader, codec.decode(Signed, payload).body).round
+        return codec.unpack_views(kind, SpareNoise, message).round
+    return codec.decode(UploadHeader, codec.unpack(kind, Signed, message).body).round

@@ -11,17 +11,19 @@ from pathlib import Path
 
 from hospital_node import enrolment, keys
 from hospital_node.admission import Admission, check_before_dialing
+from hospital_node.anchor import ONE_VOLUME, share_a_volume
 from hospital_node.clock import SystemClock
 from hospital_node.diagnosis import ConnectProblem
 from hospital_node.entropy import DiscreteGaussian, OsEntropy
+from hospital_node.epoch_marks import EpochMarks
 from hospital_node.home import Home
 from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.link import LinkClient
 from hospital_node.node import Node
 from hospital_node.node_words import NodeEvent, Outgoing
-from privacy.policy_file import parse_policy
-from privacy.study import Study
+from privacy.ledgers.policy_file import parse_policy
+from privacy.studies.study import Study
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ def serve(settings: Settings, report: Callable[[NodeEvent], None], ask: Callable
     Raises:
         ConnectProblem, KeyFileError, EnrolmentError, PolicyFileError, PolicyRefusal, DataError, LedgerBroken: before or instead of
             taking part; what policy and table say is known before anybody is called.
+        AnchorLost: the journal's anchor cannot be written, before or in the middle of a study.
         Interrupted: SIGINT or SIGTERM came; what was reserved stays charged, nothing is half sent.
     """
     home = settings.home
@@ -64,12 +67,20 @@ def serve(settings: Settings, report: Callable[[NodeEvent], None], ask: Callable
     policy = parse_policy(home.policy.read_text(encoding="utf-8"), str(home.policy))
     clock = SystemClock()
     check_before_dialing(
-        policy, settings.study, settings.data, clock.now(), drop_undeclared=settings.drop_undeclared
+        policy,
+        settings.study,
+        settings.data,
+        clock.now(),
+        EpochMarks(home.epochs),
+        drop_undeclared=settings.drop_undeclared,
     )
     stop = threading.Event()
     interrupted = _stop_on_signal(stop)
     with LedgerStore(home.ledger, own.identity_private, clock) as ledger:
-        journal = Journal(home.journal)
+        anchor = home.anchor(policy.journal_anchor)
+        journal = Journal(home.journal, anchor)
+        if share_a_volume(home.journal, anchor):
+            report(NodeEvent("one_volume", ONE_VOLUME))
         node = Node(
             Admission(
                 own.id,

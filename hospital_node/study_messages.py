@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Iterator
 
 from hospital_node.admission import StudyRefused
+from hospital_node.consent_round import forget_former
 from hospital_node.graph_messages import reveal
 from hospital_node.node_states import history, is_known, session_id
 from hospital_node.node_words import REFUSED, RESTORED, Ended, NodeEvent, terms
 from hospital_node.participant import Participant
-from privacy.ledger import highest_round
+from privacy.ledgers.charges import highest_round
 from secagg import hospital as protocol
 from secagg.context import Context
 from secagg.dealing import ENTROPY_BYTES
@@ -59,6 +60,7 @@ def take_offer(node: Participant, payload: bytes) -> Iterator[bytes]:
         NodeEvent("study_accepted", f"takes part in study {agreement.study.id}: {terms(node.admitted)}")
     )
     yield codec.pack("study_answer", StudyAnswer(study_hash, True, "", 0))
+    forget_former(node)
 
 
 def open_session(node: Participant, payload: bytes, message: bytes) -> Iterator[bytes]:
@@ -127,6 +129,8 @@ def end_study(node: Participant, payload: bytes) -> None:
     seen = node.work is not None and node.work.is_over
     code = 0 if end.status == "done" and seen else 3
     node.ended = node.ended or Ended(end.status, end.reason, code)
+    if node.admitted is not None:
+        node.journal.drop_uploads(bytes.fromhex(node.admitted.agreement.hash))
     node.report(
         NodeEvent("study_end", f"the study is over: {end.status}{': ' + end.reason if end.reason else ''}")
     )

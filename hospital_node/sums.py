@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy import exchange
-from privacy.agreement import Agreement
 from privacy.analytics.evaluated import Evaluated
-from privacy.canonical import canonical, parse_canonical
+from privacy.link.canonical import canonical, parse_canonical
 from privacy.recipes.fit import Fit
+from privacy.studies import exchange
+from privacy.studies.agreement import Agreement
 from secagg.fixed_point import from_ring
 from secagg.receipt import VerifiedReceipt
 from secagg.wire.records import RoundOrder
@@ -59,7 +59,8 @@ class Sums:
         for number in sorted(int(path.stem) for path in folder.glob("*.sum")):
             header, _, total = (folder / f"{number}.sum").read_bytes().partition(b"\n")
             told = parse_canonical(header)
-            self._take(number, told["previous"], tuple(told["members"]), total)
+            self._last = self._followed(number, told["previous"], tuple(told["members"]), total)
+            self._rounds.add(number)
 
     @property
     def receipted(self) -> Collection[int]:
@@ -75,13 +76,19 @@ class Sums:
         return self._writer.submit(_write, self._folder / f"{told.round}.model", told.model).result
 
     def receive(self, verified: VerifiedReceipt) -> None:
-        """Keeps a signed sum; the same once more changes nothing."""
+        """Keeps a signed sum; the same once more changes nothing.
+
+        Raises:
+            ExchangeError: it cannot be a sum of this study, and is not kept: it would be refused again at every start.
+        """
         number, members = verified.body.round, tuple(sorted(verified.members))
         if number in self._rounds:
             return
         header = canonical({"previous": verified.body.previous_round, "members": list(members)})
-        _write(self._folder / f"{number}.sum", header + b"\n" + verified.sum)
-        self._take(number, verified.body.previous_round, members, verified.sum)
+        summed = self._followed(number, verified.body.previous_round, members, verified.sum)
+        _write(self._folder / f"{number}.sum", header + b"\n", verified.sum)
+        self._last = summed
+        self._rounds.add(number)
 
     def expected(self, told: RoundOrder) -> NDArray[np.float64] | None:
         """The model that an order must carry, (parameters,); None where it cannot be told.
@@ -101,7 +108,8 @@ class Sums:
             )
         return exchange.start_model(self._agreement, None, ())
 
-    def _take(self, number: int, previous: int, members: tuple[str, ...], data: bytes) -> None:
+    def _followed(self, number: int, previous: int, members: tuple[str, ...], data: bytes) -> Summed:
+        """A sum behind the latest one, and what follows from both."""
         agreement, before = self._agreement, self._last
         ring = np.dtype("<u4") if agreement.modulus_bits == 32 else np.dtype("<u8")
         total = from_ring(np.frombuffer(data, dtype=ring), agreement.modulus_bits)
@@ -110,9 +118,8 @@ class Sums:
         fit = exchange.followed(agreement, None if before is None else before.fit, number, total, members)
         path = self._folder / f"{number}.model"
         model = path.read_bytes() if path.is_file() else None
-        self._last = Summed(number, model, total, members, fit)
-        self._last = replace(self._last, evaluated=self._evaluated(self._last, before))
-        self._rounds.add(number)
+        summed = Summed(number, model, total, members, fit)
+        return replace(summed, evaluated=self._evaluated(summed, before))
 
     def _evaluated(self, last: Summed, before: Summed | None) -> Evaluated | None:
         agreement = self._agreement
@@ -128,11 +135,12 @@ class Sums:
         return before.evaluated.after(task.name, released.values)
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, *parts: bytes) -> None:
     """All of it or nothing, and on the disk."""
     draft = path.with_suffix(".draft")
     with draft.open("wb") as file:
-        file.write(data)
+        for part in parts:
+            file.write(part)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)

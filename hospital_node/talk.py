@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hospital_node.diagnosis import ConnectProblem
-from privacy.framing import Endpoint, FrameError, Hello, Limits
+from privacy.link.framing import Endpoint, FrameError, Hello, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +84,14 @@ class Talk:
         with self._lock:
             self._coordinator = None
 
-    def take(self, frame: bytes) -> None:
-        """A frame was read. Raises FrameError, MessageTooLarge."""
+    def take(self, frame: bytes) -> int:
+        """A frame was read; says how many the coordinator waits to hear of. Raises FrameError, MessageTooLarge."""
         with self._lock:
             body = self._endpoint.receive(frame)
             if body is not None:
                 self._unread += len(body)
                 self._items.put(Message(self._generation, body))
+            return self._endpoint.owed
 
     def has_room(self) -> bool:
         """False while so much waits to be handled that reading should pause."""
@@ -101,11 +102,6 @@ class Talk:
         """What to write next, None for nothing."""
         with self._lock:
             return self._endpoint.next_frame(acknowledge)
-
-    def owes(self) -> bool:
-        """Whether an acknowledgment is due."""
-        with self._lock:
-            return self._endpoint.owes
 
     def flushed(self) -> bool:
         """True when the coordinator has everything, or cannot be reached."""

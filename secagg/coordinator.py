@@ -114,9 +114,7 @@ def start_round(
     """
     desk, previous = session.desk, NO_RECEIPT
     if previous_receipt:
-        previous = receipt.audit_receipt(
-            previous_receipt, desk.context.study_hash, desk.roster, desk.params
-        ).ref
+        previous = receipt.audit_ref(previous_receipt, desk.context.study_hash, desk.roster, desk.params)
     told = RoundOrder(round_number, task, model, settings, previous.round, previous.hash)
     message, digest = order.make_order(desk.identity, desk.context, session.participants, told)
     frame = pairs.RoundFrame(desk.context, session.participants, round_number, digest)

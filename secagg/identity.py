@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from secagg.errors import BadSignature
 from secagg.secret import SecretBytes
+
+# Larger bodies, orders with a model, are not worth keeping.
+_REMEMBERED_BYTES = 1 << 16
 
 _PRIME = (1 << 255) - 19
 # y of every point whose order divides 8, in each spelling of 32 bytes; the sign bit is x's (RFC 8032, section 5.1).
@@ -54,10 +59,22 @@ def verify(
     Raises:
         BadSignature: the signature does not verify.
     """
+    check = _check if len(body) <= _REMEMBERED_BYTES else _check.__wrapped__
     try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, _message(label, body))
+        check(public, label, body, signature)
     except (InvalidSignature, ValueError):
         raise BadSignature(what, who) from None
+
+
+@lru_cache(maxsize=1024)
+def _check(public: bytes, label: bytes, body: bytes, signature: bytes) -> None:
+    """Return if the signature is good. A round shows the same ones twice, in the open request and in the receipt; what raises is not kept."""
+    _key(public).verify(signature, _message(label, body))
+
+
+@lru_cache(maxsize=1024)
+def _key(public: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(public)
 
 
 def _message(label: bytes, body: bytes) -> bytes:

@@ -72,4 +72,6 @@ def _check_previous(order: RoundOrder) -> None:
 
 def order_hash(context: Context, participants: Participants, body: bytes) -> bytes:
     """SHA-256 of the order's bytes in its context; in every label of the round."""
-    return hashlib.sha256(label(context, "order-hash", key_list=participants.hash) + body).digest()
+    digest = hashlib.sha256(label(context, "order-hash", key_list=participants.hash))
+    digest.update(body)
+    return digest.digest()

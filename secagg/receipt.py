@@ -67,7 +67,7 @@ def read_receipt(
         WireError: not a receipt.
         BadSignature: by the coordinator or by a member.
         TooFewSurvivors: fewer than the threshold signed.
-        ReceiptMismatch: the sum is not the one whose hash is signed, or the parts name different rounds.
+        ReceiptMismatch: the sum is not the one whose hash is signed or has another length, or the parts name different rounds.
     """
     return _verified(codec.unpack("receipt", Receipt, data, max_bytes), roster, context, params)
 
@@ -88,6 +88,8 @@ def _verified(receipt: Receipt, roster: Roster, context: Context, params: SecAgg
     agreed = read_set(body.agreed_set, params)
     if (agreed.round, agreed.order_hash) != (body.round, body.order_hash):
         raise ReceiptMismatch("the signed set belongs to another round", coordinator.id)
+    if receipt.sum and len(receipt.sum) != params.dim * params.modulus_bits // 8:
+        raise ReceiptMismatch("the sum has another length than the study's vectors", coordinator.id)
     if receipt.sum and hashlib.sha256(receipt.sum).digest() != body.sum_sha256:
         raise ReceiptMismatch("the sum is not the one that the receipt signs", coordinator.id)
     if len(body.previous_receipt) != (32 if body.previous_round else 0) or body.previous_round >= max(
@@ -111,6 +113,19 @@ def audit_receipt(data: bytes, study_hash: bytes, roster: Roster, params: SecAgg
     body = codec.decode(ReceiptBody, receipt.signed.body, 1000 * params.n + 1000)
     context = Context(PROTOCOL_VERSION, study_hash, roster.hash, body.session_id)
     return _verified(receipt, roster, context, params)
+
+
+def audit_ref(data: bytes, study_hash: bytes, roster: Roster, params: SecAggParams) -> ReceiptRef:
+    """What the next order names of a receipt, for the coordinator that made it: everything is verified but the sum, which was when it was made.
+
+    Raises:
+        As `read_receipt`.
+    """
+    signed = codec.unpack_views("receipt", Receipt, data).signed
+    body = bytes(signed.body)
+    found = codec.decode(ReceiptBody, body, 1000 * params.n + 1000)
+    context = Context(PROTOCOL_VERSION, study_hash, roster.hash, found.session_id)
+    return _verified(Receipt(Signed(body, bytes(signed.signature)), b""), roster, context, params).ref
 
 
 def receipt_hash(context: Context, body: bytes) -> bytes:

@@ -107,7 +107,7 @@ def _rounds() -> Iterator[Fault]:
     uploading, message = co.start_round(run.session, 2, "train", b"m", b"s", run.receipt)
     yield from _orders(run, ready, message)
     for who, state in run.states.items():
-        ordered, _ = ho.accept_order(state, message)  # type: ignore[arg-type]
+        ordered, _ = ho.accept_order(state, message)  # type: ignore[arg-type]  # between two rounds: every state is ready
         run.states[who], sent = ho.upload(ordered, vector_of(PARAMS, who, 2), draw("upload", who, 2))
         digest = hashlib.sha256(sent.vector).digest()
         uploading = co.add_upload(uploading, who, sent.header, sent.seals, digest)
@@ -186,7 +186,7 @@ def _agreements(run: Run, uploading: co.Uploading) -> Iterator[Fault]:
     yield fault("damaged_seal", with_deposit(replace(theirs, ciphertext=damaged)))
     yield fault("missing_seal", with_deposit(replace(theirs, nonce=b"", ciphertext=b"")))
     yield fault("deposit_missing", replace(good, deposits=good.deposits[:-1]))
-    smaller, _ = ho.agree(state, codec.pack("agree_request", _request(uploading, (ME, "h1", "h2"))))  # type: ignore[arg-type]
+    smaller, _ = ho.agree(state, codec.pack("agree_request", _request(uploading, (ME, "h1", "h2"))))  # type: ignore[arg-type]  # it uploaded above
     yield fault("set_that_grows", good, smaller)
 
 
@@ -194,7 +194,7 @@ def _openings(run: Run, uploading: co.Uploading) -> Iterator[Fault]:
     everybody, frame = run.roster.ids, uploading.frame
     large = _request(uploading, everybody)
     small = _request(uploading, (ME, "h1", "h2"))
-    agreed, _ = ho.agree(run.states[ME], codec.pack("agree_request", large))  # type: ignore[arg-type]
+    agreed, _ = ho.agree(run.states[ME], codec.pack("agree_request", large))  # type: ignore[arg-type]  # the run stands where all have uploaded
     after, _ = ho.agree(agreed, codec.pack("agree_request", small))
 
     def fault(
@@ -218,7 +218,7 @@ def _receipts(run: Run) -> Iterator[Fault]:
     desk = run.session.desk
     held = codec.unpack("receipt", Receipt, run.receipt)
     body = codec.decode(ReceiptBody, held.signed.body)
-    state = ho.close_round(run.states[ME])  # type: ignore[arg-type]
+    state = ho.close_round(run.states[ME])  # type: ignore[arg-type]  # the run is past its session's keys
 
     def fault(name: str, data: bytes) -> Fault:
         return Fault(f"receipt_{name}", ho.accept_receipt, state, data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -87,8 +87,8 @@ def key_of(who: str) -> SecretBytes:
 def roster_of(n: int) -> Roster:
     """Hospitals h0, h1, ... and a coordinator."""
 
-    def member(who: str, role: str) -> Member:
-        return Member(who, role, identity.public_key(key_of(who)), draw("certificate", who))  # type: ignore[arg-type]
+    def member(who: str, role: Literal["hospital", "coordinator"]) -> Member:
+        return Member(who, role, identity.public_key(key_of(who)), draw("certificate", who))
 
     hospitals = tuple(member(f"h{i}", "hospital") for i in range(n))
     return Roster(1, hospitals, member("coordinator", "coordinator"))

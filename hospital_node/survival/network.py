@@ -14,8 +14,8 @@ import numpy as np
 from hospital_node.survival.clipping import clip_rows
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.piecewise import LARGEST_PREDICTOR, hazards
-from privacy.grid import FloatArray
-from privacy.layout import Layout
+from privacy.studies.grid import FloatArray
+from privacy.studies.layout import Layout
 
 if TYPE_CHECKING:
     import torch
@@ -114,7 +114,7 @@ def _network(layout: Layout) -> "torch.nn.Module":
     import torch
     from torch import nn
 
-    class LogHazards(nn.Module):  # type: ignore[misc]
+    class LogHazards(nn.Module):  # type: ignore[misc]  # torch is not followed, so its classes are Any
         """eta_ik = alpha_k + f(x_i), parameters in the order of the layout."""
 
         def __init__(self) -> None:

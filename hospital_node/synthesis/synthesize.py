@@ -13,7 +13,8 @@ import pandas as pd
 from hospital_node.clock import Clock
 from hospital_node.cohort import build_cohort
 from hospital_node.consent_gate import ConsentGate
-from hospital_node.entropy import Entropy
+from hospital_node.entropy import Entropy, OsEntropy
+from hospital_node.epoch_marks import EpochMarks, who_is_in
 from hospital_node.findings import DataError
 from hospital_node.home import Home
 from hospital_node.kept_set import charge_once
@@ -22,14 +23,14 @@ from hospital_node.synthesis.drawn_once import is_drawn, sums_once
 from hospital_node.synthesis.rows import table_of
 from hospital_node.synthesis.sdv_engine import check_installed
 from hospital_node.table import read_table
-from privacy.canonical import sha256_hex
-from privacy.consent import DataUse
-from privacy.grid import time_grid
-from privacy.ledger import Entry
-from privacy.mechanisms import Sampler
-from privacy.plan import Release
-from privacy.policy import Policy, check
-from privacy.study import Study
+from privacy.guarantees.plan import Release
+from privacy.ledgers.ledger import Entry
+from privacy.ledgers.policy import Policy, check
+from privacy.link.canonical import sha256_hex
+from privacy.noise.mechanisms import Sampler
+from privacy.patients.consent import DataUse
+from privacy.studies.grid import time_grid
+from privacy.studies.study import Study
 from privacy.synthesis.generate import generate
 from privacy.synthesis.model import fit
 from privacy.synthesis.request import SDV_STAGE, SynthesisRequest, metadata
@@ -69,8 +70,11 @@ class Source:
 
         Raises:
             DataError: the table does not fit, or nobody's consent can be looked up.
+            PolicyRefusal: a patient is in the table of another data epoch.
         """
         frame = read_table(self.data, study.dictionary, drop_undeclared=self.drop_undeclared)
+        patients = who_is_in(frame, study, self.data)
+        EpochMarks(self.home.epochs).take(self.policy.data_epoch, patients, OsEntropy())
         if not self.policy.consent_register:
             return frame
         if study.dictionary.id is None:

@@ -10,16 +10,17 @@ from typing import Self
 
 import numpy as np
 
-from privacy.grid import FloatArray
-from privacy.layout import Layout
-from privacy.life_table import baseline
 from privacy.recipes import recalibration
 from privacy.recipes.adam import Adam
 from privacy.recipes.few_events import FewEvents
 from privacy.recipes.intervals import Estimate, estimate
 from privacy.recipes.newton import Newton
-from privacy.recipes.trial import Trial, trial_estimate
-from privacy.training import Training
+from privacy.recipes.trial import Trial
+from privacy.recipes.trial_interval import trial_estimate
+from privacy.studies.grid import FloatArray
+from privacy.studies.layout import Layout
+from privacy.studies.life_table import baseline
+from privacy.studies.training import Training
 
 #: What a hospital's own fold may differ by: linear algebra is not the same to the last bit on every machine.
 SAME_MODEL = 1e-6
@@ -60,13 +61,12 @@ class Fit:
         """The fit behind the released life table, (2K,) events, then censorings."""
         rate, last = training.learning_rate, training.average_last
         events, censored = table.values[: layout.intervals], table.values[layout.intervals :]
-        marginal = baseline(events, censored, reach_the_end=training.recipe == "trial")
-        match training.recipe:
-            case "adam":
-                return cls(training, layout, Adam.start(layout.start(marginal), rate, last))
-            case "trial":
-                trial = Trial.start(events, table.noise_sd, marginal, training.allocation, rate, last)
-                return cls(training, layout, trial)
+        if training.recipe == "trial":
+            trial = Trial.start(events, censored, table.noise_sd, training.allocation, rate, last)
+            return cls(training, layout, trial)
+        marginal = baseline(events, censored)
+        if training.recipe == "adam":
+            return cls(training, layout, Adam.start(layout.start(marginal), rate, last))
         columns, scale = len(layout.columns), training.column_scale
         if training.column_spread:
             spread, total = np.asarray(training.column_spread), max(float(events.sum()), 1.0)

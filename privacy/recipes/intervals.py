@@ -4,6 +4,8 @@ In the eigenbasis of the released Hessian the fit is a linear filter: with kappa
 error by the factor 1 - kappa and adds kappa / lambda of that round's noise. So the average of the last m of T iterates carries
 round j's noise with the weight (1/m) sum_{k >= max(j, k0)} kappa (1 - kappa)^(k - j), and still lacks the share
 mean_k (1 - kappa)^(k + 1) of the way.
+
+What noise of the life table does beyond the level and the slope over time, which the fit learns again, is left out.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from privacy.grid import FloatArray
 from privacy.recipes.newton import Newton
+from privacy.studies.grid import FloatArray
 
 CONFIDENCE = 0.95
 SMALLEST_PROGRESS = 0.5

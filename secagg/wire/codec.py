@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import is_dataclass
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from google.protobuf.message import DecodeError, Message
 
 from secagg.errors import WireError
-from secagg.roster import ID_PATTERN
-from secagg.wire import records, shape, wardround_pb2
-from secagg.wire.records import Items, Length, Most, Name, Text
+from secagg.wire import flat, records, shape, wardround_pb2
+from secagg.wire.bounds import check_scalar
+from secagg.wire.flat import varint
+from secagg.wire.records import Items
 
 R = TypeVar("R")
 
@@ -56,39 +57,32 @@ KINDS: dict[str, type] = {
 
 def wrap(kind: str, payload: bytes) -> bytes:
     """The bytes of one message on the link: its kind around its payload."""
-    return b"".join((_TAGS[kind], _varint(len(payload)), payload))
+    return b"".join((_TAGS[kind], varint(len(payload)), payload))
 
 
 def pack(kind: str, record: object) -> bytes:
     """The bytes of one message on the link that holds this record."""
-    return wrap(kind, encode(record))
+    parts = flat.write(record)
+    return b"".join((_TAGS[kind], varint(sum(map(len, parts))), *parts))
 
 
 def unwrap(data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> tuple[str, bytes]:
     """The kind and the payload of one message, the payload as received.
 
-    Written by hand, since a model or a vector inside is copied once here and four times by a parser that has to be checked.
+    Raises:
+        WireError: no message of the schema.
+    """
+    kind, start = _head(data, max_bytes)
+    return kind, data[start:]
+
+
+def kind_of(data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> str:
+    """The kind of one message, whose payload is not looked at.
 
     Raises:
         WireError: no message of the schema.
     """
-    if len(data) > max_bytes:
-        raise WireError("Message", f"{len(data)} bytes exceed the bound of {max_bytes}")
-    if not data:
-        raise WireError("Message", "it has no kind")
-    kind = _KIND_OF_TAG.get(data[: 1 if data[0] < 128 else 2])
-    if kind is None:
-        raise WireError("Message", "the bytes do not parse")
-    start = len(_TAGS[kind])
-    length = data[start : start + _VARINT_BYTES]
-    for end in range(1, len(length) + 1):
-        if length[end - 1] < 128:
-            payload = data[start + end :]
-            # The one spelling of the length there is, and nothing behind it.
-            if length[:end] == _varint(len(payload)):
-                return kind, payload
-            break
-    raise WireError("Message", "unknown fields, leftover bytes or a second spelling")
+    return _head(data, max_bytes)[0]
 
 
 def expect(kind: str, data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
@@ -97,10 +91,7 @@ def expect(kind: str, data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
     Raises:
         WireError: no message of the schema, or of another kind.
     """
-    found, payload = unwrap(data, max_bytes)
-    if found != kind:
-        raise WireError(kind, f"a message of kind {found} came instead")
-    return payload
+    return data[_start_of(kind, data, max_bytes) :]
 
 
 def unpack(kind: str, record: type[R], data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> R:
@@ -109,7 +100,20 @@ def unpack(kind: str, record: type[R], data: bytes, max_bytes: int = DEFAULT_MAX
     Raises:
         WireError: no message of the schema, of another kind, or out of bounds.
     """
-    return decode(record, expect(kind, data, max_bytes), max_bytes)
+    start = _start_of(kind, data, max_bytes)
+    if flat.layout(record) is not None:
+        return flat.read(record, data, start, len(data), record.__name__)
+    return decode(record, data[start:], max_bytes)
+
+
+def unpack_views(kind: str, record: type[R], data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> R:
+    """As `unpack` of a record without lists; its fields of bytes are views of `data`, for what is long and only looked at once.
+
+    Raises:
+        WireError: no message of the schema, of another kind, or out of bounds.
+    """
+    start = _start_of(kind, data, max_bytes)
+    return flat.read(record, data, start, len(data), record.__name__, views=True)
 
 
 def encode(record: object) -> bytes:
@@ -118,9 +122,7 @@ def encode(record: object) -> bytes:
     Raises:
         WireError: a field is out of its bounds; nothing is sent that the receiver would refuse.
     """
-    message = _to_message(record)
-    _from_message(type(record), message, type(record).__name__)
-    return _serialize(message)
+    return b"".join(flat.write(record))
 
 
 def decode(record: type[R], data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> R:
@@ -129,6 +131,9 @@ def decode(record: type[R], data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> 
     Raises:
         WireError: the bytes are longer than max_bytes, are not the one form of such a record, or break a bound.
     """
+    if flat.layout(record) is not None:
+        _check_length(record.__name__, data, max_bytes)
+        return flat.read(record, data, 0, len(data), record.__name__)
     message = _parse(record, getattr(wardround_pb2, record.__name__), data, max_bytes)
     result: R = _from_message(record, message, record.__name__)
     return result
@@ -158,10 +163,44 @@ def noise_chunks(
         )
 
 
-def _parse(record: Any, message_type: Any, data: bytes, max_bytes: int) -> Any:
-    where = message_type.DESCRIPTOR.name
+def _start_of(kind: str, data: bytes, max_bytes: int) -> int:
+    """Where the payload of a message of this kind begins."""
+    found, start = _head(data, max_bytes)
+    if found != kind:
+        raise WireError(kind, f"a message of kind {found} came instead")
+    return start
+
+
+def _head(data: bytes, max_bytes: int) -> tuple[str, int]:
+    """The kind of a message, and where its payload begins.
+
+    Written by hand: a parser that has to be checked copies a model or a vector four times.
+    """
+    _check_length("Message", data, max_bytes)
+    if not data:
+        raise WireError("Message", "it has no kind")
+    kind = _KIND_OF_TAG.get(data[: 1 if data[0] < 128 else 2])
+    if kind is None:
+        raise WireError("Message", "the bytes do not parse")
+    start = len(_TAGS[kind])
+    length = data[start : start + _VARINT_BYTES]
+    for end in range(1, len(length) + 1):
+        if length[end - 1] < 128:
+            # The one spelling of the length there is, and nothing behind it.
+            if length[:end] == varint(len(data) - start - end):
+                return kind, start + end
+            break
+    raise WireError("Message", "unknown fields, leftover bytes or a second spelling")
+
+
+def _check_length(where: str, data: bytes, max_bytes: int) -> None:
     if len(data) > max_bytes:
         raise WireError(where, f"{len(data)} bytes exceed the bound of {max_bytes}")
+
+
+def _parse(record: Any, message_type: Any, data: bytes, max_bytes: int) -> Any:
+    where = message_type.DESCRIPTOR.name
+    _check_length(where, data, max_bytes)
     shape.check_shape(record, data)
     message = message_type()
     try:
@@ -179,19 +218,9 @@ def _serialize(message: Message) -> bytes:
     return bytes(message.SerializeToString(deterministic=True))
 
 
-def _varint(number: int) -> bytes:
-    """Base 128, the lowest seven bits first, as protobuf writes lengths and tags."""
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
 # A field of bytes has wire type 2.
 _TAGS = {
-    kind: _varint(wardround_pb2.Message.DESCRIPTOR.fields_by_name[kind].number << 3 | 2) for kind in KINDS
+    kind: varint(wardround_pb2.Message.DESCRIPTOR.fields_by_name[kind].number << 3 | 2) for kind in KINDS
 }
 _KIND_OF_TAG = {tag: kind for kind, tag in _TAGS.items()}
 _VARINT_BYTES = 5
@@ -201,33 +230,6 @@ _VARINT_BYTES = 5
 def _hints(record: Any) -> tuple[tuple[str, Any], ...]:
     hints: dict[str, Any] = get_type_hints(record, include_extras=True)
     return tuple(hints.items())
-
-
-def _to_message(record: Any) -> Any:
-    record_type: Any = type(record)
-    values = {name: write(getattr(record, name)) for name, write in _writers(record_type)}
-    try:
-        if None not in values.values():
-            return getattr(wardround_pb2, record_type.__name__)(**values)
-    except (ValueError, TypeError):
-        pass
-    raise WireError(record_type.__name__, "a value does not fit its field")
-
-
-@functools.cache
-def _writers(record: Any) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
-    """What makes a message's field of each of a record's."""
-    return tuple((name, _writer(hint)) for name, hint in _hints(record))
-
-
-def _writer(hint: Any) -> Callable[[Any], Any]:
-    if is_dataclass(hint):
-        return _to_message
-    if hint is not bool:
-        inner, bound = get_args(hint)
-        if isinstance(bound, Items) and is_dataclass(get_args(inner)[0]):
-            return lambda values: [_to_message(value) for value in values]
-    return lambda value: value
 
 
 @functools.cache
@@ -257,7 +259,7 @@ def _from_message(record: Any, message: Any, where: str) -> Any:
         elif element is not None:
             values[name] = _entries(element, bound, raw, f"{where}.{name}")
         else:
-            _check_scalar(bound, raw, where, name)
+            check_scalar(bound, raw, where, name)
             values[name] = raw
     return record(**values)
 
@@ -278,19 +280,3 @@ def _entries(element: Any, bound: Items, raw: Any, where: str) -> tuple[Any, ...
         if any(a >= b for a, b in itertools.pairwise(keys)):
             raise WireError(where, "entries are repeated or out of order")
     return entries
-
-
-def _check_scalar(bound: Any, raw: Any, where: str, name: str) -> None:
-    match bound:
-        case Length(low, high):
-            if not low <= len(raw) <= high:
-                raise WireError(f"{where}.{name}", f"{len(raw)} bytes, expected {low} to {high}")
-        case Most(high):
-            if raw > high:
-                raise WireError(f"{where}.{name}", f"the number exceeds {high}")
-        case Text(high):
-            if len(raw) > high or not raw.isprintable():
-                raise WireError(f"{where}.{name}", f"not at most {high} printable characters")
-        case Name(optional):
-            if not (optional and raw == "") and not ID_PATTERN.fullmatch(raw):
-                raise WireError(f"{where}.{name}", "not a hospital id")

@@ -325,7 +325,7 @@ class LedgerExportRequest:
 class LedgerExport:
     """A signed ledger as JSON lines."""
 
-    jsonl: Annotated[bytes, Length(0, 64 << 20)]
+    jsonl: Annotated[bytes, Length(0, 32 << 20)]
 
 
 @dataclass(frozen=True, slots=True)

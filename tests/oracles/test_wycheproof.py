@@ -148,6 +148,7 @@ def verify_bare(public: bytes, message: bytes, signature: bytes) -> None:
         identity.verify(public, b"", message, signature)
     finally:
         identity._message = framed
+        identity._check.cache_clear()
 
 
 def test_hkdf_sha256() -> None:

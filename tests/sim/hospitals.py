@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,20 +22,23 @@ from hospital_node.admission import Admission
 from hospital_node.clock import Clock
 from hospital_node.entropy import DiscreteGaussian, Entropy
 from hospital_node.flower_link import Tagged
-from hospital_node.journal import Journal
+from hospital_node.journal import FILES_SUFFIX, Journal
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.local_study import LocalStudy
 from hospital_node.node import Node
 from hospital_node.node_words import NodeEvent
-from privacy.agreement import Agreement, build
-from privacy.mechanisms import Sampler
-from privacy.study import Study
+from hospital_node.upload_files import UploadFiles
+from privacy.noise.mechanisms import Sampler
+from privacy.studies.agreement import Agreement, build
+from privacy.studies.study import Study
 from tests.study_files import study, table, write_csv
 from tests.unit.secagg.rounds import entropy, key_of, make_roster, names
 
 ROUNDS = 8
 SIZE = 400
 START = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
+# Everything that answers an order lies in files here, as long vectors do.
+VECTOR_FILE_BYTES = 200
 # The simulation kills processes, not machines.
 NO_FSYNC = "PRAGMA synchronous = OFF"
 
@@ -90,11 +94,35 @@ class FusedConnection:
         self._database.close()
 
 
+class FusedFiles(UploadFiles):
+    """Files in the middle of which the process may die, and before each is deleted."""
+
+    def __init__(self, folder: Path, fuse: Fuse) -> None:
+        super().__init__(folder)
+        self._fuse = fuse
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Half of it, then all of it."""
+        if not self._fuse.dead:
+            (self._folder / name).write_bytes(data[: len(data) // 2])
+            self._fuse.burn()
+            (self._folder / name).write_bytes(data)
+            self._fuse.burn()
+
+    def drop(self, names: Collection[str]) -> None:
+        """One after the other."""
+        for name in names:
+            if not self._fuse.dead:
+                self._fuse.burn()
+                super().drop([name])
+
+
 def fused_journal(path: Path, fuse: Fuse) -> Journal:
     """A journal whose process may die at any write, its anchor's included."""
-    journal = Journal(path)
+    journal = Journal(path, file_bytes=VECTOR_FILE_BYTES)
     for part in (journal, journal._anchor):
         part._db = FusedConnection(part._db, fuse)  # type: ignore[assignment]
+    journal._files = FusedFiles(path.with_suffix(FILES_SUFFIX), fuse)
     return journal
 
 
@@ -182,7 +210,9 @@ class PreparedAdmission(Admission):
         key = f"{self.me} {agreement.hash}"
         if key not in self.local:
             write_csv(table(40, 1), self.data.parent, self.data.name)
-            self.local[key] = Admission._prepare(self, agreement, ledger, clock, sampler, entropy)
+            # Entropy of its own: only the first run in a process prepares, and the node's draws must be the same in each.
+            own = CountedEntropy(f"prepared {key}")
+            self.local[key] = Admission._prepare(self, agreement, ledger, clock, sampler, own)
         return self.local[key]
 
 

@@ -15,7 +15,7 @@ from tests.sim.scheduler import AdvanceTime, Crash, Deliver, Restart, ServerLies
 from tests.sim.test_invariants import until
 
 # Statements that a hospital writes from its first session to the receipt of its first round, and one beyond.
-WRITES = 87
+WRITES = 99
 
 
 def crash_at(root: Path, n: int, statement: int, rounds: int) -> Simulation:

@@ -14,11 +14,12 @@ from coordinator.spare_noise import SpareNoiseTaken
 from coordinator.state import StoredRound
 from hospital_node import round_messages
 from hospital_node.statistics import sums
-from privacy import exchange, recompute
-from privacy.canonical import parse_canonical
-from privacy.evidence import RoundRecord
-from privacy.exchange import ExchangeError
-from privacy.mechanisms import noisy_sum_in_layers
+from privacy.assessment import recompute_rounds
+from privacy.assessment.evidence import RoundRecord
+from privacy.link.canonical import parse_canonical
+from privacy.noise.mechanisms import noisy_sum_in_layers
+from privacy.studies import exchange
+from privacy.studies.exchange import ExchangeError
 from secagg.receipt import audit_receipt
 from secagg.wire import codec
 from secagg.wire.records import OpenRequest, SpareNoise
@@ -260,13 +261,13 @@ def test_a_record_that_says_otherwise_than_the_signed_sum_is_noticed(
     """The verifier takes the count from the sum that the receipt signs, not from the coordinator's own record."""
     world, (outcome, *_) = quiet
     assert outcome.receipt is not None
-    params = recompute.parameters(world.agreement)
+    params = recompute_rounds.parameters(world.agreement)
     study_hash = bytes.fromhex(world.agreement.hash)
     receipt = audit_receipt(outcome.receipt, study_hash, world.signed.roster, params)
     record = RoundRecord.model_validate(
         parse_canonical(round_record(outcome, "life_table", 3, world.clock.now()))
     )
-    assert recompute._difference(record, receipt, None, world.agreement) == ""
+    assert recompute_rounds._difference(record, receipt, None, world.agreement) == ""
     for wrong in (("a", "b", "c"), (), ("a", "b", "c", "e")):
         told = record.model_copy(update={"noise_removed": wrong})
-        assert "spare noise" in recompute._difference(told, receipt, None, world.agreement)
+        assert "spare noise" in recompute_rounds._difference(told, receipt, None, world.agreement)

@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 
 from coordinator.state import CoordinatorState, StoredRound
+from secagg.wire import codec
+from secagg.wire.records import Receipt, Signed
 
 STUDY = bytes(32)
-ROUND = StoredRound(1, b"{}", b"receipt", b"total")
+RECEIPT = codec.pack("receipt", Receipt(Signed(b"body", bytes(64)), b"the sum of 64-bit rings"))
+ROUND = StoredRound(1, b"{}", RECEIPT, b"total")
+SAME = StoredRound(3, b"{3}", RECEIPT, b"the sum of 64-bit rings")
 
 
 @pytest.fixture
@@ -28,9 +32,12 @@ def test_rounds_are_there_after_a_restart_in_order(path: Path) -> None:
     state = opened(path)
     state.add_round(STUDY, StoredRound(2, b"{2}", None, None))
     state.add_round(STUDY, ROUND)
+    state.add_round(STUDY, SAME)
     state.close()
     again = opened(path)
-    assert again.rounds(STUDY) == [ROUND, StoredRound(2, b"{2}", None, None)]
+    assert again.rounds(STUDY) == [ROUND, StoredRound(2, b"{2}", None, None), SAME]
+    # The sum of a long vector lies in the file once.
+    assert path.read_bytes().count(b"the sum of 64-bit rings") == 2
     assert again.rounds(b"\x01" * 32) == []
     again.close()
 

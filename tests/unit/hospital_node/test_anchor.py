@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from hospital_node.anchor import Anchor
+from hospital_node.anchor import Anchor, AnchorLost, share_a_volume
+from hospital_node.home import Home
 from hospital_node.journal import Journal
+from privacy.link.command_line import exit_code_of
+from secagg.wire import codec
+from secagg.wire.records import Abort
+from tests.consortium import Hand, World, offer
 
 STUDY = bytes(32)
 
@@ -108,6 +113,95 @@ def test_death_between_the_two_files(
             journal.commit(STUDY, 2, b"state 2", b"request", [])
     journal.close()
     assert reopen(path) == (False, state, floor)
+
+
+def break_disk(journal: Journal) -> None:
+    """The anchor's volume takes no more writes."""
+    journal._anchor._db.execute("PRAGMA query_only = ON")
+
+
+@pytest.mark.threat("FL-08", control="C-ONESHARE")
+def test_an_anchor_that_cannot_be_written_stops_the_journal(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    journal = Journal(path)
+    journal.commit(STUDY, 1, b"state 1", b"request 1", [b"reply"])
+    break_disk(journal)
+    with pytest.raises(AnchorLost, match=r"j\.anchor.*readonly.*start again"):
+        journal.commit(STUDY, 2, b"state 2", b"request 2", [b"reply"])
+    # The commit is in the journal, but nothing may be answered from it, also when the disk is well again.
+    journal._anchor._db.execute("PRAGMA query_only = OFF")
+    for request in (b"request 1", b"request 2"):
+        with pytest.raises(AnchorLost):
+            journal.replies(STUDY, request)
+    with pytest.raises(AnchorLost):
+        journal.commit(STUDY, 3, b"state 3", b"request 3", [b"reply"])
+    journal.close()
+    assert reopen(path) == (False, b"state 2", 2)
+
+
+@pytest.mark.threat("FL-08", control="C-ONESHARE")
+def test_the_node_stops_with_its_anchor(tmp_path: Path) -> None:
+    hand = Hand(World.of(tmp_path)).join()
+    break_disk(hand.world.nodes["a"].journal)
+    _, order = hand.order(1)
+    for _ in range(2):
+        with pytest.raises(AnchorLost) as stopped:
+            next(hand.world.nodes["a"].on_message(order))
+        assert exit_code_of(stopped.value) == 2
+
+
+@pytest.mark.threat("FL-08", control="C-ONESHARE")
+@pytest.mark.parametrize("forgets", [False, True])
+def test_the_anchor_knows_the_rounds_that_journal_and_ledger_forgot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgets: bool
+) -> None:
+    """Both come back from a copy taken before round 1: a new session still starts above it."""
+    hand = Hand(World.of(tmp_path)).join()
+    world, home = hand.world, tmp_path / "state" / "a"
+    files = ("journal.db", "ledger.db")
+    _stop(world)
+    for file in files:
+        shutil.copy(home / file, tmp_path / file)
+    world.nodes["a"] = world.new_node("a")
+    hand.ask("a", offer(world))
+    _, order = hand.order(1)
+    assert hand.ask("a", order)
+    assert world.ledger("a") == [("RESERVE", 1), ("SPENT", 1)]
+    _stop(world)
+    for file in files:
+        shutil.copy(tmp_path / file, home / file)
+    world.nodes["a"] = world.new_node("a")
+    assert world.ledger("a") == []
+    if forgets:
+        monkeypatch.setattr(Journal, "floor", lambda *_: 0)
+    hand.join(told=())
+    answer = hand.ask("a", hand.key_list)
+    if forgets:
+        assert answer == []
+        _, order = hand.order(1)
+        assert codec.unwrap(hand.ask("a", order)[0])[0] == "upload_header", "the same round is answered twice"
+    else:
+        assert "round 1" in codec.unpack("abort", Abort, answer[0]).reason
+
+
+def _stop(world: World) -> None:
+    world.nodes["a"].journal.close()
+    world.nodes["a"].ledger.close()
+
+
+def test_one_volume_or_two() -> None:
+    here = Path(__file__)
+    assert share_a_volume(here, here.with_name("other"))
+    assert not share_a_volume(here, Path("/proc/anchor"))
+
+
+def test_the_policy_names_the_anchor(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert home.anchor("") == tmp_path / "state" / "session" / "journal.anchor"
+    assert home.anchor("anchors/north") == tmp_path / "anchors" / "north"
+    assert home.anchor("/mnt/anchor") == Path("/mnt/anchor")
+    with pytest.raises(AnchorLost, match="mount or free its volume"):
+        Journal(tmp_path / "j.db", tmp_path / "nowhere" / "anchor")
 
 
 def test_anchor_may_lie_elsewhere_and_is_private(tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hospital_node import enrolment, keys
+from hospital_node import enrolment, keys, service
+from hospital_node.anchor import ONE_VOLUME
 from hospital_node.cli import main
 from hospital_node.clock import SystemClock
+from hospital_node.diagnosis import ConnectProblem
 from hospital_node.home import Home
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.node_words import Outgoing
@@ -260,6 +262,35 @@ def test_a_table_or_a_policy_that_says_no_is_known_before_anybody_is_called(
     assert ran.code == code
     assert "dials" not in ran.out
     assert ran.error()
+
+
+@pytest.mark.threat("FL-08", control="C-ONESHARE")
+def test_the_anchor_lies_where_the_policy_says_and_one_volume_is_told(
+    home: Home, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(*_: object, **__: object) -> None:
+        raise ConnectProblem("lost", "nobody answers", fatal=True)
+
+    monkeypatch.setattr(enrolment, "load_roster", lambda _: keys_and_roster()[1])
+    monkeypatch.setattr(service, "LinkClient", nobody)
+    data = write_csv(table(), tmp_path, "extract.csv")
+    arguments = ("--study", study, "--data", data, "--coordinator", "127.0.0.1:1")
+
+    def said(anchor: str) -> str:
+        named = f'\njournal_anchor = "{anchor}"\n' if anchor else ""
+        home.policy.write_text(POLICY.format(epsilon=3.5) + named, encoding="utf-8")
+        ran = run(main, "run", "--home", home.root, *arguments)
+        return ran.out + ran.err
+
+    assert ONE_VOLUME in said("")
+    assert home.anchor("").exists()
+    elsewhere = tmp_path / "elsewhere" / "anchor"
+    assert "mount or free its volume" in said(str(elsewhere))
+    elsewhere.parent.mkdir()
+    assert ONE_VOLUME in said(str(elsewhere))
+    assert elsewhere.exists()
+    monkeypatch.setattr(service, "share_a_volume", lambda *_: False)
+    assert ONE_VOLUME not in said(str(elsewhere))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from typer.testing import CliRunner
@@ -18,12 +20,12 @@ from typer.testing import CliRunner
 from hospital_node.admission import Admission
 from hospital_node.cli import app
 from hospital_node.consent_api import ConsentServer, TokenFileError, read_token
-from hospital_node.consent_round import respect_consent
+from hospital_node.consent_round import forget_former, respect_consent
 from hospital_node.consent_store import ConsentStore, RegisterPlace, RegisterUnreadable
 from hospital_node.home import Home
 from hospital_node.node import Node
-from privacy.canonical import sha256_hex
-from privacy.consent import EVERYTHING, HEALTH, Terms
+from privacy.link.canonical import sha256_hex
+from privacy.patients.consent import EVERYTHING, HEALTH, Terms
 from tests.consortium import Hand, ManualClock, World, offer
 from tests.study_files import table
 
@@ -244,6 +246,9 @@ def test_a_withdrawal_takes_effect_before_the_next_round(tmp_path: Path, place: 
     assert patients(node) == 30
     respect_consent(node, "00", 2)
     assert patients(node) == 28
+    # They are deleted when the round's answer has left; a node that dies before it finds the mark again.
+    assert (reports / "small.stage.json").exists()
+    forget_former(node)
     first, second = (e.record.note for e in node.ledger.entries() if e.kind == "NOTE")
     records = {path.stem: json.loads(path.read_bytes()) for path in (reports / "consent").glob("*/*.json")}
     (digest,) = [word for word in second.split() if word in records]
@@ -266,6 +271,85 @@ def test_a_withdrawal_takes_effect_before_the_next_round(tmp_path: Path, place: 
         if path.stem not in records
     ]
     assert (again["round"], again["withdrawn"], again["affected_rounds"]) == (3, [], [])
+
+
+def steps(node: Node, round_number: int) -> list[str]:
+    """The project's functions in the order in which the question before a round first enters them."""
+    entered: dict[str, None] = {}
+
+    def enter(frame: FrameType, event: str, _: object) -> None:
+        module = str(frame.f_globals.get("__name__", ""))
+        # How a single statement is read depends on the statement, and takes microseconds.
+        ours = module.split(".")[0] in ("hospital_node", "privacy") and module != "privacy.patients.consent"
+        if event == "call" and ours:
+            entered[f"{module}.{frame.f_code.co_qualname}"] = None
+
+    sys.setprofile(enter)
+    try:
+        respect_consent(node, "00", round_number)
+    finally:
+        sys.setprofile(None)
+    return list(entered)
+
+
+@pytest.mark.threat("FL-37", control="C-OPTOUT")
+def test_a_withdrawal_takes_the_steps_of_any_other_round(tmp_path: Path, place: RegisterPlace) -> None:
+    world = World.of(tmp_path, DUO)
+    register(place, 30)
+    node = consenting(world, "a", place)
+    Hand(world).join()
+    respect_consent(node, "00", 1)
+    quiet = steps(node, 2)
+    with opened(place) as store:
+        store.add([("P00003", WITHDRAW)], b"")
+    assert steps(node, 3) == quiet
+    assert patients(node) == 29
+    assert any(step.endswith("FollowUp.of") for step in quiet), "the table is built anew"
+
+
+def test_a_refused_order_adds_nothing_to_the_ledger_however_often_it_comes(
+    tmp_path: Path, place: RegisterPlace
+) -> None:
+    world = World.of(tmp_path, DUO)
+    register(place, 30)
+    node = consenting(world, "a", place)
+    hand = Hand(world).join()
+    assert node.work is not None
+    node.work = replace(node.work, policy=node.work.policy.model_copy(update={"expires": date(2000, 1, 1)}))
+    _, order = hand.order(1)
+    for _ in range(3):
+        hand.ask("a", order)
+    assert any("expires" in refusal for refusal in world.refusals("a"))
+    assert node.ledger.entries() == ()
+
+
+@pytest.mark.threat("FL-37", control="C-OPTOUT")
+@pytest.mark.parametrize("dies", [False, True])
+def test_what_was_kept_is_deleted_behind_the_answer_or_after_a_crash(
+    tmp_path: Path, place: RegisterPlace, dies: bool
+) -> None:
+    world = World.of(tmp_path, DUO)
+    register(place, 30)
+    node = consenting(world, "a", place)
+    hand = Hand(world).join()
+    kept = node.admission.reports / "small.stage.json"
+    with opened(place) as store:
+        store.add([("P00003", WITHDRAW)], b"")
+    _, order = hand.order(1)
+    leaving = node.on_message(order)
+    next(leaving)
+    assert kept.exists()
+    if dies:
+        own = node.admission
+        node = world.restart("a")
+        node.admission = own
+        list(node.on_message(offer(world)))
+    else:
+        list(leaving)
+    assert patients(node) == 29
+    assert not kept.exists()
+    # This round's own copy is about the present set, and stays.
+    assert len(list((node.admission.reports / "releases").iterdir())) == 1
 
 
 @pytest.mark.threat("FL-37", control="C-OPTOUT")

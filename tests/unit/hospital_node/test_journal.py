@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sqlite3
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hospital_node.journal import Journal
+from hospital_node.upload_files import UploadLost
 
 STUDY, OTHER = bytes(32), b"\x01" * 32
 
@@ -62,6 +67,35 @@ def test_a_request_is_answered_once(path: Path) -> None:
     journal.close()
 
 
+class FullDisk:
+    """A connection whose commits fail."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        if statement == "COMMIT":
+            raise sqlite3.OperationalError("database or disk is full")
+        return self._database.execute(statement, *values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+
+def test_what_could_not_be_committed_is_not_answered(path: Path) -> None:
+    journal = Journal(path)
+    database = journal._db
+    journal._db = FullDisk(database)  # type: ignore[assignment]
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        journal.commit(STUDY, 1, b"state", b"request", [b"one"])
+    assert journal.replies(STUDY, b"request") is None
+    assert journal.state(STUDY) is None
+    journal._db = database
+    journal.commit(STUDY, 1, b"state", b"request", [b"one"])
+    assert journal.replies(STUDY, b"request") == (b"one",)
+    journal.close()
+
+
 @pytest.mark.threat("FL-24", control="C-LEAST")
 def test_only_the_owner_may_read_it(path: Path) -> None:
     journal = Journal(path)
@@ -77,3 +111,147 @@ def test_it_waits_for_the_disk(path: Path) -> None:
     assert database.execute("PRAGMA synchronous").fetchone() == (2,)
     assert database.execute("PRAGMA secure_delete").fetchone() == (1,)
     journal.close()
+
+
+LONG = b"vector of one round " * 100
+
+
+def with_files(path: Path) -> Journal:
+    return Journal(path, file_bytes=len(LONG))
+
+
+def uploads(path: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in path.with_suffix(".uploads").iterdir()}
+
+
+def test_a_long_reply_is_a_file_that_only_the_owner_reads(path: Path) -> None:
+    journal = with_files(path)
+    journal.commit(STUDY, 1, b"uploaded", b"order", [b"header", LONG, b"seals", LONG[1:] + b"!"])
+    journal.close()
+    assert LONG not in path.read_bytes()
+    folder = path.with_suffix(".uploads")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
+    again = with_files(path)
+    assert again.replies(STUDY, b"order") == (b"header", LONG, b"seals", LONG[1:] + b"!")
+    again.close()
+
+
+def test_a_vector_goes_with_its_round(path: Path) -> None:
+    journal = with_files(path)
+    journal.commit(OTHER, 1, b"uploaded", b"order", [LONG])
+    journal.commit(STUDY, 1, b"uploaded", b"order", [b"header", LONG])
+    journal.commit(STUDY, 1, b"agreed", b"agree", [b"signature"])
+    assert len(uploads(path)) == 2
+    journal.commit(STUDY, 1, b"ready", b"receipt", [], ends_round=True)
+    assert journal.replies(STUDY, b"order") is None
+    assert journal.replies(STUDY, b"agree") == (b"signature",)
+    assert journal.replies(OTHER, b"order") == (LONG,)
+    journal.commit(STUDY, 2, b"uploaded", b"order 2", [LONG])
+    journal.commit(STUDY, 3, b"uploaded", b"order 3", [LONG])
+    assert sorted(name.split("-")[1] for name in uploads(path)) == ["1", "3"]
+    journal.drop_uploads(STUDY)
+    assert (journal.replies(STUDY, b"order 3"), len(uploads(path))) == (None, 1)
+    journal.close()
+
+
+def test_a_second_answer_leaves_the_first_ones_file_alone(path: Path) -> None:
+    journal = with_files(path)
+    journal.commit(STUDY, 1, b"first", b"request", [LONG])
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        journal.commit(STUDY, 1, b"second", b"request", [LONG[::-1]])
+    assert journal.replies(STUDY, b"request") == (LONG,)
+    assert journal.state(STUDY) == b"first"
+    journal.close()
+
+
+class Died(Exception):
+    """The process ended here."""
+
+
+def test_a_half_written_file_is_no_reply_and_does_not_stay(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = with_files(path)
+    written = os.write
+
+    def dies(handle: int, data: memoryview) -> int:
+        written(handle, data[: len(data) // 2])
+        raise Died
+
+    monkeypatch.setattr(os, "write", dies)
+    with pytest.raises(Died):
+        journal.commit(STUDY, 1, b"uploaded", b"order", [b"header", LONG])
+    monkeypatch.undo()
+    journal.close()
+    assert [len(data) for data in uploads(path).values()] == [len(LONG) // 2]
+    again = with_files(path)
+    assert not again.restored
+    assert (again.state(STUDY), again.replies(STUDY, b"order"), uploads(path)) == (None, None, {})
+    again.commit(STUDY, 1, b"uploaded", b"order", [b"header", LONG])
+    assert again.replies(STUDY, b"order") == (b"header", LONG)
+    again.close()
+
+
+def test_the_file_is_on_the_disk_before_its_row(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = with_files(path)
+    seen = []
+    fsync = os.fsync
+
+    def look(handle: int) -> None:
+        fsync(handle)
+        other = sqlite3.connect(path)
+        seen.append(other.execute("SELECT count(*) FROM files").fetchone()[0])
+        other.close()
+
+    monkeypatch.setattr(os, "fsync", look)
+    journal.commit(STUDY, 1, b"uploaded", b"order", [LONG])
+    # The file, then the folder that names it; only then does anybody else see the row.
+    assert seen == [0, 0]
+    journal.close()
+
+
+def test_a_disk_that_is_full_leaves_what_was_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = with_files(path)
+    journal.commit(STUDY, 1, b"ready", b"request", [b"one"])
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="no space"):
+        journal.commit(STUDY, 2, b"uploaded", b"order", [LONG])
+    monkeypatch.undo()
+    assert (journal.state(STUDY), journal.replies(STUDY, b"request")) == (b"ready", (b"one",))
+    journal.commit(STUDY, 2, b"uploaded", b"order", [LONG])
+    assert journal.replies(STUDY, b"order") == (LONG,)
+    journal.close()
+
+
+def test_a_missing_or_shortened_file_is_not_sent(path: Path) -> None:
+    journal = with_files(path)
+    journal.commit(STUDY, 1, b"uploaded", b"order", [LONG])
+    (file,) = path.with_suffix(".uploads").iterdir()
+    file.write_bytes(LONG[:-1])
+    with pytest.raises(UploadLost):
+        journal.replies(STUDY, b"order")
+    file.unlink()
+    with pytest.raises(UploadLost):
+        journal.replies(STUDY, b"order")
+    journal.close()
+
+
+def test_a_restored_journal_takes_no_file_with_it(path: Path) -> None:
+    journal = with_files(path)
+    journal.commit(STUDY, 1, b"uploaded", b"order", [LONG])
+    journal.close()
+    copy = path.read_bytes()
+    journal = with_files(path)
+    journal.commit(STUDY, 2, b"uploaded", b"order 2", [LONG])
+    journal.commit(STUDY, 3, b"uploaded", b"order 3", [LONG])
+    journal.close()
+    path.write_bytes(copy)
+    again = with_files(path)
+    assert again.restored
+    assert (again.replies(STUDY, b"order"), uploads(path)) == (None, {})
+    again.close()

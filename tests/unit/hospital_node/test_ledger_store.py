@@ -3,17 +3,20 @@
 import sqlite3
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from hospital_node.ledger_store import LedgerStore
-from privacy.ledger import Entry, LedgerBroken, charged
-from privacy.ledger_export import read_export
-from privacy.plan import Release
-from privacy.policy import PolicyRefusal
-from secagg.identity import public_key
+from privacy.guarantees.plan import Release
+from privacy.ledgers.charges import charged
+from privacy.ledgers.data_epoch import epoch_name, epoch_note
+from privacy.ledgers.ledger import ENTRY_LABEL, GENESIS, Entry, Ledger, LedgerBroken, Record
+from privacy.ledgers.ledger_export import read_export
+from privacy.ledgers.policy import PolicyRefusal
+from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes
 
 SEED = SecretBytes(b"\x05" * 32)
@@ -126,6 +129,38 @@ def test_two_connections_write_one_chain(tmp_path: Path) -> None:
         assert [entry.seq for entry in first.entries()] == [1, 2, 3]
         with pytest.raises(LedgerBroken):
             spend(first, 1)
+
+
+def _forged(ledger: Ledger, fault: str) -> Entry:
+    """The next entry, an epoch that would free the budget, by somebody who can write the file but has no key."""
+    record = Record("NOTE", "2026-01-31T12:00:00Z", GENESIS, "", "", 0, None, epoch_note("2027 extract"))
+    other = SecretBytes(b"\x06" * 32)
+    entry = ledger.append(record, lambda body: sign(SEED, ENTRY_LABEL, body)).entries[-1]
+    match fault:
+        case "another key":
+            return ledger.append(record, lambda body: sign(other, ENTRY_LABEL, body)).entries[-1]
+        case "another text":
+            return replace(entry, record=replace(record, note=epoch_note("2028 extract")))
+        case "another place":
+            return Ledger().append(record, lambda body: sign(SEED, ENTRY_LABEL, body)).entries[-1]
+    return entry
+
+
+@pytest.mark.threat("FL-35", control="C-LOG")
+@pytest.mark.parametrize("fault", ["another key", "another text", "another place", ""])
+def test_what_another_process_writes_is_verified_as_it_is_read(tmp_path: Path, fault: str) -> None:
+    with opened(tmp_path) as store:
+        reserve(store, 1)
+        entry = _forged(Ledger(store.entries()), fault)
+        with sqlite3.connect(tmp_path / "ledger.sqlite") as other:
+            other.execute("INSERT INTO entries (seq, line) VALUES (2, ?)", (entry.to_line(),))
+        if not fault:
+            assert epoch_name(store.entries()) == "2027 extract"
+            spend(store, 1)
+            return
+        for use in (store.entries, store.export, lambda: spend(store, 1), lambda: reserve(store, 2)):
+            with pytest.raises(LedgerBroken, match="ledger entry 2"):
+                use()
 
 
 def test_the_file_is_the_owners_and_durable(tmp_path: Path) -> None:

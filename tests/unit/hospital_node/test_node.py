@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 
+from hospital_node import sums
 from hospital_node.flower_link import FlowerTraining
 from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.node_words import Ended, Outgoing
 from hospital_node.round_work import RoundWork
-from privacy import exchange, participation
-from privacy.canonical import canonical, parse_canonical
-from privacy.ledger import Entry
-from privacy.ledger_export import read_sealed
+from privacy.ledgers import participation
+from privacy.ledgers.ledger import Entry
+from privacy.ledgers.ledger_export import read_sealed
+from privacy.link.canonical import canonical, parse_canonical
+from privacy.studies import exchange
 from secagg import coordinator as protocol
 from secagg import hospital as arrows
 from secagg.errors import WireError
 from secagg.fixed_point import from_ring
 from secagg.order import sign_order
-from secagg.receipt import without_sum
+from secagg.receipt import sign_receipt, without_sum
 from secagg.states import Advertised, Ready
 from secagg.wire import codec
 from secagg.wire.records import (
@@ -31,11 +35,13 @@ from secagg.wire.records import (
     KeyList,
     LedgerExport,
     LedgerExportRequest,
+    Receipt,
+    ReceiptBody,
     RoundOrder,
     SessionStart,
     StudyEnd,
 )
-from tests.consortium import HOSPITALS, MODE_NONE, Hand, World, offer, receipt_with
+from tests.consortium import HOSPITALS, MODE_NONE, Hand, World, offer, receipt_with, sha256
 
 
 @pytest.fixture
@@ -190,6 +196,53 @@ def test_the_round_is_reserved_before_training_and_spent_before_anything_leaves(
     assert hand.world.ledger("a") == [("RESERVE", 1), ("SPENT", 1)]
     study_hash = bytes.fromhex(hand.world.agreement.hash)
     assert hand.world.nodes["a"].journal.replies(study_hash, order) is not None
+
+
+@pytest.mark.parametrize("disk", ["slow", "full"])
+def test_the_ordered_model_is_on_the_disk_before_the_answer_is(
+    hand: Hand, monkeypatch: pytest.MonkeyPatch, disk: str
+) -> None:
+    """After a restart the next model is checked against it: an answer whose order nobody kept could not be followed up."""
+    node = hand.world.nodes["a"]
+    kept = node.admission.reports / "sums" / hand.world.agreement.hash / "1.model"
+    write, commit, seen = sums._write, Journal.commit, []
+
+    def writes(path: Path, data: bytes) -> None:
+        time.sleep(0.2)
+        if disk == "full":
+            raise OSError("no space left on device")
+        write(path, data)
+
+    def commits(*arguments: Any, **named: Any) -> None:
+        seen.append(kept.exists())
+        commit(*arguments, **named)
+
+    monkeypatch.setattr(sums, "_write", writes)
+    monkeypatch.setattr(Journal, "commit", commits)
+    _, order = hand.order(1)
+    if disk == "full":
+        with pytest.raises(OSError, match="no space"):
+            hand.ask("a", order)
+        assert seen == []
+    else:
+        assert hand.ask("a", order)
+        assert seen == [True]
+
+
+@pytest.mark.parametrize(("cut", "reason"), [(3, "another length"), (-8, "another length"), (0, "declared")])
+def test_a_signed_sum_that_cannot_be_one_is_refused_and_not_kept(hand: Hand, cut: int, reason: str) -> None:
+    """Kept, it would stop this hospital's node at every start of the study."""
+    hand.round(1)
+    assert hand.session is not None
+    held = codec.unpack("receipt", Receipt, hand.last_receipt)
+    body = codec.decode(ReceiptBody, held.signed.body)
+    total = held.sum[:cut] if cut else bytes([7]) * len(held.sum)
+    identity = hand.world.keys["coordinator"].identity_private
+    forged = replace(body, sum_sha256=sha256(total))
+    receipt = sign_receipt(identity, hand.session.desk.context, forged, total)
+    assert reason in refusal(hand.ask("a", receipt)).reason
+    folder = hand.world.nodes["a"].admission.reports / "sums" / hand.world.agreement.hash
+    assert not list(folder.glob("*.sum"))
 
 
 @pytest.mark.parametrize("arrow", ["training", "masking"])

@@ -10,8 +10,8 @@ import pytest
 
 from coordinator.entropy import OsEntropy
 from hospital_node.journal import Journal, JournalTaken
-from privacy.agreement import Agreement, from_bytes
-from privacy.plan import DpPlan
+from privacy.guarantees.plan import DpPlan
+from privacy.studies.agreement import Agreement, from_bytes
 from secagg import coordinator as protocol
 from secagg.context import Context
 from secagg.params import PROTOCOL_VERSION

@@ -22,6 +22,7 @@ from secagg.wire.records import (
     OpenRequest,
     Shares,
 )
+from tests.library_wire import encoded
 from tests.unit.secagg.rounds import Consortium, consortium, craft_request, key_of, take_unchecked
 
 ALL = ("h000", "h001", "h002", "h003")
@@ -102,7 +103,7 @@ class Loot:
         entries = tuple(MemberSignature(who, self._signature(agreed, who)) for who in signers)
         state = self.c.hospitals[name]
         assert isinstance(state, ho.Agreed)
-        message = codec.wrap("open_request", codec._serialize(codec._to_message(OpenRequest(1, entries))))
+        message = codec.wrap("open_request", encoded(OpenRequest(1, entries)))
         self.c.hospitals[name], answer = ho.open_shares(state, message)
         self.hear(name, answer)
 

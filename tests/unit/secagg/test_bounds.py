@@ -10,7 +10,7 @@ import pytest
 
 from secagg import hospital as ho
 from secagg.errors import WireError
-from secagg.wire import codec, records, shape, wardround_pb2
+from secagg.wire import bounds, codec, records, shape, wardround_pb2
 from secagg.wire.records import Items, Length, Most, Name, Text
 from tests.unit.secagg.loot import ALL, nothing, uploaded
 from tests.unit.secagg.rounds import consortium, craft_request
@@ -78,7 +78,7 @@ def test_one_beyond_the_bound_is_refused(
         assert "entries" in str(caught.value)
     else:
         assert told(record, name, data) is not None
-        monkeypatch.setattr(codec, "_check_scalar", nothing)
+        monkeypatch.setattr(bounds, "check_scalar", nothing)
         assert told(record, name, data) is None
 
 
@@ -87,7 +87,7 @@ def told(record: Any, name: str, data: bytes) -> str | None:
     message = getattr(wardround_pb2, record.__name__).FromString(data)
     bound = get_args(get_type_hints(record, include_extras=True)[name])[1]
     try:
-        codec._check_scalar(bound, getattr(message, name), record.__name__, name)
+        bounds.check_scalar(bound, getattr(message, name), record.__name__, name)
     except WireError as error:
         return str(error)
     return None

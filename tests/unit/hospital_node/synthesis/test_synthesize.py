@@ -17,7 +17,7 @@ from hospital_node.entropy import DiscreteGaussian
 from hospital_node.home import Home
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.synthesis import drawn_once
-from privacy.ledger import Entry
+from privacy.ledgers.ledger import Entry
 from privacy.synthesis.request import SDV_STAGE, SynthesisRequest
 from tests.command_lines import Ran, run
 from tests.study_files import study, table, text, write_csv
@@ -208,6 +208,10 @@ def test_other_patients_of_a_new_data_epoch_are_drawn_and_paid_anew(home: Home) 
     assert synthesize(home, "--epsilon", 1.5).code == 0
     assert run(main, "epoch", "2027 extract", "--home", home.root, "--yes").code == 0
     home.policy.write_text(home.policy.read_text() + 'data_epoch = "2027 extract"\n', encoding="utf-8")
+    same = synthesize(home, "--epsilon", 1.5)
+    assert (same.code, "400 of whom an earlier epoch" in same.error()) == (1, True)
+    others = table(400).assign(pid=[f"Q{i:05d}" for i in range(400)])
+    write_csv(others, home.root.parent, "extract.csv")
     again = synthesize(home, "--epsilon", 1.5, "--json")
     assert again.code == 0, again.err
     assert again.json()["charged"] is True

@@ -1,0 +1,71 @@
+"""Long replies of the journal, the chunks of a vector: one file each, on the disk before the row that names it is committed.
+
+A row is the reference: a file without one is what a crash left behind, half written perhaps, and is deleted when the journal is opened.
+SQLite would write such a reply three times, and once more when it wipes it. What is in these files leaves the hospital as it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+
+class UploadLost(Exception):
+    """A file that the journal names is not there, or not whole."""
+
+    exit_code = 2
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"the upload {path} that the journal names is missing or incomplete; it cannot be sent again: let the round be aborted"
+        )
+        self.path = path
+
+
+class UploadFiles:
+    """The files of one journal, in a folder of their own with mode 0700."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True, mode=0o700)
+        self._folder = folder
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Write a file that no row names yet; when it returns, the file and its name are on the disk."""
+        handle = os.open(self._folder / name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(handle, view) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def read(self, name: str, length: int) -> bytes:
+        """A file as it was kept.
+
+        Raises:
+            UploadLost: it is missing or has another length.
+        """
+        path = self._folder / name
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            data = b""
+        if len(data) != length:
+            raise UploadLost(path)
+        return data
+
+    def drop(self, names: Collection[str]) -> None:
+        """Delete files that no row names any more."""
+        for name in names:
+            (self._folder / name).unlink(missing_ok=True)
+
+    def drop_all_but(self, names: Collection[str]) -> None:
+        """Delete what a crash left behind."""
+        self.drop([path.name for path in self._folder.iterdir() if path.name not in names])
