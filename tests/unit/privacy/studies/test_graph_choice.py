@@ -143,3 +143,13 @@ def test_no_noise_is_taken_back_over_the_sparse_graph() -> None:
     complete = distributed.replace(SPARSE, "")
     assert parse_study(complete, "complete.toml").spare_layers == 2
     assert parse_study(distributed, "sparse.toml").spare_layers == 0
+
+
+def test_exact_sums_keep_the_complete_graph() -> None:
+    """The gate of mode none counts one known set a round, which section 10 of the SPEC does not prove."""
+    exact = ('mode = "local"\nepsilon = 3\ndelta = 1e-5', 'mode = "none"')
+    body = chosen(12, SPARSE)
+    assert exact[0] in body
+    with pytest.raises(StudyError, match="in mode none leave it out"):
+        parse_study(body.replace(*exact), "sparse.toml")
+    assert parse_study(body.replace(*exact).replace(SPARSE, ""), "complete.toml").mode == "none"
