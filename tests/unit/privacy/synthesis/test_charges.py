@@ -17,6 +17,7 @@ from privacy.recompute_ledgers import read_ledger
 from privacy.refusals import NotBuilt, StudyError
 from privacy.stage_effect import end_to_end
 from privacy.synthesis.charges import DerivedRelease, SynthesisRelease
+from privacy.synthesis.gate import decided_before, gate_note
 from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes
 from tests.study_files import study
@@ -207,3 +208,29 @@ def test_nothing_has_a_number_behind_sdv_in_any_mode() -> None:
     assert "epsilon" not in str(price(made.plan))
     assert "not patients" in str(price(made.plan)["guarantee"])
     assert build(study(SDV, NONE)).plan is None
+
+
+@pytest.mark.threat("FL-26", control="C-DPSYNTH")
+def test_a_gate_counts_only_where_it_was_written_before_the_drawing() -> None:
+    def ledger(*lines: tuple[str, str | Charge]) -> Ledger:
+        found = Ledger()
+        for number, (study_hash, line) in enumerate(lines):
+            kind, charge, note = ("NOTE", None, line) if isinstance(line, str) else ("RESERVE", line, "")
+            at = 0 if isinstance(line, str) else number
+            record = Record(kind, "2031-05-06T07:08:09Z", study_hash, study_hash[:2], "00", at, charge, note)  # type: ignore[arg-type]
+            found = found.append(record, lambda body: sign(SEED, ENTRY_LABEL, body))
+        return found
+
+    measure, stop = gate_note("measure"), gate_note("stop")
+    for lines, decided in (
+        (((STUDY, measure), (STUDY, STAGE), (STUDY, ROUND)), True),
+        (((STUDY, STAGE), (STUDY, measure), (STUDY, ROUND)), False),
+        (((STUDY, STAGE), (STUDY, ROUND)), False),
+        # Another study drew: its table was known when this one decided.
+        (((OTHER, measure), (OTHER, STAGE), (STUDY, measure), (STUDY, ROUND)), True),
+        (((OTHER, stop), (OTHER, STAGE), (STUDY, measure), (STUDY, ROUND)), False),
+        (((OTHER, STAGE), (OTHER, measure), (STUDY, measure), (STUDY, ROUND)), False),
+        # Each drew for itself.
+        (((OTHER, stop), (OTHER, STAGE), (STUDY, measure), (STUDY, STAGE), (STUDY, ROUND)), True),
+    ):
+        assert decided_before(ledger(*lines).entries, STUDY, STAGE) is decided
