@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from coordinator.join import StudyFailed
 from coordinator.rounds import Outcome
-from privacy.agreement import Agreement
 from privacy.analytics.evaluated import Evaluated
-from privacy.exchange import ExchangeError, fit_rounds, model_bytes, statistic, task_at, total_rounds
 from privacy.recipes.fit import Statistic
+from privacy.studies.agreement import Agreement
+from privacy.studies.exchange import ExchangeError, fit_rounds, model_bytes, statistic, task_at, total_rounds
 
 
 def analyze(

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from privacy import command_line
-from privacy.command_line import say, say_json
+from privacy.link import command_line
+from privacy.link.command_line import say, say_json
 
 HOME = Annotated[Path, typer.Option("--home", help="Folder of the coordinator's keys and state.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
@@ -37,7 +37,7 @@ def init(
     from coordinator import keys
     from coordinator.entropy import OsEntropy
     from coordinator.service import Home
-    from privacy.certificates import fingerprint_groups
+    from privacy.link.certificates import fingerprint_groups
 
     own = keys.create(Home(home).keys, name, entropy=OsEntropy().take, now=datetime.now(UTC))
     prints = {
@@ -134,7 +134,7 @@ def run(
     from coordinator.link import LinkServer  # noqa: F401  (gRPC must be set up before Flower imports it)
     from coordinator.progress import Progress
     from coordinator.service import Home, Terminated, serve
-    from privacy.study import load_study
+    from privacy.studies.study import load_study
 
     def report(progress: Progress) -> None:
         if as_json:

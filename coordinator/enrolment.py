@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coordinator import keys
-from privacy import roster_file
-from privacy.certificates import fingerprint_groups
-from privacy.roster_file import Enrolment, EnrolmentError, TrustedRoster
+from privacy.link import roster_file
+from privacy.link.certificates import fingerprint_groups
+from privacy.link.roster_file import Enrolment, EnrolmentError, TrustedRoster
 from secagg.errors import RosterError
 
 MEMBERS = "members"

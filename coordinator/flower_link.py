@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 
-from privacy.transport_rules import grpc_environment
+from privacy.link.transport_rules import grpc_environment
 
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
 os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from coordinator.gather import Gatherer, Silence
 from coordinator.progress import Progress
 from coordinator.rounds import Outcome
-from privacy.agreement import Agreement
+from privacy.studies.agreement import Agreement
 from secagg.roster import Roster
 from secagg.wire import codec
 from secagg.wire.records import Hello, LedgerExport, LedgerExportRequest, StudyAnswer, StudyOffer

@@ -30,12 +30,12 @@ from coordinator.sessions import (
     StreamReplaced,
 )
 from coordinator.tls_probe import speaks_tls_1_2
-from privacy.ack_timer import AckTimer
-from privacy.certificates import check_valid_at, read_certificate
-from privacy.framing import PROCESS_BYTES, FrameError, Hello, Limits, MessageTooLarge
-from privacy.member_keys import MemberKeys
-from privacy.roster_file import TrustedRoster
-from privacy.transport_rules import (
+from privacy.link.ack_timer import AckTimer
+from privacy.link.certificates import check_valid_at, read_certificate
+from privacy.link.framing import PROCESS_BYTES, FrameError, Hello, Limits, MessageTooLarge
+from privacy.link.member_keys import MemberKeys
+from privacy.link.roster_file import TrustedRoster
+from privacy.link.transport_rules import (
     HELLO_DEADLINE_S,
     METHOD,
     REPLACED,
@@ -219,7 +219,7 @@ class LinkServer:
         if await speaks_tls_1_2(here, port):
             raise ListenError(
                 "The port would take up TLS 1.2: grpc was imported before coordinator.link; import that one first, or set "
-                "GRPC_SSL_CIPHER_SUITES as privacy.transport_rules says before the process starts."
+                "GRPC_SSL_CIPHER_SUITES as privacy.link.transport_rules says before the process starts."
             )
 
     async def _flush(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from coordinator.gather import Silence
 from coordinator.rounds import Outcome
 from coordinator.state import StoredRound
-from privacy.canonical import canonical, parse_canonical
+from privacy.link.canonical import canonical, parse_canonical
 
 NO_ORDER_HASH = bytes(32)
 

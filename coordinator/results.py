@@ -14,22 +14,22 @@ from numpy.typing import NDArray
 from coordinator.gather import Silence
 from coordinator.rounds import Outcome
 from coordinator.state import StoredRound
-from privacy.accounting import spent
-from privacy.agreement import Agreement
 from privacy.analytics.report import analysis_json
-from privacy.canonical import canonical
-from privacy.coefficients import coefficient_rows
-from privacy.evidence import AGREEMENT, LEDGERS, MODEL, RECEIPTS, RESULT, ROSTER, ROUNDS
-from privacy.guarantee import NOTHING_NOISED, Guarantee
-from privacy.plan import stages
-from privacy.pricing import HEADLINE_VIEW
+from privacy.assessment.evidence import AGREEMENT, LEDGERS, MODEL, RECEIPTS, RESULT, ROSTER, ROUNDS
+from privacy.assessment.recompute_ledgers import LedgerFacts, guaranteed_epsilon, read_ledger
+from privacy.guarantees.accounting import spent
+from privacy.guarantees.guarantee import NOTHING_NOISED, Guarantee
+from privacy.guarantees.plan import stages
+from privacy.guarantees.pricing import HEADLINE_VIEW
+from privacy.guarantees.stage_release import void_reason
+from privacy.link.canonical import canonical
 from privacy.recipes.fit import Statistic
 from privacy.recipes.intervals import Estimate
-from privacy.recompute_ledgers import LedgerFacts, guaranteed_epsilon, read_ledger
-from privacy.stage_release import void_reason
+from privacy.studies.agreement import Agreement
+from privacy.studies.coefficients import coefficient_rows
+from privacy.studies.trained_model import TrainedModel
 from privacy.synthesis.gate import gate_of
 from privacy.synthesis.request import GATED
-from privacy.trained_model import TrainedModel
 from secagg.roster import SignedRoster
 
 RESULT_FILE = "result.json"

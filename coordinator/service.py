@@ -19,8 +19,8 @@ from coordinator.progress import Progress
 from coordinator.results import StudyRecord, write_study
 from coordinator.state import CoordinatorState
 from coordinator.study_run import StudyRun
-from privacy.agreement import Agreement, build, from_bytes
-from privacy.study import Study
+from privacy.studies.agreement import Agreement, build, from_bytes
+from privacy.studies.study import Study
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from privacy.framing import Endpoint, Hello, Limits
-from privacy.transport_rules import REPLACED
+from privacy.link.framing import Endpoint, Hello, Limits
+from privacy.link.transport_rules import REPLACED
 
 
 @dataclass(frozen=True, slots=True)

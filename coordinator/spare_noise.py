@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.agreement import Agreement
-from privacy.exchange import statistic_release, without_spare_noise
-from privacy.noise_layers import is_believable
+from privacy.noise.noise_layers import is_believable
 from privacy.recipes.tasks import Task
+from privacy.studies.agreement import Agreement
+from privacy.studies.exchange import statistic_release, without_spare_noise
 from secagg.errors import WireError
 from secagg.fixed_point import from_ring
 from secagg.masks import Ring

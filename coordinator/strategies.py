@@ -9,7 +9,7 @@ from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedYog
 
 from coordinator.folded_sums import FoldedSums
 from privacy.recipes.fit import Fit
-from privacy.training import Training
+from privacy.studies.training import Training
 
 # Adam's denominator floor for models whose gradients are divided by the number of patients.
 SERVER_TAU = 1e-6

@@ -26,8 +26,10 @@ from coordinator.rounds import Outcome, RoundEngine
 from coordinator.spare_noise import spare_noise_of
 from coordinator.state import CoordinatorState, StoredRound
 from coordinator.strategies import fold_strategy, make_strategy
-from privacy.agreement import Agreement
-from privacy.exchange import (
+from privacy.recipes.fit import Fit, Statistic
+from privacy.recipes.intervals import Estimate
+from privacy.studies.agreement import Agreement
+from privacy.studies.exchange import (
     ExchangeError,
     begin_fit,
     fit_rounds,
@@ -40,8 +42,6 @@ from privacy.exchange import (
     task_of,
     total_rounds,
 )
-from privacy.recipes.fit import Fit, Statistic
-from privacy.recipes.intervals import Estimate
 from secagg.context import SESSION_ID_BYTES, Context
 from secagg.errors import ProtocolError
 from secagg.params import PROTOCOL_VERSION

@@ -10,11 +10,11 @@ import numpy as np
 
 from coordinator.results import write_result
 from deploy.scoring import LABEL
-from privacy.agreement import Agreement
 from privacy.analytics.report import analysis_json
-from privacy.exchange import statistic_release
-from privacy.mechanisms import decode_release
+from privacy.noise.mechanisms import decode_release
 from privacy.recipes.fit import Statistic
+from privacy.studies.agreement import Agreement
+from privacy.studies.exchange import statistic_release
 
 
 def add_analysis_truth(

@@ -13,13 +13,13 @@ from deploy.scores import c_index
 from hospital_node.cohort import Cohort
 from hospital_node.entropy import Entropy
 from hospital_node.local_study import LocalStudy
-from privacy.agreement import Agreement
-from privacy.grid import FloatArray
-from privacy.layout import Layout
-from privacy.life_table import baseline
-from privacy.mechanisms import Sampler, decode_release
+from privacy.noise.mechanisms import Sampler, decode_release
 from privacy.recipes.fit import Fit, Statistic
-from privacy.trained_model import layout_of
+from privacy.studies.agreement import Agreement
+from privacy.studies.grid import FloatArray
+from privacy.studies.layout import Layout
+from privacy.studies.life_table import baseline
+from privacy.studies.trained_model import layout_of
 
 # Keeps the coefficient of a column that separates events from censorings finite; far too small to be seen elsewhere.
 _RIDGE = 1e-5

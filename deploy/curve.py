@@ -7,11 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from privacy.accounting import curve as delta_curve
-from privacy.agreement import Agreement, build
-from privacy.plan import vectors
-from privacy.refusals import StudyError
-from privacy.study import Study, study_from_json
+from privacy.guarantees.accounting import curve as delta_curve
+from privacy.guarantees.plan import vectors
+from privacy.studies.agreement import Agreement, build
+from privacy.studies.refusals import StudyError
+from privacy.studies.study import Study, study_from_json
 
 if TYPE_CHECKING:
     from coordinator.progress import Progress

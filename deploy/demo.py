@@ -17,7 +17,7 @@ from rich.console import Console
 from deploy.demo_consortium import DemoFolder, prepare
 from deploy.demo_report import finish
 from deploy.demo_run import DemoFailed, KillPlan, run_processes
-from privacy import command_line
+from privacy.link import command_line
 
 ROOT = Path("out") / "demo"
 KILL_STEPS = ("upload", "agree", "open")

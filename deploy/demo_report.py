@@ -21,12 +21,12 @@ from deploy.scoring import add_scores
 from hospital_node import keys as hospital_keys
 from hospital_node.clock import SystemClock
 from hospital_node.ledger_store import LedgerStore
-from privacy import agreement as agreements
-from privacy.canonical import canonical
-from privacy.evidence import BUDGETS
-from privacy.ledger import fold
-from privacy.policy_file import parse_policy
-from privacy.trained_model import TrainedModel
+from privacy.assessment.evidence import BUDGETS
+from privacy.ledgers.ledger import fold
+from privacy.ledgers.policy_file import parse_policy
+from privacy.link.canonical import canonical
+from privacy.studies import agreement as agreements
+from privacy.studies.trained_model import TrainedModel
 
 
 def finish(run: DemoRun, outcome: DemoOutcome, console: Console) -> int:

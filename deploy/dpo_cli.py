@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from privacy.evidence import load
-from privacy.pia_document import document
-from privacy.pia_schema import Claim, Pia, Status
-from privacy.roster_file import EnrolmentError, read_consortium, trust
-from privacy.verify import Report, verify_bundle
+from privacy.assessment.evidence import load
+from privacy.assessment.pia_document import document
+from privacy.assessment.pia_schema import Claim, Pia, Status
+from privacy.assessment.verify import Report, verify_bundle
+from privacy.link.roster_file import EnrolmentError, read_consortium, trust
 
 MAX_FILES = 100_000
 MAX_BYTES = 1 << 30

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from coordinator.state import CoordinatorState
 from deploy.demo_consortium import DemoRun
-from privacy.agreement import Agreement
-from privacy.canonical import parse_canonical
-from privacy.exchange import REMOVED, statistic_release, task_at
-from privacy.noise_layers import is_believable
+from privacy.link.canonical import parse_canonical
+from privacy.noise.noise_layers import is_believable
+from privacy.studies.agreement import Agreement
+from privacy.studies.exchange import REMOVED, statistic_release, task_at
 
 
 @dataclass(frozen=True, slots=True)

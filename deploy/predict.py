@@ -7,8 +7,8 @@ import pandas as pd
 
 from hospital_node.cohort import design_matrix
 from hospital_node.table import read_covariates
-from privacy.grid import FloatArray
-from privacy.trained_model import ModelFileError, TrainedModel
+from privacy.studies.grid import FloatArray
+from privacy.studies.trained_model import ModelFileError, TrainedModel
 
 
 def load_model(path: Path) -> TrainedModel:

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from deploy.dpo_cli import read_bundle
-from privacy.command_line import say, say_error
-from privacy.pia_schema import Claim, Pia
+from privacy.assessment.pia_schema import Claim, Pia
+from privacy.link.command_line import say, say_error
 
 ROOT = Path(__file__).resolve().parent.parent
 LATEST = ROOT / "out" / "demo" / "latest"

@@ -3,7 +3,7 @@
 import numpy as np
 
 from hospital_node.cohort import Cohort
-from privacy.grid import FloatArray
+from privacy.studies.grid import FloatArray
 
 
 def c_index(patients: Cohort, risk: FloatArray) -> float:

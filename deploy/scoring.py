@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from coordinator.progress import Progress
 from coordinator.results import write_result
-from privacy.agreement import Agreement
-from privacy.canonical import canonical
-from privacy.evidence import SIMULATION
-from privacy.study_stage import SYNTHETIC
-from privacy.trained_model import TrainedModel
+from privacy.assessment.evidence import SIMULATION
+from privacy.link.canonical import canonical
+from privacy.studies.agreement import Agreement
+from privacy.studies.study_stage import SYNTHETIC
+from privacy.studies.trained_model import TrainedModel
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -34,11 +34,11 @@ from hospital_node.entropy import DiscreteGaussian, Entropy, OsEntropy
 from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.node import Node
-from privacy.agreement import build as build_agreement
-from privacy.member_keys import ENTROPY_BYTES, MemberKeys, key_files, read_key_files
-from privacy.policy import ANY, Policy
-from privacy.stage_effect import Voids
-from privacy.study import Study
+from privacy.guarantees.stage_effect import Voids
+from privacy.ledgers.policy import ANY, Policy
+from privacy.link.member_keys import ENTROPY_BYTES, MemberKeys, key_files, read_key_files
+from privacy.studies.agreement import build as build_agreement
+from privacy.studies.study import Study
 from secagg.roster import Roster, SignedRoster, sign_roster
 
 KEYS_VALID_DAYS = 2
@@ -105,7 +105,7 @@ def simulate(
     Raises:
         SimulationInputError: a hospital has no table.
         DataError: a table does not fit the study's dictionary; here its holder is who asked, so the sentence is shown.
-        StudyError, RefusedModel, NotBuilt: see `privacy.agreement.build`.
+        StudyError, RefusedModel, NotBuilt: see `privacy.studies.agreement.build`.
     """
     tables = tables_of(study, data)
     _check_tables(study, tables)

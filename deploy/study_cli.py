@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deploy.analysis_lines import analysis_lines
-from privacy import command_line
-from privacy.command_line import say, say_json
+from privacy.link import command_line
+from privacy.link.command_line import say, say_json
 
 if TYPE_CHECKING:
     from coordinator.progress import Progress
-    from privacy.agreement import Agreement
+    from privacy.studies.agreement import Agreement
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 FILE = Annotated[Path, typer.Argument(help="The study file (TOML).")]
@@ -48,7 +48,7 @@ def new(
     from deploy.draft_cohort import draft_cohort
     from deploy.draft_study import draft
     from hospital_node.sources.definition_file import load_definition
-    from privacy.refusals import StudyError
+    from privacy.studies.refusals import StudyError
 
     if table is not None and cohort is None:
         text = draft(table)
@@ -68,8 +68,8 @@ def new(
 @app.command(epilog="Example: wardround-study lint study.toml")
 def lint(file: FILE, as_json: JSON = False) -> None:
     """Check a study file; says in one sentence what is wrong, and what is legal but worth a second look."""
-    from privacy.built import check_events
-    from privacy.study import load_study
+    from privacy.studies.built import check_events
+    from privacy.studies.study import load_study
 
     study = load_study(file)
     check_events(study.dictionary)
@@ -87,11 +87,11 @@ def lint(file: FILE, as_json: JSON = False) -> None:
 @app.command(epilog="Example: wardround-study price study.toml --json")
 def price(file: FILE, as_json: JSON = False) -> None:
     """What the study's releases together reveal about one patient at most, before anything runs."""
-    from privacy.agreement import build
     from privacy.analytics.expected import expected_noise
-    from privacy.guarantee import NOTHING_NOISED
-    from privacy.pricing import price as price_plan
-    from privacy.study import load_study
+    from privacy.guarantees.guarantee import NOTHING_NOISED
+    from privacy.guarantees.pricing import price as price_plan
+    from privacy.studies.agreement import build
+    from privacy.studies.study import load_study
 
     study = load_study(file)
     agreement = build(study)
@@ -112,7 +112,7 @@ def price(file: FILE, as_json: JSON = False) -> None:
 
 def warnings_of(agreement: Agreement) -> list[str]:
     """What a statistician should hear before spending a budget; from public numbers alone."""
-    from privacy.stage_release import ThresholdRelease
+    from privacy.guarantees.stage_release import ThresholdRelease
     from privacy.synthesis.charges import SynthesisRelease
     from privacy.synthesis.request import SDV_LICENSE
 
@@ -194,7 +194,7 @@ def curve(
 ) -> None:
     """Noise at several epsilons, with tables the C-index too, and epsilon over delta of the study as it is written."""
     from deploy.curve import EPSILONS, utility_curve
-    from privacy.study import load_study
+    from privacy.studies.study import load_study
 
     body = utility_curve(load_study(file), epsilons or EPSILONS, data, _reporter(as_json))
     if as_json:
@@ -228,7 +228,7 @@ def simulate(
 ) -> None:
     """Run the whole study in this process: the real nodes, the real secure aggregation, your tables."""
     from deploy.simulate import simulate as run_simulation
-    from privacy.study import load_study
+    from privacy.studies.study import load_study
 
     simulated = run_simulation(load_study(file), data, out, _reporter(as_json), baselines=baselines)
     if simulated.failed is not None:

@@ -17,18 +17,18 @@ from hospital_node.home import RegisterPlace
 from hospital_node.kept_set import KeptSetLost, charge_once, chosen_level, kept_set
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.local_study import LocalStudy
-from privacy.agreement import Agreement, AgreementError, from_bytes
-from privacy.consent import DataUse
-from privacy.data_epoch import compared_note, earlier_epochs, is_compared
-from privacy.ledger import GENESIS, Entry
-from privacy.level_choice import Level, costs, levels_of, small_classes
-from privacy.mechanisms import Sampler
-from privacy.noisy_threshold import Cell
-from privacy.policy import Permit, Policy, PolicyRefusal, StudyTerms, check, check_rules
-from privacy.refusals import StudyError
-from privacy.stage_release import LevelRelease, ThresholdRelease, VoidRelease
-from privacy.study import Study
-from privacy.study_stage import SYNTHETIC
+from privacy.guarantees.stage_release import LevelRelease, ThresholdRelease, VoidRelease
+from privacy.ledgers.data_epoch import compared_note, earlier_epochs, is_compared
+from privacy.ledgers.ledger import GENESIS, Entry
+from privacy.ledgers.policy import Permit, Policy, PolicyRefusal, StudyTerms, check, check_rules
+from privacy.noise.level_choice import Level, costs, levels_of, small_classes
+from privacy.noise.mechanisms import Sampler
+from privacy.noise.noisy_threshold import Cell
+from privacy.patients.consent import DataUse
+from privacy.studies.agreement import Agreement, AgreementError, from_bytes
+from privacy.studies.refusals import StudyError
+from privacy.studies.study import Study
+from privacy.studies.study_stage import SYNTHETIC
 from privacy.synthesis.charges import SynthesisRelease
 from secagg.roster import Roster
 from secagg.wire.records import StudyOffer

@@ -6,7 +6,7 @@ from collections import Counter
 import pandas as pd
 
 from hospital_node.findings import about
-from privacy.field import Field
+from privacy.patients.field import Field
 
 # In the order in which they are looked for; the first that fits names the cell.
 _MONTHS = "jan|feb|mar|mär|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from privacy.field import Field
+from privacy.patients.field import Field
 
 ALWAYS_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 TRUE_TEXTS = frozenset({"1", "true", "yes", "t", "y"})

@@ -16,8 +16,8 @@ from hospital_node.cohort import days
 from hospital_node.findings import Finding, about
 from hospital_node.stage import StageReport, apply_stage
 from hospital_node.table import CLIP_SHARE, clipped, examine
-from privacy.field import Field
-from privacy.study import Study
+from privacy.patients.field import Field
+from privacy.studies.study import Study
 
 # Days of a spreadsheet's calendar between 1970 and 2070; no follow-up lasts 70 years.
 _SERIAL_DATES = (25_569.0, 62_000.0)

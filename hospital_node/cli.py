@@ -11,8 +11,8 @@ import typer
 from hospital_node.consent_cli import app as consent_app
 from hospital_node.home import Home
 from hospital_node.synthesis import command as synthesis
-from privacy import command_line
-from privacy.command_line import say, say_json
+from privacy.link import command_line
+from privacy.link.command_line import say, say_json
 
 HOME = Annotated[Path, typer.Option("--home", help="Folder of this hospital's keys, policy and state.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
@@ -53,7 +53,7 @@ def init(
     """Make this hospital's keys and the enrolment file for the coordinator. Private keys never leave the folder."""
     from hospital_node import enrolment, keys
     from hospital_node.entropy import OsEntropy
-    from privacy.certificates import fingerprint_groups
+    from privacy.link.certificates import fingerprint_groups
 
     place = Home(home)
     place.prepare()
@@ -83,7 +83,7 @@ def enrol(
 ) -> None:
     """Sign a draft of the roster after comparing the fingerprints by phone; keep a complete one."""
     from hospital_node import enrolment
-    from privacy.roster_file import read_consortium
+    from privacy.link.roster_file import read_consortium
 
     place = Home(home)
     say(enrolment.show_roster(consortium))
@@ -104,7 +104,7 @@ def enrol(
 def data_check(study: STUDY, data: DATA, drop_undeclared: DROP = False, as_json: JSON = False) -> None:
     """Say everything that is wrong with your table, and show what the stage does to it. Nothing leaves."""
     from hospital_node.check import check_table
-    from privacy.study import load_study
+    from privacy.studies.study import load_study
 
     loaded = load_study(study)
     checked = check_table(data, loaded, drop_undeclared=drop_undeclared)
@@ -143,7 +143,7 @@ def data_profile(
     from hospital_node import profile_page
     from hospital_node.check import check_table
     from hospital_node.profile import profile
-    from privacy.study import load_study
+    from privacy.studies.study import load_study
 
     loaded = load_study(study)
     checked = check_table(data, loaded, drop_undeclared=drop_undeclared)
@@ -177,7 +177,7 @@ def data_flatten(
     from hospital_node.sources.against_study import check_against
     from hospital_node.sources.definition_file import load_definition
     from hospital_node.sources.flatten import flatten, write_table
-    from privacy.study import load_study
+    from privacy.studies.study import load_study
 
     definition = load_definition(cohort)
     loaded = None if study is None else load_study(study)
@@ -208,11 +208,11 @@ def study_show(study: STUDY, home: HOME, as_json: JSON = False) -> None:
     from hospital_node.admission import terms_of
     from hospital_node.clock import SystemClock
     from hospital_node.ledger_store import LedgerStore
-    from privacy.agreement import build
-    from privacy.policy import check
-    from privacy.policy_file import parse_policy
-    from privacy.stage_release import VoidRelease
-    from privacy.study import load_study
+    from privacy.guarantees.stage_release import VoidRelease
+    from privacy.ledgers.policy import check
+    from privacy.ledgers.policy_file import parse_policy
+    from privacy.studies.agreement import build
+    from privacy.studies.study import load_study
 
     place = Home(home)
     place.prepare()
@@ -276,7 +276,7 @@ def run(
     """Take part in one study until it is over."""
     from hospital_node.node_words import NodeEvent, Outgoing
     from hospital_node.service import Settings, ask_on_terminal, serve
-    from privacy.study import load_study
+    from privacy.studies.study import load_study
 
     def report(event: NodeEvent) -> None:
         if as_json:
@@ -304,8 +304,8 @@ def ledger(home: HOME, as_json: JSON = False) -> None:
     from hospital_node.clock import SystemClock
     from hospital_node.ledger_page import page
     from hospital_node.ledger_store import LedgerStore
-    from privacy.ledger_overview import overview
-    from privacy.policy_file import parse_policy
+    from privacy.ledgers.ledger_overview import overview
+    from privacy.ledgers.policy_file import parse_policy
 
     place = Home(home)
     policy = parse_policy(place.policy.read_text(encoding="utf-8"), str(place.policy))
@@ -333,8 +333,8 @@ def epoch(
     from hospital_node import keys
     from hospital_node.clock import SystemClock
     from hospital_node.ledger_store import LedgerStore
-    from privacy.data_epoch import check_new, epoch_note
-    from privacy.ledger import GENESIS
+    from privacy.ledgers.data_epoch import check_new, epoch_note
+    from privacy.ledgers.ledger import GENESIS
 
     place = Home(home)
     place.prepare()

@@ -2,7 +2,7 @@
 
 A message carries one flat float64 array (the model; ignored by the life table) and a config with "task" and "round". The
 reply carries one flat array under the same name, float64 for models and counts, int64 for noised statistics (a float would round the
-sum of noise shares), a config "tags" that names the event which pays for each array or says "public" (`privacy.release_tags`), and "num-examples": the declared size, never a row count, for training; 1 for sums over patients, whose mean
+sum of noise shares), a config "tags" that names the event which pays for each array or says "public" (`privacy.ledgers.release_tags`), and "num-examples": the declared size, never a row count, for training; 1 for sums over patients, whose mean
 times the number of hospitals is the sum.
 """
 
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hospital_node.local_study import Answer, LocalStudy
-from privacy.grid import FloatArray
-from privacy.release_tags import PUBLIC
-from privacy.transport_rules import grpc_environment
+from privacy.ledgers.release_tags import PUBLIC
+from privacy.link.transport_rules import grpc_environment
+from privacy.studies.grid import FloatArray
 
 if TYPE_CHECKING:
     from flwr.app import ArrayRecord

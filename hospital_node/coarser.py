@@ -13,9 +13,9 @@ import pandas as pd
 
 from hospital_node.cohort import cells
 from hospital_node.stage import exits, quasi_codes, sensitive_codes
-from privacy.anonymity import Codes, Measures, class_sizes, generalize, measure
-from privacy.field import Field
-from privacy.study import Study
+from privacy.patients.anonymity import Codes, Measures, class_sizes, generalize, measure
+from privacy.patients.field import Field
+from privacy.studies.study import Study
 
 # Versions of one field: as declared, then halves until one interval is left.
 _MOST_VERSIONS = 6

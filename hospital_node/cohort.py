@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from privacy.built import check_events
-from privacy.dictionary import Dictionary
-from privacy.field import Field
+from privacy.patients.dictionary import Dictionary
+from privacy.patients.field import Field
+from privacy.studies.built import check_events
 
 Floats = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from hospital_node.consent_openapi import openapi
 from hospital_node.consent_store import ConsentStore, RegisterUnreadable
-from privacy.consent import EVERYTHING, ConsentError, Entry, Terms
+from privacy.patients.consent import EVERYTHING, ConsentError, Entry, Terms
 
 LOOPBACK = "127.0.0.1"
 MAXIMUM_BODY_BYTES = 64 << 10

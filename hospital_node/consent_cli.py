@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from privacy.command_line import say, say_json
+from privacy.link.command_line import say, say_json
 
 HOME = Annotated[Path, typer.Option("--home", help="Folder of this hospital's keys, policy and state.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
@@ -35,8 +35,8 @@ def import_(
     from hospital_node.clock import SystemClock
     from hospital_node.consent_store import ConsentStore
     from hospital_node.home import Home
-    from privacy.consent import ConsentError
-    from privacy.consent_files import from_csv, from_fhir
+    from privacy.patients.consent import ConsentError
+    from privacy.patients.consent_files import from_csv, from_fhir
 
     data = file.read_bytes()
     try:
@@ -67,7 +67,7 @@ def grant(
     reason: REASON = "",
 ) -> None:
     """Record that a patient permits a purpose."""
-    from privacy.consent import Terms
+    from privacy.patients.consent import Terms
 
     terms = Terms(purpose, "permit", disease=disease, valid_until=until, reason=reason)
     say(f"recorded for pseudonym {_record(home, _named(patient), terms)}")
@@ -84,7 +84,7 @@ def revoke(
     reason: REASON = "withdrawn",
 ) -> None:
     """Record a withdrawal. A running study leaves the patient out from its next round on; finished sums stay."""
-    from privacy.consent import Terms
+    from privacy.patients.consent import Terms
 
     terms = Terms(purpose, "deny", disease=disease, reason=reason)
     from hospital_node.consent_log import affected_studies
@@ -115,7 +115,7 @@ def show(
     from hospital_node.consent_api import entry_json
     from hospital_node.consent_store import ConsentStore
     from hospital_node.home import Home
-    from privacy.consent import DataUse, decide
+    from privacy.patients.consent import DataUse, decide
 
     clock = SystemClock()
     with ConsentStore(Home(home).consents, clock) as store:
@@ -168,7 +168,7 @@ def _record(home: Path, patient: str, terms: object) -> str:
     from hospital_node.clock import SystemClock
     from hospital_node.consent_store import ConsentStore
     from hospital_node.home import Home
-    from privacy.consent import ConsentError, Terms
+    from privacy.patients.consent import ConsentError, Terms
 
     assert isinstance(terms, Terms)
     if not patient:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hospital_node.clock import Clock
 from hospital_node.consent_store import ConsentStore, RegisterPlace, RegisterUnreadable, load_key
-from privacy.consent import DataUse, decide
+from privacy.patients.consent import DataUse, decide
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hospital_node.entropy import Entropy
-from privacy.canonical import canonical, sha256_hex
-from privacy.ledger import Entry
+from privacy.ledgers.ledger import Entry
+from privacy.link.canonical import canonical, sha256_hex
 
 SALT_BYTES = 32
 ACTION = "stop: nothing of them is used from this round on; sums already formed and models already released stay, budget is not refunded"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from privacy.consent import COVERS, DISEASE, EVERYTHING
+from privacy.patients.consent import COVERS, DISEASE, EVERYTHING
 
 _DAY = {"anyOf": [{"const": ""}, {"type": "string", "format": "date"}]}
 _TERMS = {

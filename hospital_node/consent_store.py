@@ -18,7 +18,7 @@ from typing import ClassVar, Self
 from hospital_node.clock import Clock, iso_time
 from hospital_node.entropy import OsEntropy
 from hospital_node.home import RegisterPlace as RegisterPlace
-from privacy.consent import ConsentError, Entry, Terms
+from privacy.patients.consent import ConsentError, Entry, Terms
 
 KEY_BYTES = 32
 _SCHEMA = """

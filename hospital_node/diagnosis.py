@@ -10,9 +10,9 @@ from datetime import datetime
 from ipaddress import ip_address
 from typing import Literal
 
-from privacy.certificates import CertificateProblem, check_valid_at, fingerprint_groups, read_der
-from privacy.member_keys import MemberKeys
-from privacy.transport_rules import Pin
+from privacy.link.certificates import CertificateProblem, check_valid_at, fingerprint_groups, read_der
+from privacy.link.member_keys import MemberKeys
+from privacy.link.transport_rules import Pin
 
 PROBE_S = 3.0
 PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from hospital_node.entropy import DrawnAhead, Entropy, SampledAhead
 from hospital_node.survival.follow_up import FollowUp, exit_counts
 from hospital_node.survival.model import ClosedForm, SurvivalModel
-from privacy.clipped_blocks import clipped_sum
-from privacy.grid import FloatArray, IntArray
-from privacy.mechanisms import Sampler, decode_release, noised, noisy_sum
-from privacy.plan import DpPlan, Release
-from privacy.training import Training
+from privacy.guarantees.plan import DpPlan, Release
+from privacy.noise.clipped_blocks import clipped_sum
+from privacy.noise.mechanisms import Sampler, decode_release, noised, noisy_sum
+from privacy.studies.grid import FloatArray, IntArray
+from privacy.studies.training import Training
 
 if TYPE_CHECKING:
     from hospital_node.cohort import Cohort

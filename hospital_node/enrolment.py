@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from hospital_node import keys
-from privacy import roster_file
-from privacy.roster_file import EnrolmentError, TrustedRoster
+from privacy.link import roster_file
+from privacy.link.roster_file import EnrolmentError, TrustedRoster
 
 ENROLMENT = "enrolment.json"
 CONSORTIUM = "consortium.json"

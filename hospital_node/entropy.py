@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from opendp import domains, measurements, metrics
 from opendp.mod import Measurement, enable_features
 
-from privacy.discrete_gaussian import discrete_gaussian
-from privacy.mechanisms import Sampler
+from privacy.noise.discrete_gaussian import discrete_gaussian
+from privacy.noise.mechanisms import Sampler
 
 _WORD = 1 << 64
 _KEY_BYTES, _COUNTER_BYTES = 32, 16
@@ -79,7 +79,7 @@ class DiscreteGaussian:
     """Exact discrete Gaussian noise keyed by the operating system at every call.
 
     Few numbers come from OpenDP's sampler, the field's vetted one (Canonne, Kamath & Steinke 2020); many from the vectorized one of
-    `privacy.discrete_gaussian`, a hundred times as fast.
+    `privacy.noise.discrete_gaussian`, a hundred times as fast.
     """
 
     def draw(self, count: int, scale: int) -> NDArray[np.int64]:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hospital_node.entropy import Entropy
-from privacy.policy import PolicyRefusal
-from privacy.study import Study
+from privacy.ledgers.policy import PolicyRefusal
+from privacy.studies.study import Study
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hospital_node.client_app import TAGS, make_client_app, silence_flower
 from hospital_node.local_study import Answer, LocalStudy
-from privacy.release_tags import check_reply
+from privacy.ledgers.release_tags import check_reply
 
 if TYPE_CHECKING:
     from flwr.clientapp import ClientApp

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hospital_node.cell_faults import kinds_of, problem_of
 from hospital_node.cells import parse_cells
 from hospital_node.findings import Finding, about
-from privacy.field import Field
+from privacy.patients.field import Field
 
 
 @dataclass(slots=True, repr=False)

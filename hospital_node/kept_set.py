@@ -13,14 +13,14 @@ from typing import ClassVar
 
 from hospital_node.entropy import Entropy, uniform_below
 from hospital_node.ledger_store import LedgerStore
-from privacy.canonical import canonical, sha256_hex
-from privacy.charges import drawn
-from privacy.data_epoch import epoch_name, in_epoch
-from privacy.drawn_before import reuse_note, reused
-from privacy.ledger import Entry, fold
-from privacy.level_choice import Level, choose
-from privacy.noisy_threshold import Cell, kept_cells
-from privacy.stage_release import DrawnRelease, LevelRelease, StageRelease, ThresholdRelease
+from privacy.guarantees.stage_release import DrawnRelease, LevelRelease, StageRelease, ThresholdRelease
+from privacy.ledgers.charges import drawn
+from privacy.ledgers.data_epoch import epoch_name, in_epoch
+from privacy.ledgers.drawn_before import reuse_note, reused
+from privacy.ledgers.ledger import Entry, fold
+from privacy.link.canonical import canonical, sha256_hex
+from privacy.noise.level_choice import Level, choose
+from privacy.noise.noisy_threshold import Cell, kept_cells
 
 # In place of a protocol session: no round belongs to it.
 STAGE_SESSION = "stage"

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from privacy.certificates import Role
-from privacy.member_keys import (
+from privacy.link.certificates import Role
+from privacy.link.member_keys import (
     ENTROPY_BYTES,
     FILE_BYTES,
     FILES,

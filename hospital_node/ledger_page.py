@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from privacy.guarantee import Guarantee
-from privacy.ledger import Entry
-from privacy.ledger_overview import Overview
-from privacy.plan import Charge, Release
-from privacy.stage_release import LevelRelease, ThresholdRelease
+from privacy.guarantees.guarantee import Guarantee
+from privacy.guarantees.plan import Charge, Release
+from privacy.guarantees.stage_release import LevelRelease, ThresholdRelease
+from privacy.ledgers.ledger import Entry
+from privacy.ledgers.ledger_overview import Overview
 from privacy.synthesis.charges import DerivedRelease, SynthesisRelease
 
 

@@ -14,10 +14,10 @@ from threading import Lock
 from typing import Self
 
 from hospital_node.clock import Clock, iso_time
-from privacy.charges import is_closed
-from privacy.ledger import ENTRY_LABEL, Entry, EntryKind, Key, Ledger, LedgerBroken, Record
-from privacy.ledger_export import SEAL_LABEL, export
-from privacy.plan import Charge
+from privacy.guarantees.plan import Charge
+from privacy.ledgers.charges import is_closed
+from privacy.ledgers.ledger import ENTRY_LABEL, Entry, EntryKind, Key, Ledger, LedgerBroken, Record
+from privacy.ledgers.ledger_export import SEAL_LABEL, export
 from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes
 

@@ -19,12 +19,12 @@ from typing import Any
 from hospital_node.clock import Clock, SystemClock
 from hospital_node.diagnosis import ConnectProblem, check_own, diagnose, is_loopback
 from hospital_node.talk import Broken, Message, Met, Talk, Trouble
-from privacy.ack_timer import AckTimer
-from privacy.certificates import tls_name
-from privacy.framing import PROCESS_BYTES, FrameError, Hello, Limits, MessageTooLarge
-from privacy.member_keys import MemberKeys
-from privacy.roster_file import TrustedRoster
-from privacy.transport_rules import (
+from privacy.link.ack_timer import AckTimer
+from privacy.link.certificates import tls_name
+from privacy.link.framing import PROCESS_BYTES, FrameError, Hello, Limits, MessageTooLarge
+from privacy.link.member_keys import MemberKeys
+from privacy.link.roster_file import TrustedRoster
+from privacy.link.transport_rules import (
     CIPHER_SUITES,
     CLIENT_OPTIONS,
     HELLO_DEADLINE_S,

@@ -15,14 +15,14 @@ from hospital_node.statistics.sums import SpareNoise, summed
 from hospital_node.statistics.tasks import Patients, rows_of
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.model import SurvivalModel, build_model
-from privacy.agreement import Agreement
 from privacy.analytics.asks import Ask
-from privacy.exchange import statistic_release
-from privacy.grid import FloatArray, IntArray
-from privacy.mechanisms import Sampler
-from privacy.plan import DpPlan, Release
-from privacy.trained_model import layout_of
-from privacy.training import Training
+from privacy.guarantees.plan import DpPlan, Release
+from privacy.noise.mechanisms import Sampler
+from privacy.studies.agreement import Agreement
+from privacy.studies.exchange import statistic_release
+from privacy.studies.grid import FloatArray, IntArray
+from privacy.studies.trained_model import layout_of
+from privacy.studies.training import Training
 
 Behind = Literal["patients", "private", "copies"]
 # A model or counts as float64, a noised statistic as int64.

@@ -17,10 +17,10 @@ from hospital_node.round_work import RoundRefused
 from hospital_node.sending_edge import SendingEdge
 from hospital_node.study_messages import end_study, export_ledger, open_session, take_keys, take_offer
 from hospital_node.upload_files import UploadLost
-from privacy.exchange import ExchangeError
-from privacy.ledger import LedgerBroken
-from privacy.policy import PolicyRefusal
-from privacy.release_tags import UntaggedRelease
+from privacy.ledgers.ledger import LedgerBroken
+from privacy.ledgers.policy import PolicyRefusal
+from privacy.ledgers.release_tags import UntaggedRelease
+from privacy.studies.exchange import ExchangeError
 from secagg.errors import SecAggError, WireError
 from secagg.params import MAX_HOSPITALS, PROTOCOL_VERSION
 from secagg.wire import codec

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from hospital_node.admission import Admitted
 from hospital_node.upload_files import UploadLost
-from privacy.policy import PolicyRefusal
-from privacy.stage_release import VoidRelease
+from privacy.guarantees.stage_release import VoidRelease
+from privacy.ledgers.policy import PolicyRefusal
 from privacy.synthesis.charges import SynthesisRelease
 from secagg.errors import BadShare, ProtocolError, WireError
 from secagg.wire import codec

@@ -17,7 +17,7 @@ from hospital_node.node_words import Declined, Ended, NodeEvent, Outgoing
 from hospital_node.round_work import RoundWork
 from hospital_node.spare_noise import SpareNoise
 from hospital_node.sums import Sums
-from privacy.mechanisms import Sampler
+from privacy.noise.mechanisms import Sampler
 from secagg.errors import ProtocolError
 from secagg.secret import SecretBytes
 from secagg.state_codec import encode_state

@@ -8,8 +8,8 @@ import pandas as pd
 from hospital_node.coarser import Coarser, coarser
 from hospital_node.cohort import cells
 from hospital_node.findings import Finding
-from privacy.field import Field
-from privacy.study import Study
+from privacy.patients.field import Field
+from privacy.studies.study import Study
 
 BARS = 20
 

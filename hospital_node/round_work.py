@@ -15,10 +15,11 @@ from hospital_node.flower_link import FlowerTraining
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.sending_edge import TaggedVector
 from hospital_node.sums import Sums
-from privacy import exchange, participation
-from privacy.ledger import Entry, fold
-from privacy.plan import Charge, Release
-from privacy.policy import Policy, check_round
+from privacy.guarantees.plan import Charge, Release
+from privacy.ledgers import participation
+from privacy.ledgers.ledger import Entry, fold
+from privacy.ledgers.policy import Policy, check_round
+from privacy.studies import exchange
 from secagg.agreed_set import member_headers, read_set
 from secagg.fixed_point import from_ring
 from secagg.masks import Ring

@@ -16,7 +16,7 @@ import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
 from hospital_node.extract import ROWS_AT_ONCE
-from privacy.field import Field
+from privacy.patients.field import Field
 
 
 @dataclass(frozen=True, slots=True)

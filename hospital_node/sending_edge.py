@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hospital_node.ledger_store import LedgerStore
-from privacy.agreement import WEIGHT_COORDINATES, Agreement
-from privacy.exchange import task_at
-from privacy.release_tags import OUTGOING, UntaggedRelease, charged_release, is_noted, untagged
+from privacy.ledgers.release_tags import OUTGOING, UntaggedRelease, charged_release, is_noted, untagged
+from privacy.studies.agreement import WEIGHT_COORDINATES, Agreement
+from privacy.studies.exchange import task_at
 from secagg.masks import Ring
 from secagg.wire import codec
 from secagg.wire.records import Signed, SpareNoise, UploadHeader, VectorChunk

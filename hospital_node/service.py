@@ -22,8 +22,8 @@ from hospital_node.ledger_store import LedgerStore
 from hospital_node.link import LinkClient
 from hospital_node.node import Node
 from hospital_node.node_words import NodeEvent, Outgoing
-from privacy.policy_file import parse_policy
-from privacy.study import Study
+from privacy.ledgers.policy_file import parse_policy
+from privacy.studies.study import Study
 
 
 @dataclass(frozen=True, slots=True)

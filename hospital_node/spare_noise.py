@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.agreement import Agreement
-from privacy.noise_layers import spare_part
+from privacy.noise.noise_layers import spare_part
+from privacy.studies.agreement import Agreement
 from secagg.agreed_set import member_headers, read_set
 from secagg.fixed_point import to_ring
 from secagg.pairs import RoundFrame

@@ -14,7 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hospital_node.cohort import cells, exit_interval, outcome
-from privacy.anonymity import (
+from privacy.noise.level_choice import Level
+from privacy.noise.noisy_threshold import Cell
+from privacy.patients.anonymity import (
     Codes,
     Measures,
     drop_small,
@@ -23,12 +25,10 @@ from privacy.anonymity import (
     measure,
     representatives,
 )
-from privacy.field import Field
-from privacy.grid import time_grid
-from privacy.level_choice import Level
-from privacy.mondrian import mondrian
-from privacy.noisy_threshold import Cell
-from privacy.study import Study
+from privacy.patients.field import Field
+from privacy.patients.mondrian import mondrian
+from privacy.studies.grid import time_grid
+from privacy.studies.study import Study
 
 
 @dataclass(frozen=True, slots=True)

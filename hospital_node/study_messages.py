@@ -11,7 +11,7 @@ from hospital_node.graph_messages import reveal
 from hospital_node.node_states import history, is_known, session_id
 from hospital_node.node_words import REFUSED, RESTORED, Ended, NodeEvent, terms
 from hospital_node.participant import Participant
-from privacy.charges import highest_round
+from privacy.ledgers.charges import highest_round
 from secagg import hospital as protocol
 from secagg.context import Context
 from secagg.dealing import ENTROPY_BYTES

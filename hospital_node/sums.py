@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy import exchange
-from privacy.agreement import Agreement
 from privacy.analytics.evaluated import Evaluated
-from privacy.canonical import canonical, parse_canonical
+from privacy.link.canonical import canonical, parse_canonical
 from privacy.recipes.fit import Fit
+from privacy.studies import exchange
+from privacy.studies.agreement import Agreement
 from secagg.fixed_point import from_ring
 from secagg.receipt import VerifiedReceipt
 from secagg.wire.records import RoundOrder

@@ -18,9 +18,9 @@ from hospital_node.findings import DataError as DataError
 from hospital_node.findings import Finding, about
 from hospital_node.gathered import Gathered
 from hospital_node.row_rules import Violation, violations
-from privacy.dictionary import Dictionary
-from privacy.field import Field
-from privacy.refusals import nearest
+from privacy.patients.dictionary import Dictionary
+from privacy.patients.field import Field
+from privacy.studies.refusals import nearest
 
 # Outliers are a few; a wrong unit moves most of a column.
 CLIP_SHARE = 0.05

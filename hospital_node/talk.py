@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hospital_node.diagnosis import ConnectProblem
-from privacy.framing import Endpoint, FrameError, Hello, Limits
+from privacy.link.framing import Endpoint, FrameError, Hello, Limits
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import os
 
-from privacy.transport_rules import grpc_environment
+from privacy.link.transport_rules import grpc_environment
 
 # Before any test module imports grpc (flwr does): gRPC reads it once, and the link refuses to start without it.
 os.environ.update(grpc_environment(os.environ))

@@ -32,12 +32,12 @@ from hospital_node.ledger_store import LedgerStore
 from hospital_node.local_study import LocalStudy
 from hospital_node.node import Node
 from hospital_node.node_words import NodeEvent
-from privacy import exchange
-from privacy.agreement import Agreement, build
-from privacy.mechanisms import Sampler
-from privacy.member_keys import MemberKeys
-from privacy.policy import Policy
-from privacy.study import Study
+from privacy.ledgers.policy import Policy
+from privacy.link.member_keys import MemberKeys
+from privacy.noise.mechanisms import Sampler
+from privacy.studies import exchange
+from privacy.studies.agreement import Agreement, build
+from privacy.studies.study import Study
 from secagg import coordinator as protocol
 from secagg.context import Context
 from secagg.params import PROTOCOL_VERSION, SecAggParams

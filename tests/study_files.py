@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from privacy.study import Study, parse_study
+from privacy.studies.study import Study, parse_study
 
 STUDY = """
 [study]

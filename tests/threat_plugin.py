@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.pia.code_identity import code_identity
-from privacy.evidence import TestEvidence, TestRecord
+from privacy.assessment.evidence import TestEvidence, TestRecord
 from threat_model.register import load_register
 
 PROPERTY = "wardround-threat"

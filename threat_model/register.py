@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
-from privacy.threat_schema import Register
+from privacy.assessment.threat_schema import Register
 
 
 def register_bytes() -> bytes:

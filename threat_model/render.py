@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from privacy.threat_schema import Control, Register, Threat
+from privacy.assessment.threat_schema import Control, Register, Threat
 from threat_model.register import load_register
 
 ON_WHEN = {

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from coordinator.pia.code_identity import installed_packages
 from coordinator.pia.render import render
-from privacy.canonical import canonical
-from privacy.evidence import HUMAN, PACKAGES, TESTS, THREATS, load
-from privacy.human_questions import open_questions
-from privacy.manifest import HTML, JSON, MANIFEST, make_manifest
-from privacy.pia_document import document, document_bytes
-from privacy.pia_schema import Pia
+from privacy.assessment.evidence import HUMAN, PACKAGES, TESTS, THREATS, load
+from privacy.assessment.human_questions import open_questions
+from privacy.assessment.manifest import HTML, JSON, MANIFEST, make_manifest
+from privacy.assessment.pia_document import document, document_bytes
+from privacy.assessment.pia_schema import Pia
+from privacy.link.canonical import canonical
 from secagg.secret import SecretBytes
 from threat_model.register import register_bytes
 
@@ -49,7 +49,7 @@ def build(bundle: Path, *, identity: SecretBytes, tests: Path | None = None) -> 
         tests: ``test-evidence.json`` of a test run; ignored when the file does not exist.
 
     Raises:
-        WordingError: the page would say something that privacy.wording refuses; nothing is written then.
+        WordingError: the page would say something that privacy.assessment.wording refuses; nothing is written then.
     """
     _complete(bundle, tests)
     files = read_bundle(bundle)

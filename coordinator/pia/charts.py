@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from html import escape
 from math import ceil, floor, log10
 
-from privacy.evidence import RoundRecord
-from privacy.pia_schema import CurvePoint, HospitalPrivacy, TradeoffPoint
+from privacy.assessment.evidence import RoundRecord
+from privacy.assessment.pia_schema import CurvePoint, HospitalPrivacy, TradeoffPoint
 
 WIDTH, HEIGHT = 640.0, 240.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 120.0, 26.0, 38.0

@@ -7,7 +7,7 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-from privacy.evidence import CodeIdentity, Packages
+from privacy.assessment.evidence import CodeIdentity, Packages
 
 _DEADLINE_S = 10.0
 

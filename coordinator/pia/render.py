@@ -10,9 +10,9 @@ from math import ceil
 from jinja2 import DictLoader, Environment, StrictUndefined
 
 from coordinator.pia import charts
-from privacy.evidence import HumanQuestion
-from privacy.pia_schema import Pia
-from privacy.wording import WordingError, lint_html
+from privacy.assessment.evidence import HumanQuestion
+from privacy.assessment.pia_schema import Pia
+from privacy.assessment.wording import WordingError, lint_html
 
 _ALERT_TITLES = {
     "no_guarantee": "No formal guarantee",
@@ -38,7 +38,7 @@ def render(pia: Pia) -> str:
     """The page.
 
     Raises:
-        WordingError: the page would say something that privacy.wording refuses.
+        WordingError: the page would say something that privacy.assessment.wording refuses.
     """
     package = files("coordinator.pia")
     environment = Environment(

@@ -13,9 +13,9 @@ from hospital_node.statistics.tables import moment_rows
 from privacy.analytics.asks import MEAN_WEIGHT, RISK_BINS, Ask
 from privacy.analytics.evaluation import bins_asked
 from privacy.analytics.groups import NOBODY, level_codes, levels
-from privacy.field import Field
-from privacy.grid import FloatArray, IntArray
+from privacy.patients.field import Field
 from privacy.recipes.recalibration import LARGEST_PREDICTOR
+from privacy.studies.grid import FloatArray, IntArray
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,9 +2,9 @@
 
 from hospital_node.sources.definition import Definition, FlatField
 from hospital_node.sources.definition_file import DefinitionError
-from privacy.field import Field
-from privacy.refusals import nearest
-from privacy.study import Study
+from privacy.patients.field import Field
+from privacy.studies.refusals import nearest
+from privacy.studies.study import Study
 
 # What the table writes -> what the study may declare.
 _FITS = {

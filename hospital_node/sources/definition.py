@@ -20,7 +20,7 @@ from hospital_node.sources.definition_tables import Index as Index
 from hospital_node.sources.definition_tables import Outcome as Outcome
 from hospital_node.sources.definition_tables import Scale as Scale
 from hospital_node.sources.definition_tables import Source as Source
-from privacy.refusals import nearest
+from privacy.studies.refusals import nearest
 
 
 class Definition(Table):

@@ -19,7 +19,7 @@ from hospital_node.sources.definition import (
     Scale,
     Source,
 )
-from privacy.refusals import nearest
+from privacy.studies.refusals import nearest
 
 MAX_BYTES = 1 << 20
 _TABLES: dict[str, type[BaseModel]] = {

@@ -4,10 +4,10 @@ import numpy as np
 
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.piecewise import hazards
-from privacy.grid import FloatArray
-from privacy.layout import row_by_row
 from privacy.recipes.newton import STOP_LEVEL, G, tilt_shape, triangle_weights
 from privacy.recipes.tasks import HESSIAN_CLIP
+from privacy.studies.grid import FloatArray
+from privacy.studies.layout import row_by_row
 
 
 def hessian_rows(log_hazards: FloatArray, scale: float, patients: FollowUp) -> FloatArray:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from privacy.grid import FloatArray, IntArray
-from privacy.mechanisms import Sampler, noisy_sum, noisy_sum_in_layers, quantize
-from privacy.plan import Release
+from privacy.guarantees.plan import Release
+from privacy.noise.mechanisms import Sampler, noisy_sum, noisy_sum_in_layers, quantize
+from privacy.studies.grid import FloatArray, IntArray
 
 # Rows of some patients, one each, (patients, length).
 Rows = Callable[[slice], FloatArray]

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from privacy.grid import FloatArray, IntArray
 from privacy.recipes.recalibration import LARGEST_PREDICTOR, bins_asked
 from privacy.recipes.tasks import RISK_BINS
+from privacy.studies.grid import FloatArray, IntArray
 
 
 def exit_cells(exit_interval: IntArray, event: IntArray, intervals: int) -> FloatArray:

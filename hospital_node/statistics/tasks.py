@@ -11,8 +11,8 @@ from hospital_node.statistics.tables import exit_cells, moment_rows, risk_cells
 from hospital_node.statistics.trial import arm_rows
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.model import SurvivalModel
-from privacy.grid import FloatArray, IntArray
-from privacy.training import Training
+from privacy.studies.grid import FloatArray, IntArray
+from privacy.studies.training import Training
 
 if TYPE_CHECKING:
     from hospital_node.cohort import Cohort

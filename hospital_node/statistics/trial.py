@@ -5,7 +5,7 @@ import numpy as np
 from hospital_node.statistics.newton import stopped_residuals
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.piecewise import hazards
-from privacy.grid import FloatArray
+from privacy.studies.grid import FloatArray
 
 
 def arm_rows(log_hazards: FloatArray, risk: FloatArray, patients: FollowUp) -> FloatArray:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from privacy.grid import FloatArray
+from privacy.studies.grid import FloatArray
 
 
 def clip_factors(norms: FloatArray, clip_l2: float) -> FloatArray:

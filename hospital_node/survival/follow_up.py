@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.grid import FloatArray, IntArray
-from privacy.life_table import counts
+from privacy.studies.grid import FloatArray, IntArray
+from privacy.studies.life_table import counts
 
 if TYPE_CHECKING:
     # The cohort's module brings pandas, which the models do not need.

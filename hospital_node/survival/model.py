@@ -8,9 +8,9 @@ from hospital_node.survival.network import Mlp
 from hospital_node.survival.one_hidden import OneHidden
 from hospital_node.survival.piecewise import PiecewiseExponential
 from hospital_node.survival.prepared import Prepared
-from privacy.clipped_blocks import Block
-from privacy.grid import FloatArray
-from privacy.layout import Layout
+from privacy.noise.clipped_blocks import Block
+from privacy.studies.grid import FloatArray
+from privacy.studies.layout import Layout
 
 
 class SurvivalModel(Protocol):

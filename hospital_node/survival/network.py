@@ -14,8 +14,8 @@ import numpy as np
 from hospital_node.survival.clipping import clip_rows
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.piecewise import LARGEST_PREDICTOR, hazards
-from privacy.grid import FloatArray
-from privacy.layout import Layout
+from privacy.studies.grid import FloatArray
+from privacy.studies.layout import Layout
 
 if TYPE_CHECKING:
     import torch

@@ -13,10 +13,10 @@ from hospital_node.survival.clipping import clip_rows
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.piecewise import hazards
 from hospital_node.survival.prepared import Prepared
-from privacy.clipped_blocks import Block, Outer
-from privacy.grid import FloatArray
-from privacy.layout import Layout, LayoutError, each_row, row_by_row
-from privacy.whole import Whole, factor_bits
+from privacy.noise.clipped_blocks import Block, Outer
+from privacy.noise.whole import Whole, factor_bits
+from privacy.studies.grid import FloatArray
+from privacy.studies.layout import Layout, LayoutError, each_row, row_by_row
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ import numpy as np
 from hospital_node.survival.clipping import clip_factors
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.prepared import Prepared
-from privacy.clipped_blocks import Block, Outer
-from privacy.grid import FloatArray
-from privacy.layout import Layout
+from privacy.noise.clipped_blocks import Block, Outer
+from privacy.studies.grid import FloatArray
+from privacy.studies.layout import Layout
 
 # exp(30) events expected in one interval: far beyond any fit, far from overflow.
 LARGEST_PREDICTOR = 30.0

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hospital_node.survival.follow_up import FollowUp
-from privacy.grid import FloatArray
-from privacy.whole import Whole, factor_bits, unusual
+from privacy.noise.whole import Whole, factor_bits, unusual
+from privacy.studies.grid import FloatArray
 
 
 @dataclass(frozen=True, slots=True, repr=False)

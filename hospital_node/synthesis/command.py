@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-from privacy.command_line import say, say_json
+from privacy.link.command_line import say, say_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from hospital_node.ledger_store import LedgerStore
     from hospital_node.synthesis.synthesize import Source, Synthesized
-    from privacy.study import Study
+    from privacy.studies.study import Study
     from privacy.synthesis.request import SynthesisRequest
 
 EPILOG = (
@@ -82,8 +82,8 @@ def data_synthesize(
     from hospital_node.home import Home
     from hospital_node.ledger_store import LedgerStore
     from hospital_node.synthesis.synthesize import WRITERS, Source, write
-    from privacy.policy_file import parse_policy
-    from privacy.study import load_study
+    from privacy.ledgers.policy_file import parse_policy
+    from privacy.studies.study import load_study
 
     for path, kinds in ((out, tuple(WRITERS)), (report, (".html", ".json"))):
         if path is not None and path.suffix.lower() not in kinds:

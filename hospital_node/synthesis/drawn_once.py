@@ -16,8 +16,8 @@ from typing import ClassVar
 import numpy as np
 
 from hospital_node.ledger_store import LedgerStore
-from privacy.ledger import Entry, fold
-from privacy.plan import DpPlan, Release
+from privacy.guarantees.plan import DpPlan, Release
+from privacy.ledgers.ledger import Entry, fold
 from privacy.synthesis.request import SynthesisRequest
 from privacy.synthesis.statistics import Statistics
 

@@ -22,11 +22,11 @@ from hospital_node.synthesis.rows import typed
 from hospital_node.synthesis.sdv_engine import SdvProblem, check_installed, sdv_table
 from hospital_node.synthesis.stage_table import Drawing, private_table, unprotected_table
 from hospital_node.synthesis.synthesize import synthesized_unpaid
-from privacy.mechanisms import Sampler
-from privacy.plan import DpPlan
-from privacy.policy_file import SyntheticGate
-from privacy.stage_release import VoidRelease
-from privacy.study import Study
+from privacy.guarantees.plan import DpPlan
+from privacy.guarantees.stage_release import VoidRelease
+from privacy.ledgers.policy_file import SyntheticGate
+from privacy.noise.mechanisms import Sampler
+from privacy.studies.study import Study
 from privacy.synthesis.charges import SynthesisRelease
 from privacy.synthesis.gate import gate_note, gate_of
 from privacy.synthesis.releases import plan_of

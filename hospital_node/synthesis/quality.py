@@ -13,8 +13,8 @@ import pandas as pd
 from hospital_node.cohort import Cohort, build_cohort
 from hospital_node.synthesis.ranking import MOST_PATIENTS, concordance, cox, kaplan_meier
 from hospital_node.synthesis.rows import typed
-from privacy.dictionary import Dictionary
-from privacy.study import Study
+from privacy.patients.dictionary import Dictionary
+from privacy.studies.study import Study
 from privacy.synthesis.attributes import attributes
 from threat_model.synthetic_attacks import Attack, Secret, all_attacks
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import DictLoader, Environment, StrictUndefined
 
 from hospital_node.synthesis.quality import Quality
-from privacy.policy_file import SyntheticGate
+from privacy.ledgers.policy_file import SyntheticGate
 
 _WIDTH, _HEIGHT = 640.0, 240.0
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from privacy.grid import FloatArray, IntArray
+from privacy.studies.grid import FloatArray, IntArray
 
 _RIDGE = 1e-3
 _STEPS, _TOLERANCE, _LONGEST_STEP = 30, 1e-6, 2.0

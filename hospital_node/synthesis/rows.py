@@ -5,10 +5,10 @@ from math import ceil, floor, log10
 import numpy as np
 import pandas as pd
 
-from privacy.dictionary import Dictionary
-from privacy.field import Field
-from privacy.grid import FloatArray, time_grid
-from privacy.study import Study
+from privacy.patients.dictionary import Dictionary
+from privacy.patients.field import Field
+from privacy.studies.grid import FloatArray, time_grid
+from privacy.studies.study import Study
 from privacy.synthesis.attributes import attributes
 from privacy.synthesis.generate import SyntheticPatients
 

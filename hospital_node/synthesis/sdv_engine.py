@@ -19,8 +19,8 @@ import pandas as pd
 
 from hospital_node.cohort import design_matrix, outcome
 from hospital_node.synthesis.rows import table_of
-from privacy.grid import FloatArray, time_grid
-from privacy.study import Study
+from privacy.studies.grid import FloatArray, time_grid
+from privacy.studies.study import Study
 from privacy.synthesis.attributes import attributes, columns_of
 from privacy.synthesis.generate import SyntheticPatients
 

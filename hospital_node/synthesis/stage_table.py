@@ -2,7 +2,7 @@
 
 RESERVE, draw, store, SPENT, as with every drawing of a stage: a crash between two of them draws again only where no table was ever
 stored, and what is stored is never replaced. A private table that the ledger says was drawn and that is not there is never drawn anew: the second
-drawing would be free. Whoever's studies share it and until when is the epoch's and the policy's business (`privacy.policy.shares_drawing`).
+drawing would be free. Whoever's studies share it and until when is the epoch's and the policy's business (`privacy.ledgers.policy.shares_drawing`).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import pandas as pd
 
 from hospital_node.kept_set import STAGE_SESSION, KeptSetLost, charge_once, note_reuse
 from hospital_node.ledger_store import LedgerStore
-from privacy.canonical import canonical, sha256_hex
-from privacy.charges import drawn
-from privacy.data_epoch import epoch_name, in_epoch
-from privacy.dictionary import Dictionary
-from privacy.ledger import Entry, fold
-from privacy.stage_release import VoidRelease
-from privacy.study import Study
-from privacy.study_stage import synthesis_settings
+from privacy.guarantees.stage_release import VoidRelease
+from privacy.ledgers.charges import drawn
+from privacy.ledgers.data_epoch import epoch_name, in_epoch
+from privacy.ledgers.ledger import Entry, fold
+from privacy.link.canonical import canonical, sha256_hex
+from privacy.patients.dictionary import Dictionary
+from privacy.studies.study import Study
+from privacy.studies.study_stage import synthesis_settings
 from privacy.synthesis.charges import SynthesisRelease
 
 Draw = Callable[[], pd.DataFrame]

@@ -23,14 +23,14 @@ from hospital_node.synthesis.drawn_once import is_drawn, sums_once
 from hospital_node.synthesis.rows import table_of
 from hospital_node.synthesis.sdv_engine import check_installed
 from hospital_node.table import read_table
-from privacy.canonical import sha256_hex
-from privacy.consent import DataUse
-from privacy.grid import time_grid
-from privacy.ledger import Entry
-from privacy.mechanisms import Sampler
-from privacy.plan import Release
-from privacy.policy import Policy, check
-from privacy.study import Study
+from privacy.guarantees.plan import Release
+from privacy.ledgers.ledger import Entry
+from privacy.ledgers.policy import Policy, check
+from privacy.link.canonical import sha256_hex
+from privacy.noise.mechanisms import Sampler
+from privacy.patients.consent import DataUse
+from privacy.studies.grid import time_grid
+from privacy.studies.study import Study
 from privacy.synthesis.generate import generate
 from privacy.synthesis.model import fit
 from privacy.synthesis.request import SDV_STAGE, SynthesisRequest, metadata

@@ -12,7 +12,7 @@
 The mean's weight a: the mean is center + half_range a sum(z) / sum(a), so the noise of the count matters in proportion to how far the
 mean is from the middle of its bounds. a^2 = 1/2 is better than a = 1 as long as |z| < .77 on average, and never 5 % worse.
 
-Noise is the integer path of every release (`privacy.mechanisms`), whose draws are OpenDP's exact discrete Gaussian: for counts, histograms
+Noise is the integer path of every release (`privacy.noise.mechanisms`), whose draws are OpenDP's exact discrete Gaussian: for counts, histograms
 and sums that is OpenDP's Gaussian mechanism. OpenDP's quantile mechanisms choose among candidates by scores of a whole table and
 cannot be split into hospitals' shares of one sum, so quantiles are read from a noised histogram of public bins.
 """
@@ -26,12 +26,12 @@ from typing import Literal
 import numpy as np
 
 from privacy.analytics.groups import Groups, check_groups, check_where
-from privacy.dictionary import Dictionary
-from privacy.field import Field
-from privacy.grid import FloatArray
+from privacy.patients.dictionary import Dictionary
+from privacy.patients.field import Field
 from privacy.recipes.tasks import MOMENTS_CLIP, Task
-from privacy.refusals import StudyError
-from privacy.study_sections import Analysis, Query
+from privacy.studies.grid import FloatArray
+from privacy.studies.refusals import StudyError
+from privacy.studies.study_sections import Analysis, Query
 
 Kind = Literal["survival", "count", "mean", "histogram", "quantile", "predictor_moments", "risk_table"]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from privacy.analytics.asks import MOMENTS, RISK_TABLE
-from privacy.grid import FloatArray
 from privacy.recipes.recalibration import ask_bins, predictor_moments
+from privacy.studies.grid import FloatArray
 
 
 @dataclass(frozen=True, slots=True)

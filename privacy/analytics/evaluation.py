@@ -25,8 +25,8 @@ from scipy.special import ndtri
 
 from privacy.analytics.asks import RISK_BINS
 from privacy.analytics.survival import Z95, Cells, curve
-from privacy.grid import FloatArray
 from privacy.recipes.recalibration import LARGEST_PREDICTOR, SMALLEST_SD
+from privacy.studies.grid import FloatArray
 
 # Points that stand for the patients of a bin.
 _PARTS = 25

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from privacy.agreement import Agreement
 from privacy.analytics.asks import Ask
+from privacy.studies.agreement import Agreement
 
 UNITS = {
     "predictor_moments": "of the sums that place the risk bins",

@@ -11,9 +11,9 @@ from itertools import pairwise, product
 
 import numpy as np
 
-from privacy.field import Field
-from privacy.grid import FloatArray, IntArray
-from privacy.refusals import StudyError
+from privacy.patients.field import Field
+from privacy.studies.grid import FloatArray, IntArray
+from privacy.studies.refusals import StudyError
 
 # What `where` may compare a field with: one of its values, or [from, to) of a number.
 Wanted = bool | str | float | tuple[float, float]

@@ -23,7 +23,7 @@ import numpy as np
 from scipy.special import chdtrc
 
 from privacy.analytics.survival import Cells
-from privacy.grid import FloatArray
+from privacy.studies.grid import FloatArray
 
 
 @dataclass(frozen=True, slots=True)

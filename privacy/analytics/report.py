@@ -1,6 +1,6 @@
 """The `analysis` section of result.json: every ask's answer from its released sum, post-processing from here on.
 
-The coordinator writes it, and whoever holds the receipts computes it again (`privacy.claims_analysis`).
+The coordinator writes it, and whoever holds the receipts computes it again (`privacy.assessment.claims_analysis`).
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from privacy.agreement import Agreement
 from privacy.analytics import evaluation, tables
 from privacy.analytics.asks import MOMENTS, RISK_TABLE, Ask
 from privacy.analytics.log_rank import log_rank
 from privacy.analytics.small_cells import LEFT_OUT, is_small, told
 from privacy.analytics.survival import Cells, Curve, curve
-from privacy.grid import FloatArray
+from privacy.guarantees.stage_release import VoidRelease
 from privacy.recipes.fit import Statistic
 from privacy.recipes.recalibration import predictor_moments
-from privacy.stage_release import VoidRelease
-from privacy.study_stage import SYNTHETIC
-from privacy.trained_model import layout_of
+from privacy.studies.agreement import Agreement
+from privacy.studies.grid import FloatArray
+from privacy.studies.study_stage import SYNTHETIC
+from privacy.studies.trained_model import layout_of
 
 NOISED = "noise of the stated standard deviation is in every number; intervals of counts, means and quantiles speak of the noise alone"
 EXACT = (

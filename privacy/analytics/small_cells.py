@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from privacy.grid import FloatArray
+from privacy.studies.grid import FloatArray
 
 LEFT_OUT = "fewer patients than the study's minimum cell"
 

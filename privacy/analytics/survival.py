@@ -18,7 +18,7 @@ from functools import cache
 
 import numpy as np
 
-from privacy.grid import FloatArray
+from privacy.studies.grid import FloatArray
 
 # Standard deviations of its noise by which a number at risk must exceed zero.
 CLEAR_OF_NOISE = 4.0

@@ -14,7 +14,7 @@ import numpy as np
 from privacy.analytics.asks import MEAN_WEIGHT, Ask
 from privacy.analytics.groups import levels
 from privacy.analytics.survival import Z95
-from privacy.grid import FloatArray
+from privacy.studies.grid import FloatArray
 
 # A mean is told where the group's size exceeds this many standard deviations of its noise.
 CLEAR_GROUP = 4.0

@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from privacy.grid import FloatArray
+from privacy.studies.grid import FloatArray
 
 BETAS = (0.9, 0.99)
 _TINY = 1e-12

@@ -32,9 +32,9 @@ from typing import Self
 
 import numpy as np
 
-from privacy.grid import FloatArray
 from privacy.recipes.intervals import Estimate, noise_variance
 from privacy.recipes.newton import LARGEST_VARIANCE, conditional_baseline
+from privacy.studies.grid import FloatArray
 
 # In units of the noise of the whole score, times the square root of the number of coordinates.
 RIDGE = 3.0

@@ -10,9 +10,6 @@ from typing import Self
 
 import numpy as np
 
-from privacy.grid import FloatArray
-from privacy.layout import Layout
-from privacy.life_table import baseline
 from privacy.recipes import recalibration
 from privacy.recipes.adam import Adam
 from privacy.recipes.few_events import FewEvents
@@ -20,7 +17,10 @@ from privacy.recipes.intervals import Estimate, estimate
 from privacy.recipes.newton import Newton
 from privacy.recipes.trial import Trial
 from privacy.recipes.trial_interval import trial_estimate
-from privacy.training import Training
+from privacy.studies.grid import FloatArray
+from privacy.studies.layout import Layout
+from privacy.studies.life_table import baseline
+from privacy.studies.training import Training
 
 #: What a hospital's own fold may differ by: linear algebra is not the same to the last bit on every machine.
 SAME_MODEL = 1e-6

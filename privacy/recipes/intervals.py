@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from privacy.grid import FloatArray
 from privacy.recipes.newton import Newton
+from privacy.studies.grid import FloatArray
 
 CONFIDENCE = 0.95
 SMALLEST_PROGRESS = 0.5

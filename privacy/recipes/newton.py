@@ -2,7 +2,7 @@ r"""The noisy Newton recipe in its weighted form: what is released, why one pati
 
 Write X = (1, scale x), p = d + 1, B^2 = 4, G = sqrt(1 + B^2), c = min(1, G / |X|). Three statistics are sums over patients.
 
-**Life table**: one cell a patient, sensitivity 1 (`privacy.life_table`).
+**Life table**: one cell a patient, sensitivity 1 (`privacy.studies.life_table`).
 
 **Hessian**: h X X' with h = c min(1, S / (c |X|^2)) min(Lambda_0, 1), S = 1.5 G^2, Lambda_0 the patient's cumulative hazard under the
 life table alone. Its Frobenius norm is h |X|^2 <= min(c |X|^2, S) <= S. The upper triangle with off-diagonals times sqrt 2 has
@@ -33,8 +33,8 @@ from typing import Self
 
 import numpy as np
 
-from privacy.grid import FloatArray
 from privacy.recipes.tasks import B_SQUARED
+from privacy.studies.grid import FloatArray
 
 G = sqrt(1.0 + B_SQUARED)
 STOP_LEVEL = 1.0

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtri
 
-from privacy.grid import FloatArray
 from privacy.recipes.tasks import RISK_BINS
+from privacy.studies.grid import FloatArray
 
 LARGEST_PREDICTOR = 6.0
 SMALLEST_SD = 0.05

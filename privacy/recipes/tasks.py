@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     # The settings follow from a study, and a study knows its tasks' vectors.
-    from privacy.training import Training
+    from privacy.studies.training import Training
 
 # "counts": whole patients. "change": the weighted change of a model in fixed point. "statistic": a sum over patients in
 # units of 2^-40 of its clip, noised as integers and never rounded again.

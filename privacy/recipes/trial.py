@@ -3,7 +3,7 @@ r"""The trial mode: the treatment effect of a randomized trial from its arms alo
 The design matrix holds the arms and nothing else, so nothing about covariates has to be learned and no Hessian is released: how
 many patients are in each arm is known from the public allocation. Two statistics are sums over patients.
 
-**Life table**: one cell a patient, sensitivity 1 (`privacy.life_table`).
+**Life table**: one cell a patient, sensitivity 1 (`privacy.studies.life_table`).
 
 **Score**, one coordinate an arm: a patient adds the stopped martingale M (`privacy.recipes.newton`) to the coordinate of the own
 arm and zero to the others. *One patient moves it by at most 1*: M is 1 - L with the event and -L without, L in [0, 1] the hazard
@@ -26,9 +26,9 @@ from typing import Self
 
 import numpy as np
 
-from privacy.grid import FloatArray
-from privacy.life_table import EVENT_FLOOR, baseline, baseline_slopes
 from privacy.recipes.newton import STOP_LEVEL
+from privacy.studies.grid import FloatArray
+from privacy.studies.life_table import EVENT_FLOOR, baseline, baseline_slopes
 
 _STEPS = 20
 # Of an interval: logarithms of nothing have no use.

@@ -17,7 +17,7 @@ released: no step's length is in it and nothing that unfinished convergence leav
 - m are the errors of the d_k, and F = w_gk times the mean of c_gk(b_t), less r_gk.
 
 The table was counted on the same patients: the martingale m_k of an interval, of variance d_k and covariance D_gk with Z_g, is an error of d_k and
-m_k / d_k one of e_k. Noise n of standard deviation s on the table's 2K cells adds L n to e, L of `privacy.life_table.baseline_slopes`, and its
+m_k / d_k one of e_k. Noise n of standard deviation s on the table's 2K cells adds L n to e, L of `privacy.studies.life_table.baseline_slopes`, and its
 first half to m. So with P = B diag(1 / d) + F the covariance of b is A^-1 M A^-T,
 
     M = diag(D_g) - P D' - D P' + P diag(d) P'  +  diag(v)  +  s^2 (B L + (F, 0)) (B L + (F, 0))'.
@@ -36,9 +36,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from privacy.grid import FloatArray
 from privacy.recipes.intervals import Estimate
 from privacy.recipes.trial import LEAST_HAZARD, Arms, Trial, floor
+from privacy.studies.grid import FloatArray
 
 # Released events in units of their own noise, from which an interval may rest on them.
 CERTAIN_EVENTS = 3.0

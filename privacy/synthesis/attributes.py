@@ -5,9 +5,9 @@ from typing import Literal
 
 import numpy as np
 
-from privacy.dictionary import Column, Dictionary
-from privacy.field import Field
-from privacy.grid import FloatArray, IntArray
+from privacy.patients.dictionary import Column, Dictionary
+from privacy.patients.field import Field
+from privacy.studies.grid import FloatArray, IntArray
 
 # Equal parts of a number's public range, on its scale in the model.
 NUMBER_CELLS = 8

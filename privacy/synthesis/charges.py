@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Final, Literal, Self
 
-from privacy.plan_error import PlanError
+from privacy.guarantees.plan_error import PlanError
 
 OUTCOME: Final = "synthesis_outcome"
 SCORE: Final = "synthesis_score"
 MOMENTS: Final = "synthesis_moments"
 MARGINS: Final = "synthesis_margins"
 SUMS: Final = (OUTCOME, SCORE, MOMENTS, MARGINS)
-# What an integer scale of 2^40 units a clip holds (privacy.plan).
+# What an integer scale of 2^40 units a clip holds (privacy.guarantees.plan).
 NOISE_RANGE: Final = (1e-6, 8000.0)
 
 

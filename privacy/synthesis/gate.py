@@ -5,9 +5,9 @@ Whether the table passed is no one's business outside: the line is the same what
 
 from collections.abc import Iterable, Sequence
 
-from privacy.ledger import Entry
-from privacy.policy_file import SyntheticGate
-from privacy.stage_release import StageRelease
+from privacy.guarantees.stage_release import StageRelease
+from privacy.ledgers.ledger import Entry
+from privacy.ledgers.policy_file import SyntheticGate
 
 _NOTE = "synthetic_gate = '{gate}': decided before this study's synthetic table was drawn"
 

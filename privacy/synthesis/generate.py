@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from privacy.dictionary import Dictionary
-from privacy.grid import FloatArray, IntArray
+from privacy.patients.dictionary import Dictionary
+from privacy.studies.grid import FloatArray, IntArray
 from privacy.synthesis.attributes import Attribute, attributes, columns_of
 from privacy.synthesis.model import SynthesisModel
 

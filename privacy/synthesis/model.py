@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from privacy.dictionary import Dictionary
-from privacy.grid import FloatArray
-from privacy.plan import DpPlan
+from privacy.guarantees.plan import DpPlan
+from privacy.patients.dictionary import Dictionary
+from privacy.studies.grid import FloatArray
 from privacy.synthesis.attributes import attributes
 from privacy.synthesis.charges import MOMENTS, SCORE
 from privacy.synthesis.statistics import Statistics, on_simplex, scores

@@ -13,10 +13,10 @@ from dataclasses import replace
 from math import sqrt
 from typing import Final
 
-from privacy.calibration import calibrate_shares
-from privacy.dictionary import Dictionary
-from privacy.plan import DpPlan, Release, sums_of
-from privacy.refusals import NotBuilt
+from privacy.guarantees.calibration import calibrate_shares
+from privacy.guarantees.plan import DpPlan, Release, sums_of
+from privacy.patients.dictionary import Dictionary
+from privacy.studies.refusals import NotBuilt
 from privacy.synthesis.attributes import attributes
 from privacy.synthesis.charges import MARGINS, MOMENTS, OUTCOME, SCORE, SynthesisRelease
 
@@ -63,7 +63,7 @@ def synthesis_plan(epsilon: float, delta: float, dictionary: Dictionary) -> DpPl
 
     Sensitivities, one patient: outcome, one cell of a histogram: 1. Score, s x with |s| <= 1 and |x| <= clip: clip.
     Moments: `moments_clip`, from the Frobenius norm of (1, x)(1, x)'. Margins, one cell in each of F histograms: sqrt F.
-    `privacy.mechanisms.quantize` clips every row to these, whatever it holds.
+    `privacy.noise.mechanisms.quantize` clips every row to these, whatever it holds.
 
     Raises:
         NotBuilt: see `check_synthesizable`.

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from privacy.accounting import spent
-from privacy.canonical import canonical, sha256_hex
-from privacy.dictionary import Dictionary
-from privacy.guarantee import Guarantee
-from privacy.plan import DpPlan
-from privacy.policy import StudyTerms
-from privacy.stage_effect import SDV
-from privacy.stage_release import VoidRelease
-from privacy.study import Study
+from privacy.guarantees.accounting import spent
+from privacy.guarantees.guarantee import Guarantee
+from privacy.guarantees.plan import DpPlan
+from privacy.guarantees.stage_effect import SDV
+from privacy.guarantees.stage_release import VoidRelease
+from privacy.ledgers.policy import StudyTerms
+from privacy.link.canonical import canonical, sha256_hex
+from privacy.patients.dictionary import Dictionary
+from privacy.studies.study import Study
 from privacy.synthesis.releases import check_synthesizable, synthesis_plan
 
 Engine = Literal["dp", "sdv"]

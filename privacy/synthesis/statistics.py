@@ -1,6 +1,6 @@
 """The four sums over patients that a synthesizer sees, as rows to be clipped, summed and noised.
 
-One patient is one row in each. Nothing here is released by itself: the rows go through `privacy.mechanisms`.
+One patient is one row in each. Nothing here is released by itself: the rows go through `privacy.noise.mechanisms`.
 """
 
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.dictionary import Dictionary
-from privacy.grid import FloatArray, IntArray
-from privacy.mechanisms import Sampler, decode_release, release_rows
-from privacy.plan import DpPlan, Release
+from privacy.guarantees.plan import DpPlan, Release
+from privacy.noise.mechanisms import Sampler, decode_release, release_rows
+from privacy.patients.dictionary import Dictionary
+from privacy.studies.grid import FloatArray, IntArray
 from privacy.synthesis.attributes import attributes, cell_of
 from privacy.synthesis.charges import MARGINS, MOMENTS, OUTCOME, SCORE
 

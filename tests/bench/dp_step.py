@@ -30,9 +30,9 @@ from hospital_node.dp_sgd import _Optimizer, learning_rate, train_local
 from hospital_node.entropy import DiscreteGaussian, OsEntropy
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.model import SurvivalModel, build_model
-from privacy.layout import Layout
-from privacy.plan import DpPlan, Release
-from privacy.training import Training
+from privacy.guarantees.plan import DpPlan, Release
+from privacy.studies.layout import Layout
+from privacy.studies.training import Training
 
 COLUMNS, INTERVALS, HIDDEN = 20, 10, 16
 RATE, STEPS = 0.1, 20

@@ -5,8 +5,8 @@ Same bounds, same Poisson rate, same total noise; noise by numpy, gradients and 
 
 import numpy as np
 
-from privacy.agreement import Agreement
-from privacy.grid import FloatArray
+from privacy.studies.agreement import Agreement
+from privacy.studies.grid import FloatArray
 
 
 def federated_average(

@@ -14,13 +14,13 @@ from hospital_node.cohort import Cohort
 from hospital_node.entropy import DiscreteGaussian, OsEntropy
 from hospital_node.local_study import LocalStudy
 from hospital_node.statistics.tasks import Patients, rows_of
-from privacy import exchange
-from privacy.agreement import Agreement
-from privacy.grid import FloatArray
-from privacy.mechanisms import decode_release
-from privacy.noise_layers import spare_part
+from privacy.noise.mechanisms import decode_release
+from privacy.noise.noise_layers import spare_part
 from privacy.recipes.fit import Fit, Statistic
 from privacy.recipes.tasks import Task
+from privacy.studies import exchange
+from privacy.studies.agreement import Agreement
+from privacy.studies.grid import FloatArray
 from secagg.fixed_point import from_ring
 from secagg.masks import Ring
 

@@ -22,11 +22,19 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.anonymity import Codes, class_sizes, closeness, distinct, drop_small, generalize, interval_codes
-from privacy.field import Field
-from privacy.level_choice import choose, costs, levels_of, small_classes
-from privacy.mondrian import mondrian
-from privacy.noisy_threshold import Cell, ThresholdNoise, kept_cells
+from privacy.noise.level_choice import choose, costs, levels_of, small_classes
+from privacy.noise.noisy_threshold import Cell, ThresholdNoise, kept_cells
+from privacy.patients.anonymity import (
+    Codes,
+    class_sizes,
+    closeness,
+    distinct,
+    drop_small,
+    generalize,
+    interval_codes,
+)
+from privacy.patients.field import Field
+from privacy.patients.mondrian import mondrian
 
 K, BINS, RUNS = 5, 20, 3
 CUTS = ((30.0, 40.0, 50.0, 60.0, 70.0, 80.0), (18.5, 25.0, 30.0, 35.0), (100.0, 120.0, 140.0, 160.0))

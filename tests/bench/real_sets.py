@@ -18,7 +18,7 @@ import pandas as pd
 from deploy.baselines import CoxFit, fit_cox, pooled
 from hospital_node.cohort import Cohort, build_cohort
 from hospital_node.table import read_table
-from privacy.study import Study, parse_study
+from privacy.studies.study import Study, parse_study
 
 STUDIES = Path(__file__).parent / "studies"
 HOSPITALS = ("a", "b", "c", "d", "e")

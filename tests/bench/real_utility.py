@@ -16,9 +16,9 @@ import numpy as np
 
 from deploy.baselines import pooled
 from deploy.scores import c_index, integrated_brier, kaplan_meier
-from privacy.agreement import Agreement, build
-from privacy.grid import FloatArray
-from privacy.trained_model import TrainedModel
+from privacy.studies.agreement import Agreement, build
+from privacy.studies.grid import FloatArray
+from privacy.studies.trained_model import TrainedModel
 from tests.bench.folded import float_reference, independent, integer_run, replayed
 from tests.bench.real_sets import FOLDS, Split, splits
 

@@ -27,8 +27,8 @@ from statistics import median, quantiles
 from typing import Any
 
 from coordinator.link import Connected, LinkServer, Received
-from privacy.agreement import MODULUS_BITS
-from privacy.study import parse_study
+from privacy.studies.agreement import MODULUS_BITS
+from privacy.studies.study import parse_study
 from tests import study_files
 from tests.bench.round_trip_node import asking
 from tests.process.link_setup import Consortium, make_consortium

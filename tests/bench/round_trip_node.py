@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hospital_node.flower_link import Tagged
-from privacy.command_line import say_json
+from privacy.link.command_line import say_json
 
 _ASKING = struct.Struct(">Q")
 CHUNK_BYTES = 4 << 20

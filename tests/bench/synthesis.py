@@ -12,8 +12,8 @@ from deploy.baselines import fit_cox, pooled
 from deploy.scores import c_index
 from hospital_node.cohort import Cohort
 from hospital_node.entropy import DiscreteGaussian
-from privacy.grid import time_grid
-from privacy.study import Study
+from privacy.studies.grid import time_grid
+from privacy.studies.study import Study
 from privacy.synthesis.generate import generate
 from privacy.synthesis.model import fit
 from privacy.synthesis.releases import synthesis_plan

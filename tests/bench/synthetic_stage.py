@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from deploy.simulate import simulate
-from privacy.study import parse_study
+from privacy.studies.study import parse_study
 from tests.bench.real_sets import HOSPITALS, SETS, Split, splits, study_text
 
 DELTA = 1e-5

@@ -17,9 +17,9 @@ import numpy as np
 from deploy import actg175
 from deploy.baselines import fit_cox, pooled
 from hospital_node.cohort import Cohort
-from privacy.agreement import Agreement, build
 from privacy.recipes.intervals import Estimate
-from privacy.study import parse_study
+from privacy.studies.agreement import Agreement, build
+from privacy.studies.study import parse_study
 from tests.bench.folded import integer_path
 
 HOSPITALS = ("a", "b", "c", "d", "e")

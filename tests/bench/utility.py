@@ -25,11 +25,11 @@ from hospital_node.entropy import DiscreteGaussian, OsEntropy
 from hospital_node.local_study import LocalStudy
 from hospital_node.stage import apply_stage
 from hospital_node.table import read_table
-from privacy.agreement import Agreement, build
-from privacy.grid import FloatArray
-from privacy.life_table import baseline
-from privacy.study import Study, parse_study
-from privacy.trained_model import TrainedModel, layout_of
+from privacy.studies.agreement import Agreement, build
+from privacy.studies.grid import FloatArray
+from privacy.studies.life_table import baseline
+from privacy.studies.study import Study, parse_study
+from privacy.studies.trained_model import TrainedModel, layout_of
 from tests.bench.float_reference import federated_average
 from tests.bench.real_sets import SETS
 

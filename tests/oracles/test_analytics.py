@@ -12,7 +12,7 @@ from privacy.analytics import evaluation
 from privacy.analytics.asks import RISK_BINS
 from privacy.analytics.log_rank import log_rank
 from privacy.analytics.survival import Cells, curve
-from privacy.grid import time_grid
+from privacy.studies.grid import time_grid
 
 K, TAU, N = 10, 1000.0, 3000
 GRID = time_grid(TAU, K)

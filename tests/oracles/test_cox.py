@@ -14,9 +14,9 @@ from deploy.scores import c_index, integrated_brier
 from hospital_node.cohort import Cohort
 from hospital_node.survival.follow_up import FollowUp, exit_counts
 from hospital_node.survival.piecewise import PiecewiseExponential
-from privacy.grid import time_grid
-from privacy.layout import Layout
-from privacy.life_table import baseline
+from privacy.studies.grid import time_grid
+from privacy.studies.layout import Layout
+from privacy.studies.life_table import baseline
 
 INTERVALS = 10
 

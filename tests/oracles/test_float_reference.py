@@ -10,9 +10,9 @@ from hospital_node.entropy import DiscreteGaussian, OsEntropy
 from hospital_node.local_study import LocalStudy
 from hospital_node.statistics import sums
 from hospital_node.survival.model import build_model
-from privacy.life_table import baseline
-from privacy.plan import DpPlan, Release
-from privacy.trained_model import layout_of
+from privacy.guarantees.plan import DpPlan, Release
+from privacy.studies.life_table import baseline
+from privacy.studies.trained_model import layout_of
 from tests.bench.float_reference import federated_average
 from tests.bench.folded import Noise, Run, float_reference, independent, integer_run, replayed
 from tests.statistical.test_intervals import HOSPITALS, agreement, patients

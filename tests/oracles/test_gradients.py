@@ -10,8 +10,8 @@ from hospital_node.survival.model import ClosedForm
 from hospital_node.survival.network import Mlp
 from hospital_node.survival.one_hidden import OneHidden
 from hospital_node.survival.piecewise import PiecewiseExponential
-from privacy.clipped_blocks import clipped_sum
-from privacy.layout import Layout
+from privacy.noise.clipped_blocks import clipped_sum
+from privacy.studies.layout import Layout
 from tests.unit.hospital_node.survival.patients import COLUMNS, GRID, INTERVALS, made_up_cohort
 
 PATIENTS = FollowUp.of(made_up_cohort(30), GRID)

@@ -13,9 +13,9 @@ from hospital_node.cohort import Cohort, build_cohort
 from hospital_node.entropy import DiscreteGaussian, OsEntropy
 from hospital_node.local_study import LocalStudy
 from hospital_node.table import read_table
-from privacy.agreement import Agreement, build
-from privacy.study import parse_study
-from privacy.trained_model import layout_of
+from privacy.studies.agreement import Agreement, build
+from privacy.studies.study import parse_study
+from privacy.studies.trained_model import layout_of
 
 CHANGES = {
     'mode = "local"\nepsilon = 3': 'mode = "none"',

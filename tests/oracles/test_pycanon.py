@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from privacy.anonymity import class_sizes, closeness, distinct, generalize
+from privacy.patients.anonymity import class_sizes, closeness, distinct, generalize
 
 pytestmark = pytest.mark.slow
 

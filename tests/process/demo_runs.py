@@ -13,8 +13,8 @@ from typing import Any
 from hospital_node import keys
 from hospital_node.clock import SystemClock
 from hospital_node.ledger_store import LedgerStore
-from privacy.ledger import fold
-from privacy.ledger_export import read_export
+from privacy.ledgers.ledger import fold
+from privacy.ledgers.ledger_export import read_export
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSPITALS = ["east", "north", "south", "west"]

@@ -22,11 +22,11 @@ import hospital_node.enrolment
 import hospital_node.keys
 from coordinator.link import LinkEvent, LinkServer
 from hospital_node.link import ConnectProblem, LinkClient
-from privacy.certificates import tls_name
-from privacy.framing import Hello
-from privacy.member_keys import MemberKeys
-from privacy.roster_file import TrustedRoster
-from privacy.transport_rules import METHOD, SERVICE
+from privacy.link.certificates import tls_name
+from privacy.link.framing import Hello
+from privacy.link.member_keys import MemberKeys
+from privacy.link.roster_file import TrustedRoster
+from privacy.link.transport_rules import METHOD, SERVICE
 
 HOSPITALS = ("east", "north", "south")
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from deploy.demo_consortium import DemoFolder, prepare
 from deploy.exact_sum import check_sums
 from deploy.processes import Line, ProcessGroup
-from privacy import agreement as agreements
+from privacy.studies import agreement as agreements
 from tests.process.demo_runs import HOSPITALS, Demo, no_process_left
 
 PATIENCE_S = 180.0

@@ -18,8 +18,8 @@ from deploy.demo_consortium import DemoFolder, DemoRun, prepare
 from deploy.demo_run import run_processes
 from deploy.dpo_cli import read_bundle
 from deploy.exact_sum import check_sums
-from privacy.agreement import from_bytes
-from privacy.verify import verify_bundle
+from privacy.assessment.verify import verify_bundle
+from privacy.studies.agreement import from_bytes
 
 TRIAL_COLUMNS = ["patient", "days", "cens", "arms"]
 TRIAL = """

@@ -16,8 +16,8 @@ import pytest
 
 from coordinator.link import Connected, Disconnected, LinkServer, ListenError, Received
 from hospital_node.link import ConnectProblem, LinkClient
-from privacy.framing import FRAME_BYTES, Hello, Limits, MessageTooLarge, QueueFull
-from privacy.transport_rules import HANDSHAKE_DEADLINE_S, REPLACED
+from privacy.link.framing import FRAME_BYTES, Hello, Limits, MessageTooLarge, QueueFull
+from privacy.link.transport_rules import HANDSHAKE_DEADLINE_S, REPLACED
 from tests.process.link_setup import Consortium, hello, hospital_process, make_consortium, raw_call, wait_for
 
 NORTH = "north"

@@ -23,11 +23,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from coordinator.link import Connected, Disconnected, LinkServer
-from privacy.certificates import read_certificate, tls_name
-from privacy.framing import Hello
-from privacy.member_keys import MemberKeys
-from privacy.roster_file import TrustedRoster
-from privacy.transport_rules import METHOD, SERVICE
+from privacy.link.certificates import read_certificate, tls_name
+from privacy.link.framing import Hello
+from privacy.link.member_keys import MemberKeys
+from privacy.link.roster_file import TrustedRoster
+from privacy.link.transport_rules import METHOD, SERVICE
 from secagg.roster import Roster, SignedRoster
 from tests.process.link_setup import (
     Consortium,

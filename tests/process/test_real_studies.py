@@ -12,7 +12,7 @@ import pytest
 
 from deploy.actg175 import HOSPITALS, write_demo
 from deploy.processes import Line, ProcessGroup
-from privacy.canonical import sha256_hex
+from privacy.link.canonical import sha256_hex
 from tests.process.demo_runs import no_process_left
 from tests.process.real_studies import Consortium, Study, typed
 

@@ -20,7 +20,7 @@ from deploy.demo_consortium import DemoFolder, DemoRun, form_consortium
 from deploy.exact_sum import check_sums
 from deploy.processes import Line, ProcessGroup
 from hospital_node.journal import Journal
-from privacy.agreement import from_bytes
+from privacy.studies.agreement import from_bytes
 from secagg.params import Neighborhood
 from tests.process.demo_runs import no_process_left
 from tests.process.test_coordinator_restart import PATIENCE_S, free_port, is_event

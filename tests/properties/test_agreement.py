@@ -6,9 +6,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privacy.agreement import AgreementError, build, from_bytes
-from privacy.canonical import canonical, parse_canonical
-from privacy.study import StudyError, parse_study
+from privacy.link.canonical import canonical, parse_canonical
+from privacy.studies.agreement import AgreementError, build, from_bytes
+from privacy.studies.study import StudyError, parse_study
 from tests.study_files import STUDY, study
 
 AGREED = build(study(('mode = "local"', 'mode = "none"')))

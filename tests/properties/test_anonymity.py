@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.anonymity import class_sizes, closeness, distinct, drop_small, generalize
+from privacy.patients.anonymity import class_sizes, closeness, distinct, drop_small, generalize
 
 SIZES = (3, 4, 2)
 ROWS = st.lists(st.tuples(*(st.integers(0, size - 1) for size in SIZES)), min_size=1, max_size=60)

@@ -7,7 +7,7 @@ import contextlib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privacy.framing import Endpoint, FrameError, Hello, Limits, MessageTooLarge
+from privacy.link.framing import Endpoint, FrameError, Hello, Limits, MessageTooLarge
 
 LIMITS = Limits(payload_bytes=4, message_bytes=64, queue_bytes=100_000, inbox_bytes=64)
 MESSAGES = st.lists(st.binary(min_size=1, max_size=20), max_size=12)

@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privacy.accounting import spent
-from privacy.charges import charged
-from privacy.composition import gdp_epsilon
-from privacy.ledger import ENTRY_LABEL, Ledger, LedgerBroken, Record, verify_chain
-from privacy.plan import Release
-from privacy.policy import PolicyRefusal, check
+from privacy.guarantees.accounting import spent
+from privacy.guarantees.composition import gdp_epsilon
+from privacy.guarantees.plan import Release
+from privacy.ledgers.charges import charged
+from privacy.ledgers.ledger import ENTRY_LABEL, Ledger, LedgerBroken, Record, verify_chain
+from privacy.ledgers.policy import PolicyRefusal, check
 from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes
-from tests.unit.privacy.test_policy import NOW, POLICY, STEP, asking
+from tests.unit.privacy.ledgers.test_policy import NOW, POLICY, STEP, asking
 
 SEED = SecretBytes(b"\x07" * 32)
 RELEASES = (Release("a", "gaussian", 5.0), Release("b", "poisson_gaussian", 2.0, sample_rate=0.1, steps=20))

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from privacy.mechanisms import noisy_sum, quantize
-from privacy.plan import Release
+from privacy.guarantees.plan import Release
+from privacy.noise.mechanisms import noisy_sum, quantize
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True, width=64)
 # Values around the clip, where rounding could lift a norm over the bound.

@@ -28,9 +28,9 @@ from hospital_node.local_study import LocalStudy
 from hospital_node.node import Node
 from hospital_node.node_words import NodeEvent
 from hospital_node.upload_files import UploadFiles
-from privacy.agreement import Agreement, build
-from privacy.mechanisms import Sampler
-from privacy.study import Study
+from privacy.noise.mechanisms import Sampler
+from privacy.studies.agreement import Agreement, build
+from privacy.studies.study import Study
 from tests.study_files import study, table, write_csv
 from tests.unit.secagg.rounds import entropy, key_of, make_roster, names
 
@@ -210,7 +210,9 @@ class PreparedAdmission(Admission):
         key = f"{self.me} {agreement.hash}"
         if key not in self.local:
             write_csv(table(40, 1), self.data.parent, self.data.name)
-            self.local[key] = Admission._prepare(self, agreement, ledger, clock, sampler, entropy)
+            # Entropy of its own: only the first run in a process prepares, and the node's draws must be the same in each.
+            own = CountedEntropy(f"prepared {key}")
+            self.local[key] = Admission._prepare(self, agreement, ledger, clock, sampler, own)
         return self.local[key]
 
 

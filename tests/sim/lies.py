@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from privacy import exchange
+from privacy.studies import exchange
 from secagg import coordinator as co
 from secagg import order, receipt
 from secagg.agreed_set import set_hash

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hospital_node.node import Node
-from privacy.ledger import fold
+from privacy.ledgers.ledger import fold
 from secagg import states
 from secagg.errors import WireError
 from secagg.fixed_point import from_ring

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from privacy import exchange
-from privacy.agreement import Agreement
+from privacy.studies import exchange
+from privacy.studies.agreement import Agreement
 from secagg import coordinator as co
 from secagg.context import Context
 from secagg.errors import SecAggError

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from privacy import exchange
+from privacy.studies import exchange
 from secagg.state_codec import encode_state
 from secagg.wire import codec, records
 from tests.consortium import HOSPITALS, World

@@ -12,8 +12,8 @@ import pytest
 from hospital_node.node_words import Outgoing
 from hospital_node.round_work import RoundWork
 from hospital_node.sending_edge import SendingEdge
-from privacy import exchange
-from privacy.canonical import canonical, parse_canonical
+from privacy.link.canonical import canonical, parse_canonical
+from privacy.studies import exchange
 from secagg import coordinator as protocol
 from secagg import rules
 from secagg.errors import OrderMismatch

@@ -14,7 +14,7 @@ from hospital_node import entropy as entropy_module
 from hospital_node.admission import Admission
 from hospital_node.entropy import DiscreteGaussian, DrawnAhead, OsEntropy, SampledAhead, poisson_sample
 from hospital_node.local_study import LocalStudy
-from privacy.mechanisms import Sampler
+from privacy.noise.mechanisms import Sampler
 from tests.consortium import Hand, RememberingAdmission, World
 
 SCALE = 2**41

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from hospital_node.cohort import Cohort
-from privacy.agreement import Agreement, build
 from privacy.recipes.intervals import estimate
 from privacy.recipes.newton import Newton
-from privacy.study import parse_study
+from privacy.studies.agreement import Agreement, build
+from privacy.studies.study import parse_study
 from tests.bench.folded import integer_path
 
 HOSPITALS, PATIENTS, COLUMNS, STUDIES = "abcde", 3000, 8, 12

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from privacy.agreement import build
 from privacy.analytics.log_rank import log_rank
 from privacy.analytics.survival import Cells, curve
-from privacy.grid import time_grid
+from privacy.studies.agreement import build
+from privacy.studies.grid import time_grid
 from tests.unit.privacy.analytics.test_asks import DISTRIBUTED, asking
 
 K, TAU = 10, 1000.0

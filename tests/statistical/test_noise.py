@@ -15,10 +15,10 @@ from hospital_node.dp_sgd import noisy_gradient
 from hospital_node.entropy import MANY_DRAWS, DiscreteGaussian, DrawnAhead, FreshWords, OsEntropy
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.piecewise import PiecewiseExponential
-from privacy.discrete_gaussian import discrete_gaussian
-from privacy.layout import Layout
-from privacy.mechanisms import Sampler, noisy_sum, release_rows
-from privacy.plan import Release
+from privacy.guarantees.plan import Release
+from privacy.noise.discrete_gaussian import discrete_gaussian
+from privacy.noise.mechanisms import Sampler, noisy_sum, release_rows
+from privacy.studies.layout import Layout
 
 RELEASE = Release("train", "poisson_gaussian", 2.275, sample_rate=0.1, steps=200, clip_l2=0.5)
 LAYOUT = Layout(10, tuple(f"x{j}" for j in range(390)))

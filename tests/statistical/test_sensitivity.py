@@ -14,10 +14,10 @@ from hospital_node.dp_sgd import noisy_gradient, train_local
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.model import SurvivalModel, build_model
 from hospital_node.table import DataError, read_table
-from privacy.clipped_blocks import Block, Outer, clipped_sum
-from privacy.layout import Layout
-from privacy.plan import DpPlan, Release
-from privacy.training import Training
+from privacy.guarantees.plan import DpPlan, Release
+from privacy.noise.clipped_blocks import Block, Outer, clipped_sum
+from privacy.studies.layout import Layout
+from privacy.studies.training import Training
 from tests.study_files import study, table, write_csv
 
 COLUMNS, INTERVALS = 5, 4

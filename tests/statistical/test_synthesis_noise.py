@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hospital_node.entropy import DiscreteGaussian
-from privacy.composition import gaussian_mu
+from privacy.guarantees.composition import gaussian_mu
 from privacy.synthesis.charges import MARGINS, MOMENTS, SCORE
 from privacy.synthesis.releases import synthesis_plan
 from privacy.synthesis.statistics import margin_rows, measure, moment_rows, score_rows

@@ -8,11 +8,11 @@ import pytest
 from coordinator.results import result_json
 from hospital_node.analytics.rows import Asked
 from hospital_node.cohort import Cohort
-from privacy import exchange
-from privacy.accounting import spent
 from privacy.analytics.asks import MOMENTS, RISK_TABLE
 from privacy.analytics.report import NOT_ANSWERED, release_names
-from privacy.charges import charged
+from privacy.guarantees.accounting import spent
+from privacy.ledgers.charges import charged
+from privacy.studies import exchange
 from secagg.fixed_point import from_ring
 from tests.consortium import HOSPITALS, Hand, World, small_agreement
 from tests.unit.hospital_node.test_node import refusal

@@ -14,9 +14,9 @@ import coordinator.enrolment as central
 import coordinator.keys
 import hospital_node.enrolment as local
 import hospital_node.keys
-from privacy.canonical import canonical
-from privacy.member_keys import IDENTITY_KEY
-from privacy.roster_file import EnrolmentError, write_enrolment
+from privacy.link.canonical import canonical
+from privacy.link.member_keys import IDENTITY_KEY
+from privacy.link.roster_file import EnrolmentError, write_enrolment
 
 NOW = datetime.now(UTC)
 NAMES = ("east", "north", "south")

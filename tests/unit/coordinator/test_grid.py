@@ -12,8 +12,8 @@ from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedYog
 from coordinator.flower_link import adopt_identity
 from coordinator.grid import ARRAY, Answer, NotOnThisGrid, SecureGrid
 from coordinator.strategies import make_strategy
-from privacy.refusals import StudyError
-from privacy.training import resolve_training
+from privacy.studies.refusals import StudyError
+from privacy.studies.training import resolve_training
 from tests.consortium import small_study
 
 THETA = np.array([1.0, -2.0, 3.5])

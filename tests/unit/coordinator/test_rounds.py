@@ -12,7 +12,7 @@ import pytest
 from coordinator import rounds
 from coordinator.gather import Silence
 from coordinator.rounds import Outcome
-from privacy.exchange import model_bytes, start_model
+from privacy.studies.exchange import model_bytes, start_model
 from secagg import agreed_set, identity
 from secagg.states import Uploaded
 from secagg.wire import codec

@@ -14,11 +14,12 @@ from coordinator.spare_noise import SpareNoiseTaken
 from coordinator.state import StoredRound
 from hospital_node import round_messages
 from hospital_node.statistics import sums
-from privacy import exchange, recompute_rounds
-from privacy.canonical import parse_canonical
-from privacy.evidence import RoundRecord
-from privacy.exchange import ExchangeError
-from privacy.mechanisms import noisy_sum_in_layers
+from privacy.assessment import recompute_rounds
+from privacy.assessment.evidence import RoundRecord
+from privacy.link.canonical import parse_canonical
+from privacy.noise.mechanisms import noisy_sum_in_layers
+from privacy.studies import exchange
+from privacy.studies.exchange import ExchangeError
 from secagg.receipt import audit_receipt
 from secagg.wire import codec
 from secagg.wire.records import OpenRequest, SpareNoise

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from coordinator.results import result_json
-from privacy import exchange
-from privacy.accounting import spent
-from privacy.charges import charged
+from privacy.guarantees.accounting import spent
+from privacy.ledgers.charges import charged
+from privacy.studies import exchange
 from secagg.fixed_point import from_ring
 from tests.consortium import HOSPITALS, Hand, World, small_agreement
 from tests.unit.hospital_node.test_node import refusal

@@ -14,8 +14,8 @@ from coordinator.results import write_study
 from coordinator.service import Executed
 from coordinator.study_run import StudyRun
 from hospital_node.admission import Admission
-from privacy.evidence import AGREEMENT, LEDGERS, RECEIPTS, ROSTER, ROUNDS
-from privacy.ledger_export import read_export
+from privacy.assessment.evidence import AGREEMENT, LEDGERS, RECEIPTS, ROSTER, ROUNDS
+from privacy.ledgers.ledger_export import read_export
 from secagg.receipt import audit_receipt
 from secagg.wire import codec
 from secagg.wire.records import LedgerExport, Receipt, StudyAnswer, StudyEnd

@@ -8,8 +8,8 @@ from deploy.actg175 import HOSPITALS, read_source, split, study_text, write_demo
 from hospital_node.cohort import build_cohort
 from hospital_node.stage import apply_stage
 from hospital_node.table import read_table
-from privacy.policy_file import parse_policy
-from privacy.study import load_study, parse_study
+from privacy.ledgers.policy_file import parse_policy
+from privacy.studies.study import load_study, parse_study
 
 
 def test_every_patient_is_at_one_hospital() -> None:

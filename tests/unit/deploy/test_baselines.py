@@ -8,9 +8,9 @@ from deploy.baselines import compute_baselines, fit_cox, pooled
 from deploy.scores import c_index
 from hospital_node.cohort import Cohort
 from hospital_node.entropy import DiscreteGaussian, OsEntropy
-from privacy.agreement import Agreement, build
-from privacy.plan import DpPlan, Release
-from privacy.study import parse_study
+from privacy.guarantees.plan import DpPlan, Release
+from privacy.studies.agreement import Agreement, build
+from privacy.studies.study import parse_study
 from tests.unit.hospital_node.survival.patients import made_up_cohort
 
 
@@ -75,6 +75,6 @@ def test_alone_under_the_plan_a_hospital_pays_in_accuracy() -> None:
 
 
 def demo_training():  # type: ignore[no-untyped-def]
-    from privacy.training import resolve_training
+    from privacy.studies.training import resolve_training
 
     return resolve_training(parse_study(files("deploy").joinpath("actg175.toml").read_text("utf-8"), "demo"))

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from coordinator.pia.build import build
 from coordinator.results import write_study
 from deploy.dpo_cli import app
-from privacy.certificates import fingerprint_groups
-from privacy.roster_file import Consortium, write_consortium
+from privacy.link.certificates import fingerprint_groups
+from privacy.link.roster_file import Consortium, write_consortium
 from tests.consortium import World
 from tests.unit.coordinator.pia.bundles import key, plain_files, write
 

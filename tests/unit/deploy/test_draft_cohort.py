@@ -10,7 +10,7 @@ from hospital_node.cli import main as hospital
 from hospital_node.sources.against_study import check_against
 from hospital_node.sources.definition_file import DefinitionError, parse_definition
 from hospital_node.sources.flatten import flatten, write_table
-from privacy.study import parse_study
+from privacy.studies.study import parse_study
 from tests import fhir_care_fixture, fhir_fixture, omop_fixture
 from tests.command_lines import run
 

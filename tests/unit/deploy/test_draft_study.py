@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from deploy.draft_study import draft
 from deploy.study_cli import app
 from hospital_node.table import DataError, read_table
-from privacy.study import parse_study
+from privacy.studies.study import parse_study
 from tests.study_files import table, write_csv
 
 

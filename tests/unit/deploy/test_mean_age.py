@@ -13,13 +13,13 @@ from deploy.analysis_lines import analysis_lines
 from deploy.dpo_cli import read_bundle
 from deploy.mean_age import study_text, write_example
 from deploy.simulate import simulate
-from privacy.agreement import build
 from privacy.analytics.expected import expected_noise
-from privacy.evidence import RESULT, load
-from privacy.pia_document import document
-from privacy.pia_schema import Status
-from privacy.study import parse_study
-from privacy.verify import verify_bundle
+from privacy.assessment.evidence import RESULT, load
+from privacy.assessment.pia_document import document
+from privacy.assessment.pia_schema import Status
+from privacy.assessment.verify import verify_bundle
+from privacy.studies.agreement import build
+from privacy.studies.study import parse_study
 
 
 def test_a_mean_at_epsilon_1_beside_the_true_value(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ import pytest
 
 from deploy.predict import load_model, predict
 from hospital_node.table import DataError
-from privacy.trained_model import ModelFileError
-from tests.unit.privacy.test_trained_model import MODEL
+from privacy.studies.trained_model import ModelFileError
+from tests.unit.privacy.studies.test_trained_model import MODEL
 
 
 @pytest.fixture

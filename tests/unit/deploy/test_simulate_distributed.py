@@ -7,7 +7,7 @@ import pytest
 
 from deploy.dpo_cli import read_bundle
 from deploy.simulate import simulate
-from privacy.verify import verify_bundle
+from privacy.assessment.verify import verify_bundle
 from tests.study_files import study, table, write_csv
 
 CHANGES = (('mode = "local"', 'mode = "distributed"'), ("[model]", "[model]\nrounds = 2"))

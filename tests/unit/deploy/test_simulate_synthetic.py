@@ -12,12 +12,12 @@ import pytest
 from coordinator.results import _released_guarantee
 from deploy.dpo_cli import read_bundle
 from deploy.simulate import simulate
-from privacy.claims import Claim, Status, claims_of, evaluate
-from privacy.evidence import load
-from privacy.recompute import recompute
+from privacy.assessment.claims import Claim, Status, claims_of, evaluate
+from privacy.assessment.evidence import load
+from privacy.assessment.recompute import recompute
+from privacy.assessment.verify import verify_bundle
 from privacy.synthesis.gate import gate_note
 from privacy.synthesis.request import GATED
-from privacy.verify import verify_bundle
 from tests.study_files import study, table, write_csv
 
 PRIVATE = ('kind = "generalize"', 'kind = "synthetic_dp"\nepsilon = 1.0\ndelta = 1e-6')

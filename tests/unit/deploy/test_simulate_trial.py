@@ -8,8 +8,8 @@ import pandas as pd
 
 from deploy.dpo_cli import read_bundle
 from deploy.simulate import simulate
-from privacy.study import parse_study
-from privacy.verify import verify_bundle
+from privacy.assessment.verify import verify_bundle
+from privacy.studies.study import parse_study
 from tests.bench.trial import study_text
 
 PATIENTS = 300

@@ -14,7 +14,7 @@ import pytest
 from deploy.dpo_cli import main as dpo
 from deploy.scoring import LABEL
 from deploy.study_cli import main
-from privacy.noisy_threshold import ThresholdNoise
+from privacy.noise.noisy_threshold import ThresholdNoise
 from tests.command_lines import Ran, run
 from tests.consortium import HOSPITALS, MODE_NONE, SMALL
 from tests.study_files import table, text, write_csv

@@ -14,12 +14,12 @@ from hospital_node import admission as admission_module
 from hospital_node.admission import Admission, Admitted, StudyRefused, terms_of
 from hospital_node.entropy import DiscreteGaussian, OsEntropy
 from hospital_node.ledger_store import LedgerStore
-from privacy import agreement as agreement_module
-from privacy.agreement import expected_releases
-from privacy.canonical import canonical, parse_canonical
-from privacy.plan import DpPlan
-from privacy.policy import Policy, check
-from privacy.training import resolve_training
+from privacy.guarantees.plan import DpPlan
+from privacy.ledgers.policy import Policy, check
+from privacy.link.canonical import canonical, parse_canonical
+from privacy.studies import agreement as agreement_module
+from privacy.studies.agreement import expected_releases
+from privacy.studies.training import resolve_training
 from secagg.secret import SecretBytes
 from secagg.wire import codec
 from secagg.wire.records import Abort, StudyAnswer, StudyOffer

@@ -10,7 +10,7 @@ import pytest
 from hospital_node.anchor import Anchor, AnchorLost, share_a_volume
 from hospital_node.home import Home
 from hospital_node.journal import Journal
-from privacy.command_line import exit_code_of
+from privacy.link.command_line import exit_code_of
 from secagg.wire import codec
 from secagg.wire.records import Abort
 from tests.consortium import Hand, World, offer

@@ -144,7 +144,7 @@ def test_rows_that_are_equal_without_an_id(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("expected", ["[2, 1]", "[0.2, 1.2]"])
 def test_an_impossible_expectation_is_refused(expected: str) -> None:
-    from privacy.study import StudyError
+    from privacy.studies.study import StudyError
 
     with pytest.raises(StudyError, match="expected"):
         study(('role = "event"', f'role = "event"\nexpected = {expected}'))

@@ -11,9 +11,9 @@ from hospital_node.check import check_table
 from hospital_node.cohort import build_cohort, outcome
 from hospital_node.profile import profile
 from hospital_node.table import DataError, read_table
-from privacy.agreement import build
-from privacy.refusals import NotBuilt, StudyError
-from privacy.study import Study
+from privacy.studies.agreement import build
+from privacy.studies.refusals import NotBuilt, StudyError
+from privacy.studies.study import Study
 from tests.command_lines import run
 from tests.study_files import study, table, text, write_csv
 

@@ -24,8 +24,8 @@ from hospital_node.consent_round import forget_former, respect_consent
 from hospital_node.consent_store import ConsentStore, RegisterPlace, RegisterUnreadable
 from hospital_node.home import Home
 from hospital_node.node import Node
-from privacy.canonical import sha256_hex
-from privacy.consent import EVERYTHING, HEALTH, Terms
+from privacy.link.canonical import sha256_hex
+from privacy.patients.consent import EVERYTHING, HEALTH, Terms
 from tests.consortium import Hand, ManualClock, World, offer
 from tests.study_files import table
 
@@ -280,7 +280,7 @@ def steps(node: Node, round_number: int) -> list[str]:
     def enter(frame: FrameType, event: str, _: object) -> None:
         module = str(frame.f_globals.get("__name__", ""))
         # How a single statement is read depends on the statement, and takes microseconds.
-        ours = module.split(".")[0] in ("hospital_node", "privacy") and module != "privacy.consent"
+        ours = module.split(".")[0] in ("hospital_node", "privacy") and module != "privacy.patients.consent"
         if event == "call" and ours:
             entered[f"{module}.{frame.f_code.co_qualname}"] = None
 

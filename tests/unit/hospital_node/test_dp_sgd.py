@@ -14,10 +14,10 @@ from hospital_node.dp_sgd import (
 from hospital_node.entropy import DiscreteGaussian, OsEntropy
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.piecewise import PiecewiseExponential
-from privacy.layout import Layout, LayoutError
-from privacy.mechanisms import quantize
-from privacy.plan import DpPlan, PlanError, Release
-from privacy.training import Training
+from privacy.guarantees.plan import DpPlan, PlanError, Release
+from privacy.noise.mechanisms import quantize
+from privacy.studies.layout import Layout, LayoutError
+from privacy.studies.training import Training
 from tests.unit.hospital_node.survival.patients import COLUMNS, GRID, INTERVALS, made_up_cohort
 
 LAYOUT = Layout(INTERVALS, COLUMNS)

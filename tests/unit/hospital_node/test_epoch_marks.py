@@ -10,13 +10,13 @@ import pytest
 from hospital_node.admission import Admitted, StudyRefused, check_before_dialing
 from hospital_node.entropy import OsEntropy
 from hospital_node.epoch_marks import EpochMarks, who_is_in
-from privacy.claims_epochs import data_epochs
-from privacy.data_epoch import compared_note, earlier_epochs, epoch_note, is_compared
-from privacy.ledger import GENESIS, Entry
-from privacy.pia_schema import Claim
-from privacy.policy import PolicyRefusal
-from privacy.recompute import Facts
-from privacy.recompute_ledgers import LedgerFacts
+from privacy.assessment.claims_epochs import data_epochs
+from privacy.assessment.pia_schema import Claim
+from privacy.assessment.recompute import Facts
+from privacy.assessment.recompute_ledgers import LedgerFacts
+from privacy.ledgers.data_epoch import compared_note, earlier_epochs, epoch_note, is_compared
+from privacy.ledgers.ledger import GENESIS, Entry
+from privacy.ledgers.policy import PolicyRefusal
 from tests.consortium import Hand, ManualClock, World, small_agreement, small_study
 from tests.study_files import table, write_csv
 

@@ -12,7 +12,7 @@ import pytest
 
 import coordinator.keys
 import hospital_node.keys
-from privacy.member_keys import FILES, KeyFileError
+from privacy.link.member_keys import FILES, KeyFileError
 
 NOW = datetime.now(UTC)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from hospital_node.ledger_store import LedgerStore
-from privacy.charges import charged
-from privacy.data_epoch import epoch_name, epoch_note
-from privacy.ledger import ENTRY_LABEL, GENESIS, Entry, Ledger, LedgerBroken, Record
-from privacy.ledger_export import read_export
-from privacy.plan import Release
-from privacy.policy import PolicyRefusal
+from privacy.guarantees.plan import Release
+from privacy.ledgers.charges import charged
+from privacy.ledgers.data_epoch import epoch_name, epoch_note
+from privacy.ledgers.ledger import ENTRY_LABEL, GENESIS, Entry, Ledger, LedgerBroken, Record
+from privacy.ledgers.ledger_export import read_export
+from privacy.ledgers.policy import PolicyRefusal
 from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes
 

@@ -8,11 +8,11 @@ import pytest
 from hospital_node.client_app import TaskError, make_client_app
 from hospital_node.entropy import DiscreteGaussian, OsEntropy
 from hospital_node.local_study import LocalStudy
-from privacy.agreement import build
-from privacy.grid import time_grid
-from privacy.life_table import baseline
-from privacy.study import parse_study
-from privacy.trained_model import layout_of
+from privacy.studies.agreement import build
+from privacy.studies.grid import time_grid
+from privacy.studies.life_table import baseline
+from privacy.studies.study import parse_study
+from privacy.studies.trained_model import layout_of
 from tests.unit.hospital_node.survival.patients import made_up_cohort
 
 NODE = 7
@@ -92,7 +92,7 @@ import sys
 import numpy as np
 import hospital_node.client_app, hospital_node.dp_sgd, deploy.baselines, deploy.predict
 from hospital_node.survival.model import build_model
-from privacy.layout import Layout
+from privacy.studies.layout import Layout
 build_model(Layout(10, ("age",))); build_model(Layout(10, ("age",), (4,)))
 print([name for name in ("torch", "opacus", "lifelines", "flwr") if name in sys.modules])
 """

@@ -17,10 +17,11 @@ from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.node_words import Ended, Outgoing
 from hospital_node.round_work import RoundWork
-from privacy import exchange, participation
-from privacy.canonical import canonical, parse_canonical
-from privacy.ledger import Entry
-from privacy.ledger_export import read_sealed
+from privacy.ledgers import participation
+from privacy.ledgers.ledger import Entry
+from privacy.ledgers.ledger_export import read_sealed
+from privacy.link.canonical import canonical, parse_canonical
+from privacy.studies import exchange
 from secagg import coordinator as protocol
 from secagg import hospital as arrows
 from secagg.errors import WireError

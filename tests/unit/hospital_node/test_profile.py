@@ -14,7 +14,7 @@ from hospital_node.coarser import coarser
 from hospital_node.profile import Profile, profile
 from hospital_node.profile_page import render, write
 from hospital_node.table import read_table
-from privacy.study import Study
+from privacy.studies.study import Study
 from tests.study_files import study, table, text, write_csv
 
 FINE = (("cuts = [40, 60]", "cuts = [30, 40, 50, 60, 70, 80, 90]"),)

@@ -18,8 +18,8 @@ from hospital_node.node import Node
 from hospital_node.node_words import STAYS
 from hospital_node.round_work import RoundWork
 from hospital_node.sending_edge import SendingEdge, TaggedVector
-from privacy import release_tags
-from privacy.release_tags import OUTGOING, Outgoing, UntaggedRelease, check_reply, fields_of, untagged
+from privacy.ledgers import release_tags
+from privacy.ledgers.release_tags import OUTGOING, Outgoing, UntaggedRelease, check_reply, fields_of, untagged
 from secagg.wire import codec, records
 from secagg.wire.records import Most
 from tests.consortium import MODE_NONE, Hand, World, small_agreement

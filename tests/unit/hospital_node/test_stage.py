@@ -8,7 +8,7 @@ import pytest
 
 from hospital_node.stage import apply_stage
 from hospital_node.table import read_table
-from privacy.study import Study
+from privacy.studies.study import Study
 from tests.study_files import study, table, write_csv
 
 GROUPS = (

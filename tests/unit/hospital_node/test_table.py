@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from hospital_node.table import DataError, read_covariates, read_table
-from privacy.dictionary import Dictionary
+from privacy.patients.dictionary import Dictionary
 from tests.study_files import study, table, write_csv
 
 # Values that no message may repeat; every spoiled table holds one where the fault is and one beside it.

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from coordinator.spool import Spool, SpoolError
-from privacy.participation import isolates
+from privacy.ledgers.participation import isolates
 from secagg import agreed_set, pairs, rules, sealing
 from secagg import coordinator as co
 from secagg import hospital as ho

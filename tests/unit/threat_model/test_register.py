@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from privacy.threat_schema import Register
+from privacy.assessment.threat_schema import Register
 from threat_model.register import load_register, register_bytes
 from threat_model.render import render
 

@@ -5,8 +5,8 @@ import pytest
 from scipy.stats import mannwhitneyu
 
 from hospital_node.entropy import DiscreteGaussian
-from privacy.composition import gaussian_mu
-from privacy.grid import FloatArray
+from privacy.guarantees.composition import gaussian_mu
+from privacy.studies.grid import FloatArray
 from privacy.synthesis.generate import generate
 from privacy.synthesis.model import fit
 from privacy.synthesis.releases import synthesis_plan

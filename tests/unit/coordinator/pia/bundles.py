@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from privacy.agreement import Agreement, build
-from privacy.canonical import canonical
-from privacy.charges import is_closed
-from privacy.ledger import ENTRY_LABEL, Entry, Ledger, Record
-from privacy.ledger_export import SEAL_LABEL, export
-from privacy.plan import Release
-from privacy.recompute_ledgers import guaranteed_epsilon, planned_epsilon, read_ledger
-from privacy.recompute_rounds import parameters
-from privacy.study import parse_study
+from privacy.assessment.recompute_ledgers import guaranteed_epsilon, planned_epsilon, read_ledger
+from privacy.assessment.recompute_rounds import parameters
+from privacy.guarantees.plan import Release
+from privacy.ledgers.charges import is_closed
+from privacy.ledgers.ledger import ENTRY_LABEL, Entry, Ledger, Record
+from privacy.ledgers.ledger_export import SEAL_LABEL, export
+from privacy.link.canonical import canonical
+from privacy.studies.agreement import Agreement, build
+from privacy.studies.study import parse_study
 from secagg import coordinator as co
 from secagg import hospital as ho
 from secagg import identity

@@ -9,11 +9,11 @@ import pytest
 
 from coordinator.pia.build import build, read_bundle
 from coordinator.results import write_study
-from privacy.evidence import load
-from privacy.pia_document import document
-from privacy.pia_schema import Pia, Status
-from privacy.recompute_ledgers import LedgerFacts, guaranteed_epsilon, planned_epsilon
-from privacy.verify import verify_bundle
+from privacy.assessment.evidence import load
+from privacy.assessment.pia_document import document
+from privacy.assessment.pia_schema import Pia, Status
+from privacy.assessment.recompute_ledgers import LedgerFacts, guaranteed_epsilon, planned_epsilon
+from privacy.assessment.verify import verify_bundle
 from secagg.wire import codec
 from secagg.wire.records import LedgerExport
 from tests.consortium import World

@@ -9,7 +9,7 @@ import pytest
 
 from coordinator.pia.build import build, read_bundle
 from coordinator.results import write_study
-from privacy.verify import Report, verify_bundle
+from privacy.assessment.verify import Report, verify_bundle
 from secagg.wire import codec
 from secagg.wire.records import RoundOrder, Signed
 from tests.consortium import World

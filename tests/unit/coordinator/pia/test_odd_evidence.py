@@ -9,13 +9,13 @@ import pytest
 
 from coordinator.pia.build import build, read_bundle
 from coordinator.results import write_study
-from privacy.accountable import accounting_problem
-from privacy.canonical import canonical
-from privacy.evidence import load
-from privacy.pia_document import document
-from privacy.pia_schema import Status
-from privacy.plan import Release
-from privacy.verify import verify_bundle
+from privacy.assessment.evidence import load
+from privacy.assessment.pia_document import document
+from privacy.assessment.pia_schema import Status
+from privacy.assessment.verify import verify_bundle
+from privacy.guarantees.accountable import accounting_problem
+from privacy.guarantees.plan import Release
+from privacy.link.canonical import canonical
 from secagg.wire import codec
 from secagg.wire.records import LedgerExport
 from tests.consortium import World
@@ -101,7 +101,7 @@ def test_a_file_that_cannot_be_read_fails_although_the_coordinator_signed_it(tmp
 def test_an_error_in_the_middle_of_the_evaluation_is_a_failed_check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from privacy import verify
+    from privacy.assessment import verify
 
     def breaks(evidence: object) -> object:
         raise MemoryError

@@ -10,13 +10,13 @@ import pytest
 
 from coordinator.pia.build import build
 from coordinator.pia.render import render
-from privacy.canonical import canonical
-from privacy.claims import evaluate
-from privacy.evidence import load
-from privacy.pia_document import document
-from privacy.pia_schema import Pia, Status
-from privacy.recompute import no_guarantee_reason
-from privacy.wording import WordingError, lint_html
+from privacy.assessment.claims import evaluate
+from privacy.assessment.evidence import load
+from privacy.assessment.pia_document import document
+from privacy.assessment.pia_schema import Pia, Status
+from privacy.assessment.recompute import no_guarantee_reason
+from privacy.assessment.wording import WordingError, lint_html
+from privacy.link.canonical import canonical
 from tests.unit.coordinator.pia.bundles import HOSPITALS, Run, agreement, key, plain_files, write
 
 

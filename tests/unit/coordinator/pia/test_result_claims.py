@@ -12,12 +12,12 @@ import pytest
 
 from coordinator.pia.build import build, read_bundle
 from coordinator.results import write_result, write_study
-from privacy.canonical import canonical
-from privacy.evidence import load
-from privacy.pia_document import document
-from privacy.pia_schema import Status
-from privacy.trained_model import TrainedModel
-from privacy.verify import verify_bundle
+from privacy.assessment.evidence import load
+from privacy.assessment.pia_document import document
+from privacy.assessment.pia_schema import Status
+from privacy.assessment.verify import verify_bundle
+from privacy.link.canonical import canonical
+from privacy.studies.trained_model import TrainedModel
 from secagg.receipt import without_sum
 from tests.consortium import MODE_NONE, World
 from tests.unit.coordinator.pia.bundles import Run, agreement

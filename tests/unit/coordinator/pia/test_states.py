@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from privacy.canonical import canonical
-from privacy.evidence import Evidence, load
-from privacy.pia_document import document
-from privacy.pia_schema import Claim, Status, schema_text
-from privacy.threat_schema import Register
-from privacy.threat_states import control_state, threat_states
+from privacy.assessment.evidence import Evidence, load
+from privacy.assessment.pia_document import document
+from privacy.assessment.pia_schema import Claim, Status, schema_text
+from privacy.assessment.threat_schema import Register
+from privacy.assessment.threat_states import control_state, threat_states
+from privacy.link.canonical import canonical
 from tests.unit.coordinator.pia.bundles import COMMIT, packages, plain_files
 from threat_model.register import load_register
 
@@ -115,5 +115,5 @@ def test_what_only_a_hospital_knows_cannot_be_verified() -> None:
 def test_the_schema_file_is_current() -> None:
     kept = Path(__file__).parents[4] / "privacy" / "pia.schema.json"
     assert kept.read_text(encoding="utf-8") == schema_text(), (
-        "write privacy.pia_schema.schema_text() to the file"
+        "write privacy.assessment.pia_schema.schema_text() to the file"
     )

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from coordinator.pia.build import build, read_bundle
-from privacy.canonical import canonical
-from privacy.evidence import load
-from privacy.manifest import make_manifest
-from privacy.pia_document import document
-from privacy.pia_schema import Pia, Status
-from privacy.verify import verify_bundle
+from privacy.assessment.evidence import load
+from privacy.assessment.manifest import make_manifest
+from privacy.assessment.pia_document import document
+from privacy.assessment.pia_schema import Pia, Status
+from privacy.assessment.verify import verify_bundle
+from privacy.link.canonical import canonical
 from tests.unit.coordinator.pia.bundles import HOSPITALS, Run, agreement, key, plain_files, write
 
 

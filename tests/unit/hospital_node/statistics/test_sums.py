@@ -9,11 +9,11 @@ from hospital_node.local_study import LocalStudy
 from hospital_node.statistics.sums import summed
 from hospital_node.statistics.tasks import Patients, UnknownTaskError, rows_of
 from hospital_node.survival.follow_up import exit_counts
-from privacy.agreement import build
-from privacy.exchange import statistic_release
-from privacy.mechanisms import decode_release
-from privacy.plan import Release
+from privacy.guarantees.plan import Release
+from privacy.noise.mechanisms import decode_release
 from privacy.recipes.tasks import RISK_BINS
+from privacy.studies.agreement import build
+from privacy.studies.exchange import statistic_release
 from tests.study_files import study
 from tests.unit.hospital_node.survival.patients import made_up_cohort
 from tests.unit.hospital_node.test_local_study import ask

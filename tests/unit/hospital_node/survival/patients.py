@@ -3,7 +3,7 @@
 import numpy as np
 
 from hospital_node.cohort import Cohort
-from privacy.grid import time_grid
+from privacy.studies.grid import time_grid
 
 HORIZON_DAYS = 1000.0
 INTERVALS = 10

@@ -8,8 +8,8 @@ import pytest
 from hospital_node.statistics.newton import hessian_rows, score_rows
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.model import ClosedForm, build_model
-from privacy.clipped_blocks import Block, Outer, clipped_sum
-from privacy.layout import Layout
+from privacy.noise.clipped_blocks import Block, Outer, clipped_sum
+from privacy.studies.layout import Layout
 
 
 @pytest.mark.parametrize("hidden", [(), (16,)])

@@ -4,7 +4,7 @@ import pytest
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.model import build_model
 from hospital_node.survival.network import Mlp, UnsuitableNetworkError, validated
-from privacy.layout import Layout
+from privacy.studies.layout import Layout
 from tests.unit.hospital_node.survival.patients import COLUMNS, GRID, INTERVALS, made_up_cohort
 
 LAYOUT = Layout(INTERVALS, COLUMNS, (4, 3))

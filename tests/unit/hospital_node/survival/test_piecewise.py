@@ -3,7 +3,7 @@ import pytest
 
 from hospital_node.survival.follow_up import FollowUp, exit_counts
 from hospital_node.survival.piecewise import PiecewiseExponential
-from privacy.layout import Layout
+from privacy.studies.layout import Layout
 from tests.unit.hospital_node.survival.patients import COLUMNS, GRID, INTERVALS, made_up_cohort
 
 LAYOUT = Layout(INTERVALS, COLUMNS)

@@ -12,7 +12,7 @@ from hospital_node.home import Home
 from hospital_node.synthesis.quality import Quality, quality
 from hospital_node.synthesis.ranking import concordance, cox, kaplan_meier
 from hospital_node.synthesis.rows import typed
-from privacy.study import Study
+from privacy.studies.study import Study
 from tests.study_files import study, table
 from tests.unit.hospital_node.synthesis.test_synthesize import home as home
 from tests.unit.hospital_node.synthesis.test_synthesize import kinds, synthesize

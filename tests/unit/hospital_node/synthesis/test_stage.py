@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from hospital_node.admission import Admission
-from hospital_node.consent_round import respect_consent
+from hospital_node.consent_round import forget_former, respect_consent
 from hospital_node.consent_store import RegisterPlace
 from hospital_node.kept_set import KeptSetLost
 from hospital_node.ledger_store import LedgerStore
@@ -22,9 +22,9 @@ from hospital_node.synthesis.in_study import Stage
 from hospital_node.synthesis.rows import typed
 from hospital_node.synthesis.stage_table import Drawing, private_table, unprotected_table
 from hospital_node.table import read_table
-from privacy.data_epoch import epoch_note
-from privacy.ledger import GENESIS
-from privacy.stage_release import VoidRelease
+from privacy.guarantees.stage_release import VoidRelease
+from privacy.ledgers.data_epoch import epoch_note
+from privacy.ledgers.ledger import GENESIS
 from privacy.synthesis.charges import DerivedRelease, SynthesisRelease
 from privacy.synthesis.gate import gate_of
 from secagg.secret import SecretBytes
@@ -262,6 +262,7 @@ def test_a_withdrawal_reaches_copies_and_is_recorded_for_a_private_table(
     with opened(place) as store:
         store.add([("P00003", WITHDRAW)], b"")
     respect_consent(node, "00", 2)
+    forget_former(node)
     assert node.admitted is not None
     records = [json.loads(p.read_bytes()) for p in (own.reports / "consent").glob("*/*.json")]
     (record,) = [r for r in records if r.get("withdrawn")]

@@ -17,7 +17,7 @@ from hospital_node.entropy import DiscreteGaussian
 from hospital_node.home import Home
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.synthesis import drawn_once
-from privacy.ledger import Entry
+from privacy.ledgers.ledger import Entry
 from privacy.synthesis.request import SDV_STAGE, SynthesisRequest
 from tests.command_lines import Ran, run
 from tests.study_files import study, table, text, write_csv

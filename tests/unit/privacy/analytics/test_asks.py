@@ -5,13 +5,13 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from privacy.agreement import build, from_bytes
 from privacy.analytics.asks import MOMENTS, RISK_TABLE
 from privacy.analytics.expected import expected_noise
 from privacy.analytics.groups import NOBODY, Groups, level_codes, levels
-from privacy.plan import DpPlan
-from privacy.refusals import StudyError
-from privacy.study import Study, study_from_json
+from privacy.guarantees.plan import DpPlan
+from privacy.studies.agreement import build, from_bytes
+from privacy.studies.refusals import StudyError
+from privacy.studies.study import Study, study_from_json
 from tests.study_files import study
 
 MODEL = '[model]\nfamily = "piecewise_exponential"'

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from privacy.agreement import Agreement, build
 from privacy.recipes.adam import Adam
 from privacy.recipes.fit import Fit, Statistic
-from privacy.trained_model import layout_of
+from privacy.studies.agreement import Agreement, build
+from privacy.studies.trained_model import layout_of
 from tests.study_files import study
 
 DISTRIBUTED = ('mode = "local"', 'mode = "distributed"')

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from privacy.dictionary import Dictionary
-from privacy.grid import FloatArray, IntArray
+from privacy.patients.dictionary import Dictionary
+from privacy.studies.grid import FloatArray, IntArray
 from privacy.synthesis.statistics import outcome_cell
 from tests.study_files import study
 

@@ -4,25 +4,25 @@ from dataclasses import replace
 
 import pytest
 
-from privacy.accounting import spent
-from privacy.agreement import AgreementError, build, from_bytes
-from privacy.canonical import canonical, parse_canonical
-from privacy.charges import charged_to, cumulative
-from privacy.ledger import ENTRY_LABEL, Ledger, Record
-from privacy.ledger_export import SEAL_LABEL, export
-from privacy.plan import Charge, DpPlan, PlanError, Release, charge_from_json
-from privacy.policy import PolicyRefusal, StudyTerms, check, check_round
-from privacy.pricing import price
-from privacy.recompute_ledgers import read_ledger
-from privacy.refusals import NotBuilt, StudyError
-from privacy.stage_effect import end_to_end
+from privacy.assessment.recompute_ledgers import read_ledger
+from privacy.guarantees.accounting import spent
+from privacy.guarantees.plan import Charge, DpPlan, PlanError, Release, charge_from_json
+from privacy.guarantees.pricing import price
+from privacy.guarantees.stage_effect import end_to_end
+from privacy.ledgers.charges import charged_to, cumulative
+from privacy.ledgers.ledger import ENTRY_LABEL, Ledger, Record
+from privacy.ledgers.ledger_export import SEAL_LABEL, export
+from privacy.ledgers.policy import PolicyRefusal, StudyTerms, check, check_round
+from privacy.link.canonical import canonical, parse_canonical
+from privacy.studies.agreement import AgreementError, build, from_bytes
+from privacy.studies.refusals import NotBuilt, StudyError
 from privacy.synthesis.charges import DerivedRelease, SynthesisRelease
 from privacy.synthesis.gate import decided_before, gate_note
 from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes
 from tests.study_files import study
-from tests.unit.privacy.test_policy import NOW as START
-from tests.unit.privacy.test_policy import POLICY
+from tests.unit.privacy.ledgers.test_policy import NOW as START
+from tests.unit.privacy.ledgers.test_policy import POLICY
 
 PRIVATE = ('kind = "generalize"', 'kind = "synthetic_dp"\nepsilon = 1.0\ndelta = 1e-6')
 SDV = ('"generalize"', '"synthetic_sdv"')

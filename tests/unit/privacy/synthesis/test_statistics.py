@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from privacy.grid import FloatArray, IntArray
-from privacy.mechanisms import quantize
-from privacy.plan import DpPlan, Release
-from privacy.refusals import NotBuilt
+from privacy.guarantees.plan import DpPlan, Release
+from privacy.noise.mechanisms import quantize
+from privacy.studies.grid import FloatArray, IntArray
+from privacy.studies.refusals import NotBuilt
 from privacy.synthesis.attributes import attributes
 from privacy.synthesis.releases import (
     MARGINS,

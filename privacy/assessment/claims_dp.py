@@ -1,0 +1,353 @@
+"""Claims about differential privacy: the guarantee, the ledgers behind it, the stage in front of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from privacy.assessment.claims_epochs import data_epochs
+from privacy.assessment.evidence import AGREEMENT, BUDGETS, LEDGERS, RESULT, Evidence, StatedHospital
+from privacy.assessment.pia_schema import Claim
+from privacy.assessment.recompute import Facts, no_guarantee_reason
+from privacy.assessment.recompute_ledgers import EPSILON_TOLERANCE, LedgerFacts, noise_problem
+from privacy.assessment.statements import (
+    attested,
+    failed,
+    gap,
+    not_applicable,
+    not_tested,
+    stated,
+    undefined,
+    verified,
+)
+from privacy.guarantees.pricing import seen_with_shares
+from privacy.guarantees.stage_effect import Voids
+from privacy.guarantees.stage_release import LevelRelease, ThresholdRelease
+from privacy.studies.agreement import Agreement
+from privacy.synthesis.charges import SynthesisRelease
+
+SECTION = "evidence"
+
+
+def digits(value: float) -> str:
+    """Four significant digits, as on the page."""
+    mantissa, e, exponent = f"{value:.4g}".partition("e")
+    return f"{mantissa}e{int(exponent)}" if e else mantissa
+
+
+def bound(epsilon: float, delta: float) -> str:
+    """A number with everything that gives it meaning."""
+    return f"epsilon {digits(epsilon)} at delta {digits(delta)} (unit: patient; adjacency: add/remove)"
+
+
+def void_reason(evidence: Evidence) -> str:
+    """Why this run has no formal guarantee; "" where it can have one."""
+    if evidence.agreement is None:
+        return "The study agreement is not in the bundle or cannot be read, so nothing is known about noise."
+    study = evidence.agreement.study
+    reason = no_guarantee_reason(study.mode, study.stage.kind)
+    if not reason and evidence.result is not None and evidence.result.guarantee.kind == "none":
+        reason = "The result file states that there is none; its reason stands in evidence/result.json."
+    return reason
+
+
+def guarantee(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
+    """The end-to-end number, and whether the result prints the same one."""
+    reason = void_reason(evidence)
+    threats = ("FL-01", "FL-02", "FL-23", "FL-29")
+    if reason or evidence.agreement is None:
+        yield undefined(
+            "E-GUARANTEE", SECTION, f"No end-to-end guarantee for a patient. {reason}", (AGREEMENT,), threats
+        )
+        return
+    delta, most = evidence.agreement.study.delta, facts.guaranteed
+    if most is None or delta is None:
+        yield gap("E-GUARANTEE", SECTION, "The study has no plan that could bound it.", threats=threats)
+        return
+    if facts.unaccounted:
+        yield gap(
+            "E-GUARANTEE",
+            SECTION,
+            f"{', '.join(facts.unaccounted)} gave no ledger that verifies and closes this study, so what it charged is not known. "
+            f"For its patients there is the bound that its node enforces, the study's plan: {bound(most, delta)}.{_shown(facts, delta)}",
+            "The plan's number is a setting that each hospital's node holds to; here nothing shows that it did.",
+            threats,
+        )
+    else:
+        yield verified(
+            "E-GUARANTEE",
+            SECTION,
+            f"Everything that the run released about one patient of one hospital is within {bound(most, delta)}, "
+            "recomputed from the charges in the signed ledgers, all of which close the study.",
+            (AGREEMENT, LEDGERS),
+            "The arithmetic is verified, the noise itself is what hospitals attest. It assumes that a patient is in one hospital, "
+            f"that hospitals run this code, and sound random numbers.{_shares_detail(evidence.agreement)}{_rows_detail(evidence.agreement)}",
+            threats,
+        )
+    yield _within_agreed(evidence.agreement, facts)
+    yield _result_agrees(evidence, facts, most)
+
+
+def _rows_detail(agreement: Agreement) -> str:
+    """What a study without an identifier assumes beyond that."""
+    rows = agreement.study.row_assumption
+    return f" It assumes that {rows}." if rows else ""
+
+
+def _shares_detail(agreement: Agreement) -> str:
+    """What mode distributed assumes beyond that, and what is left where it is false."""
+    if agreement.plan is None or agreement.study.noise_shares == 1:
+        return ""
+    alone = seen_with_shares(agreement.plan.charges, agreement.plan.delta, 1, "").number()
+    return (
+        f" Each hospital adds a share of the noise: the number is for a coordinator with at most {agreement.colluding} colluding hospitals "
+        f"and holds while secure aggregation does; were it broken, one hospital's vectors alone would give {bound(alone, agreement.plan.delta)}."
+    )
+
+
+def _shown(facts: Facts, delta: float) -> str:
+    """What the closed ledgers do show, as a sentence."""
+    known = [ledger for ledger in facts.ledgers if ledger.epsilon_run is not None]
+    if not known:
+        return ""
+    most = max(ledger.epsilon_run or 0.0 for ledger in known)
+    names = ", ".join(ledger.hospital for ledger in known)
+    return f" The closed ledgers of {names} show at most {bound(most, delta)}."
+
+
+def _within_agreed(agreement: Agreement, facts: Facts) -> Claim:
+    epsilon, delta, worst = agreement.study.epsilon or 0.0, agreement.study.delta or 0.0, facts.worst
+    agreed = bound(epsilon, delta)
+    paths = (AGREEMENT, LEDGERS)
+    if worst is None or worst.epsilon_shown is None:
+        return gap("E-AGREED", SECTION, "No ledger in the bundle verifies: what was charged is unknown.")
+    if worst.epsilon_shown > epsilon + EPSILON_TOLERANCE:
+        return failed(
+            "E-AGREED",
+            SECTION,
+            f"{worst.hospital} was charged {bound(worst.epsilon_shown, delta)}, more than the agreed {agreed}.",
+            paths,
+            ("FL-15",),
+        )
+    return verified(
+        "E-AGREED",
+        SECTION,
+        f"No ledger in the bundle was charged more than the agreed {agreed}.",
+        paths,
+        "Ledgers that are not in the bundle, and what is charged after an open one, are not covered.",
+        ("FL-15", "FL-16"),
+    )
+
+
+def _result_agrees(evidence: Evidence, facts: Facts, most: float) -> Claim:
+    """Every printed epsilon against the recomputed one."""
+    result = evidence.result
+    if result is None:
+        return gap("E-PRINTED", SECTION, "No readable result file: what the run printed cannot be compared.")
+    pairs = [
+        ("the run", result.guarantee.epsilon, most),
+        ("the plan", result.guarantee_planned.epsilon, facts.planned),
+    ]
+    for ledger in facts.ledgers:
+        said = result.per_hospital.get(ledger.hospital, StatedHospital())
+        pairs.append((ledger.hospital, said.epsilon, ledger.epsilon_run))
+        pairs.append(
+            (f"{ledger.hospital} over all studies", said.epsilon_all_studies, ledger.epsilon_cumulative)
+        )
+    wrong = [name for name, said_epsilon, found in pairs if not _same(said_epsilon, found)]
+    stated = result.guarantee
+    if (stated.unit, stated.adjacency) != ("patient", "add/remove") or stated.delta != evidence_delta(
+        evidence
+    ):
+        wrong.append("its unit, delta or adjacency")
+    if wrong:
+        text = f"The result prints another epsilon than ledgers and plan give, for {', '.join(wrong)}."
+        return failed("E-PRINTED", SECTION, text, (RESULT,), ("FL-36",))
+    return verified(
+        "E-PRINTED",
+        SECTION,
+        "Every epsilon that the result prints equals the one recomputed from the ledgers, or from the plan where a ledger does not close the study.",
+        (RESULT,),
+        "Compared to nine decimals, with the same accountant.",
+        ("FL-36",),
+    )
+
+
+def _same(said: float | None, found: float | None) -> bool:
+    if said is None or found is None:
+        return said is found
+    return abs(said - found) <= EPSILON_TOLERANCE
+
+
+def evidence_delta(evidence: Evidence) -> float | None:
+    """The study's delta; None without an agreement or in mode none."""
+    return evidence.agreement.study.delta if evidence.agreement else None
+
+
+def ledgers(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
+    """One claim a hospital on its chain, one on what all of them charged."""
+    agreement = evidence.agreement
+    for ledger in facts.ledgers:
+        yield _chain(ledger, charges=agreement is not None and agreement.plan is not None)
+    if agreement is None or not facts.ledgers:
+        return
+    wrong = [
+        f"{ledger.hospital}: {problem}"
+        for ledger in facts.ledgers
+        if not ledger.problem and (problem := noise_problem(ledger, agreement))
+    ]
+    readable = any(not ledger.problem for ledger in facts.ledgers)
+    if wrong:
+        text = f"Ledgers charge something else than the plan: {'; '.join(wrong)}."
+        yield failed("E-PLAN", SECTION, text, (AGREEMENT, LEDGERS), ("FL-29", "FL-16"))
+    elif readable:
+        yield verified(
+            "E-PLAN",
+            SECTION,
+            "Every charge in the ledgers is a release of the agreed plan, with the agreed noise, sampling and clip.",
+            (AGREEMENT, LEDGERS),
+            "It shows what was charged. That the noise drawn was the noise charged is attested by the hospital.",
+            ("FL-29", "FL-16"),
+        )
+    yield from _budgets(evidence, facts)
+    yield from data_epochs(facts)
+
+
+def _chain(ledger: LedgerFacts, *, charges: bool) -> Claim:
+    identifier, path = f"E-LEDGER-{ledger.hospital}", f"{LEDGERS}{ledger.hospital}.jsonl"
+    if ledger.problem == "missing":
+        text = f"The ledger of {ledger.hospital} is not in the bundle."
+        return gap(
+            identifier,
+            SECTION,
+            text,
+            "The plan bounds what this hospital's patients lost."
+            if charges
+            else "Its notes of rounds are not shown.",
+            ("FL-15", "FL-35"),
+        )
+    if ledger.problem:
+        text = f"The ledger of {ledger.hospital} does not verify: {ledger.problem}."
+        return failed(identifier, SECTION, text, (path,), ("FL-35",))
+    if not ledger.final:
+        return gap(
+            identifier,
+            SECTION,
+            f"The ledger of {ledger.hospital} verifies and does not close this study: it was exported before the end, "
+            "and what was charged later is not in it.",
+            "The plan bounds what this hospital's patients lost."
+            if charges
+            else "Later rounds are not shown.",
+            ("FL-15", "FL-35"),
+        )
+    return attested(
+        identifier,
+        SECTION,
+        f"The ledger of {ledger.hospital} is complete to its signed end and closes this study: {len(ledger.entries)} entries, chained "
+        f"and signed; {len(ledger.run)} releases charged to this study, {ledger.reserved_only} of them reserved and never sent.",
+        (path,),
+        "Only the hospital knows what it released. A hospital could keep two chains.",
+        ("FL-15", "FL-22", "FL-35"),
+    )
+
+
+def _budgets(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
+    """Cumulative loss against the hospital's own budget, where the bundle knows it."""
+    delta = evidence_delta(evidence)
+    if delta is None:
+        return
+    known = [ledger for ledger in facts.ledgers if ledger.epsilon_cumulative is not None]
+    over = [
+        ledger.hospital
+        for ledger in known
+        if ledger.hospital in evidence.budgets
+        and (ledger.epsilon_cumulative or 0.0)
+        > evidence.budgets[ledger.hospital].epsilon_total + EPSILON_TOLERANCE
+    ]
+    without = [ledger.hospital for ledger in facts.ledgers if ledger.hospital not in evidence.budgets]
+    unbounded = [
+        ledger.hospital
+        for ledger in facts.ledgers
+        if not ledger.problem and ledger.epsilon_cumulative is None
+    ]
+    if unbounded:
+        text = f"Nothing bounds all studies together at this delta at {', '.join(unbounded)}."
+        note = "A study or a stage without guarantee ran there, or stages alone spend this study's delta."
+        yield gap("E-BUDGET", SECTION, text, note, ("FL-15", "FL-31"))
+    elif over:
+        text = f"More was spent over all studies than the budget allows at {', '.join(over)}."
+        yield failed("E-BUDGET", SECTION, text, (BUDGETS,), ("FL-15", "FL-31"))
+    elif without:
+        text = f"The budget of {', '.join(without)} is not in the bundle; it stays in the hospital's policy file."
+        yield gap(
+            "E-BUDGET",
+            SECTION,
+            text,
+            "The hospital's node checks it before data is read.",
+            ("FL-15", "FL-31"),
+        )
+    elif known:
+        yield stated(
+            "E-BUDGET",
+            SECTION,
+            "Over all studies in the ledgers, no hospital in the bundle has spent more than its own budget.",
+            (BUDGETS,),
+            "Budgets are in the bundle as somebody told them: no hospital signed them. Analyses outside this system are not in any ledger.",
+            ("FL-15", "FL-31"),
+        )
+
+
+def stage(evidence: Evidence) -> Iterator[Claim]:
+    """What the preprocessing stage does to the guarantee, and what it does not show."""
+    if evidence.agreement is None:
+        return
+    study = evidence.agreement.study
+    kind, rows = study.stage.kind, study.sensitivity_rows
+    if isinstance(study.effect, Voids):
+        text = study.effect.reason
+        yield undefined("E-STAGE-COST", SECTION, text, (AGREEMENT,), ("FL-25", "FL-27"))
+        return
+    if kind == "none":
+        text = "No generalization or suppression of rows before training."
+        yield not_applicable("E-STAGE", SECTION, text, "Scaling and categories are public in any case.")
+        return
+    if kind == "drop":
+        how = f"Classes below k = {rows} are dropped; one patient can move {rows} rows, and the accounting is the mixture for that"
+    elif isinstance(study.stage_release, ThresholdRelease):
+        own = study.stage_release
+        how = (
+            f"Classes are kept when their noisy count reaches k = {own.k}; that costs {bound(own.epsilon, own.delta)}, which is "
+            "added to the training's. The noise only ever lowers a count, so that a class that was kept has at least k patients; that it was drawn, once, is attested"
+        )
+    elif isinstance(study.stage_release, LevelRelease):
+        own_epsilon = study.stage_release.epsilon
+        how = (
+            "Each hospital drew one of the public levels of generalization by the exponential mechanism, for "
+            f"epsilon {digits(own_epsilon)} and no delta (unit: patient; adjacency: add/remove), which is added to the training's. Nothing is suppressed, "
+            "and no class size is promised; that it was drawn, once, is attested"
+        )
+    elif isinstance(study.stage_release, SynthesisRelease):
+        own_table = study.stage_release
+        how = (
+            f"Each hospital's patients were replaced by synthetic ones, drawn once from noised sums for {bound(own_table.epsilon, own_table.delta)}. "
+            "The rounds see nothing else, so what they release costs no patient more; that the table was drawn, once, and that nothing else "
+            "was used, is attested"
+        )
+    else:
+        how = "Values are replaced by fixed public intervals and nothing is suppressed, so the stage costs nothing"
+    yield attested(
+        "E-STAGE-COST",
+        SECTION,
+        f"The stage {kind} is inside the printed number. {how}.",
+        (AGREEMENT,),
+        "What a hospital suppresses only its own node knows. k-anonymity is a property of a table; it adds no formal bound and does not lower the number.",
+        ("FL-25", "FL-27"),
+    )
+    if kind == "synthetic_dp":
+        return
+    yield not_tested(
+        "E-STAGE-KLT",
+        SECTION,
+        "The achieved k, l and t are in each hospital's own report and never on the wire; they are not in this bundle.",
+        "Each data protection officer asks the own hospital for the report.",
+        threats=("FL-25",),
+    )

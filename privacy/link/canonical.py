@@ -1,0 +1,84 @@
+"""Canonical JSON: one value, one byte string (RFC 8785), so that a hash names a value.
+
+Source: RFC 8785, JSON Canonicalization Scheme.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import rfc8785
+
+MAX_BYTES = 64 << 20
+
+# A value of three bytes, as in [[],[],...], takes up to 28 times its length in memory: values are counted before they are made.
+# So a reader takes at most 8 times the length of its input and 64 MiB (tests/unit/privacy/link/test_canonical.py).
+MAX_VALUES = 1 << 18
+
+
+class NotCanonicalError(ValueError):
+    """A value that has no canonical form, or bytes that are not the canonical form of what they say."""
+
+    def __init__(self, problem: str) -> None:
+        """Keep the problem, one clause without a full stop."""
+        super().__init__(f"not canonical JSON: {problem}")
+        self.problem = problem
+
+
+def canonical(value: object) -> bytes:
+    """The RFC 8785 bytes of a JSON value made of dict, list, tuple, str, int, float, bool and None.
+
+    Raises:
+        NotCanonicalError: NaN, infinity, an integer beyond 2^53 - 1, a key or value of another type.
+    """
+    problem = ""
+    try:
+        return rfc8785.dumps(value)  # type: ignore[arg-type]  # checked by the library, value by value
+    except (rfc8785.CanonicalizationError, RecursionError) as error:
+        problem = type(error).__name__
+    raise NotCanonicalError(f"the value cannot be written ({problem})")
+
+
+def parse_canonical(data: bytes, max_bytes: int = MAX_BYTES, max_values: int = MAX_VALUES) -> Any:
+    """The JSON value of `data`, which must be its canonical form to the last byte.
+
+    Duplicate keys, other white space, another key order or number format all fail the comparison.
+
+    Args:
+        data: the bytes.
+        max_bytes: of them.
+        max_values: in them, counted as commas and opening brackets, also where they stand in a text.
+
+    Raises:
+        NotCanonicalError: too long, too many values, not JSON, or not canonical.
+    """
+    if len(data) > max_bytes:
+        raise NotCanonicalError(f"{len(data)} bytes where at most {max_bytes} are read")
+    values = sum(map(data.count, (b",", b"[", b"{")))
+    if values > max_values:
+        raise NotCanonicalError(f"about {values} values where at most {max_values} are read")
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        value = NotCanonicalError("the bytes are not JSON")
+    if isinstance(value, NotCanonicalError):
+        raise value
+    if canonical(value) != data:
+        raise NotCanonicalError("the bytes differ from the canonical form of their value")
+    return value
+
+
+def each_line(data: bytes, end: int | None = None) -> Iterator[bytes]:
+    """The lines of `data` up to `end`, without their breaks, one at a time: a list of empty ones would take 16 times their length."""
+    start, stop = 0, len(data) if end is None else end
+    while start < stop:
+        found = data.find(b"\n", start, stop)
+        following = stop if found < 0 else found
+        yield data[start:following]
+        start = following + 1
+
+
+def sha256_hex(data: bytes) -> str:
+    """SHA-256 of `data`, 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,375 @@
+"""What one summed vector holds: the payload of a task, the hospital's public weight, zeros up to the study's length.
+
+The hospital builds its vector here and the coordinator reads the sum here, so the two cannot drift apart. Tasks:
+
+- "counts" (life table of recipes that train at the hospitals): whole patients, already noised.
+- "change" ("train"): the weighted change of the model's parameters in fixed point; the weight of a hospital is its declared
+  size over the declared size of all (`n_public`), never a row count.
+- "statistic" (all other tasks): a noisy sum over patients in units of 2^-40 of its clip, reduced modulo the ring and never rounded
+  again, because the guarantee of a sum of noise shares speaks of the exact sum.
+
+Where spare noise is taken out of sums (`privacy.noise.noise_layers`), the coordinate before the last is 0 in every upload, and in the sum the number of
+hospitals whose spare noise is out: the noise that is left is part of what the receipt signs.
+
+The last coordinate of every vector is the hospital's `n_public`. All of them are public, so the coordinator checks that
+the sum over the answering hospitals is what it must be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privacy.guarantees.plan import Charge, PlanError, Release
+from privacy.link.canonical import canonical
+from privacy.noise.mechanisms import decode_release
+from privacy.recipes.fit import SAME_MODEL, Fit, Statistic
+from privacy.recipes.tasks import Task
+from privacy.studies.agreement import REMOVED_COORDINATES, WEIGHT_COORDINATES, Agreement
+from privacy.studies.life_table import baseline
+from privacy.studies.trained_model import layout_of
+from privacy.synthesis.charges import DerivedRelease, SynthesisRelease
+from secagg.fixed_point import FixedPoint, to_ring
+from secagg.masks import Ring
+
+# Place of the count of hospitals whose spare noise is out, in studies that take it out.
+REMOVED = -(WEIGHT_COORDINATES + REMOVED_COORDINATES)
+
+
+class ExchangeError(Exception):
+    """A sum or a model that cannot be what the agreement says; names the part."""
+
+
+def task_at(agreement: Agreement, round_number: int) -> Task:
+    """What round `round_number` (from 1) is for, by the order of the recipe's tasks.
+
+    Raises:
+        ExchangeError: the study has no such round.
+    """
+    first = 1
+    for task in agreement.tasks:
+        if first <= round_number < first + task.rounds:
+            return task
+        first += task.rounds
+    raise ExchangeError(f"round {round_number}: the study has rounds 1 to {first - 1}")
+
+
+def task_of(agreement: Agreement, round_number: int) -> str:
+    """The name of that task, as a round order carries it."""
+    return task_at(agreement, round_number).name
+
+
+def total_rounds(agreement: Agreement) -> int:
+    """Rounds of the whole study."""
+    return sum(task.rounds for task in agreement.tasks)
+
+
+def fit_rounds(agreement: Agreement) -> int:
+    """Rounds of the recipe; those of the analysis come behind them."""
+    return sum(task.rounds for task in agreement.tasks if task.part == "fit")
+
+
+def release_of(agreement: Agreement, task: Task) -> Release:
+    """The noise in one round of `task`.
+
+    Raises:
+        PlanError: nothing noises it.
+    """
+    if agreement.noising is None:
+        raise PlanError(task.name, "nothing noises this round")
+    return agreement.noising.release(task.name).split(task.rounds)
+
+
+def charge_of(agreement: Agreement, task: Task) -> Charge:
+    """What one round of `task` is charged: its noise, or behind a private synthesizer the table that it is computed from.
+
+    Raises:
+        PlanError: nothing pays for it.
+    """
+    if agreement.plan is not None and isinstance(agreement.plan.stage, SynthesisRelease):
+        return DerivedRelease(task.name, agreement.plan.stage)
+    return release_of(agreement, task)
+
+
+def statistic_release(agreement: Agreement, task: Task) -> Release:
+    """The units of a statistic, and the noise where `agreement.noising` is not None."""
+    if agreement.noising is not None:
+        return release_of(agreement, task)
+    return Release(task.name, "gaussian", 1.0, clip_l2=task.clip_l2)
+
+
+def order_settings(agreement: Agreement, round_number: int) -> bytes:
+    """The settings part of a round order.
+
+    Everything that a hospital acts on is in the agreement already; the order names it again, so that a hospital which was told something else
+    signs another order hash.
+    """
+    return canonical(
+        {
+            "task": task_of(agreement, round_number),
+            "round": round_number,
+            "training": agreement.training.model_dump(mode="json"),
+        }
+    )
+
+
+def fixed_point(agreement: Agreement) -> FixedPoint:
+    """The map between parameters and the ring."""
+    return FixedPoint(agreement.fraction_bits, agreement.coordinate_clip, agreement.modulus_bits)
+
+
+def weight(agreement: Agreement, hospital: str) -> float:
+    """The hospital's share in the mean over all hospitals, in (0, 1]."""
+    return agreement.study.n_public[hospital] / agreement.study.n_public_total
+
+
+def update_vector(
+    agreement: Agreement, hospital: str, old: NDArray[np.float64], new: NDArray[np.float64]
+) -> Ring:
+    """The vector of "train": weight times (new - old) on the fixed-point grid.
+
+    Under differential privacy `new` is already noised, so holding it in the box and rounding are post-processing.
+
+    Args:
+        old, new: parameters before and after the hospital's steps, (parameters,) float64.
+
+    Returns:
+        (dim,) ring elements.
+    """
+    bound = agreement.training.parameter_clip
+    change = np.clip(new, -bound, bound)
+    change -= np.clip(old, -bound, bound)
+    change *= weight(agreement, hospital)
+    encoded = fixed_point(agreement).encode(change)
+    return _assemble(agreement, hospital, encoded)
+
+
+def count_vector(agreement: Agreement, hospital: str, counts: NDArray[np.int64]) -> Ring:
+    """The vector of "life_table": counts of events, then of censorings, (2 intervals,), as they are; never clamped."""
+    return _assemble(agreement, hospital, to_ring(counts, agreement.modulus_bits))
+
+
+def statistic_vector(agreement: Agreement, hospital: str, integers: NDArray[np.int64]) -> Ring:
+    """The vector of a statistic: noised integers, (length of the task,), as they are; never clamped."""
+    return _assemble(agreement, hospital, to_ring(integers, agreement.modulus_bits))
+
+
+def _assemble(agreement: Agreement, hospital: str, payload: Ring) -> Ring:
+    """Payload, zeros, weight."""
+    vector = np.zeros(agreement.dim, dtype=payload.dtype)
+    vector[: payload.size] = payload
+    vector[-WEIGHT_COORDINATES] = agreement.study.n_public[hospital]
+    return vector
+
+
+def payload_of(
+    agreement: Agreement, total: NDArray[np.int64], answered: Collection[str], length: int
+) -> NDArray[np.int64]:
+    """The summed payload, (length,) int64, after the public weight was checked.
+
+    Raises:
+        ExchangeError: the weight coordinate is not the sum of the answering hospitals' declared sizes.
+    """
+    declared = sum(agreement.study.n_public[hospital] for hospital in answered)
+    if int(total[-WEIGHT_COORDINATES]) != declared:
+        raise ExchangeError(
+            f"the weights sum to {int(total[-WEIGHT_COORDINATES])} where the answering hospitals declared {declared}; "
+            "a hospital runs another agreement"
+        )
+    return total[:length]
+
+
+def mean_update(
+    agreement: Agreement, total: NDArray[np.int64], answered: Collection[str]
+) -> NDArray[np.float64]:
+    """The weighted mean of the answering hospitals' changes, (parameters,) float64."""
+    payload = payload_of(agreement, total, answered, agreement.parameters)
+    share = sum(weight(agreement, hospital) for hospital in sorted(answered))
+    mean: NDArray[np.float64] = payload.astype(np.float64)
+    mean /= share * float(1 << agreement.fraction_bits)
+    return mean
+
+
+def statistic(
+    agreement: Agreement, task: Task, total: NDArray[np.int64], answered: Collection[str]
+) -> Statistic:
+    """The released sum of a statistic in its own unit, with the noise that is in it."""
+    release = statistic_release(agreement, task)
+    values = decode_release(payload_of(agreement, total, answered, task.length), release)
+    if agreement.noising is None:
+        return Statistic(values, 0.0)
+    return Statistic(values, release.noise_sd(len(answered), removed_in(agreement, total, answered)))
+
+
+def removed_in(agreement: Agreement, total: NDArray[np.int64], answered: Collection[str]) -> int:
+    """Of how many hospitals the spare layers of noise are out of this sum, as the sum itself says.
+
+    Raises:
+        ExchangeError: of more than are in it.
+    """
+    if not agreement.study.spare_layers:
+        return 0
+    removed = int(total[REMOVED])
+    if not 0 <= removed <= len(answered):
+        raise ExchangeError(
+            f"the sum says that {removed} hospitals took noise out of it, and {len(answered)} are in it"
+        )
+    return removed
+
+
+def without_spare_noise(agreement: Agreement, total: Ring, told: Collection[NDArray[np.int64]]) -> Ring:
+    """The sum without what hospitals told of their spare noise, which says of how many that is.
+
+    Args:
+        total: (dim,) ring elements, as it was opened.
+        told: (length of the task,) each; at most one of each hospital in the sum.
+    """
+    quiet = total.copy()
+    for noise in told:
+        quiet[: noise.size] -= to_ring(noise, agreement.modulus_bits)
+    # Written, not added: what a hospital uploaded here counts for nothing.
+    quiet[REMOVED] = len(told)
+    return quiet
+
+
+def start_model(
+    agreement: Agreement, total: NDArray[np.int64] | None, answered: Collection[str]
+) -> NDArray[np.float64]:
+    """The common start of the training: the life table's baseline, no effect of any covariate, (parameters,) float64.
+
+    Args:
+        total: the life table's sum; None where the study has none.
+        answered: hospitals in it.
+    """
+    intervals = agreement.study.intervals
+    layout = layout_of(agreement)
+    if total is None or not agreement.study.has_model:
+        return layout.start(np.zeros(intervals))
+    table = _life_table(agreement, total, answered).values
+    return layout.start(baseline(table[:intervals], table[intervals:]))
+
+
+def _life_table(agreement: Agreement, total: NDArray[np.int64], answered: Collection[str]) -> Statistic:
+    """The released counts of the first round, (2 intervals,)."""
+    task = task_at(agreement, 1)
+    if task.payload == "statistic":
+        return statistic(agreement, task, total, answered)
+    counts = payload_of(agreement, total, answered, task.length).astype(np.float64)
+    noise = 0.0 if agreement.noising is None else release_of(agreement, task).noise_sd(len(answered))
+    return Statistic(counts, noise)
+
+
+def begin_fit(agreement: Agreement, total: NDArray[np.int64] | None, answered: Collection[str]) -> Fit | None:
+    """The fold over a study's sums behind its life table's, `total`; None for recipes that average models."""
+    if agreement.training.sends_models or not agreement.study.has_model or total is None:
+        return None
+    return Fit.start(agreement.training, layout_of(agreement), _life_table(agreement, total, answered))
+
+
+def followed(
+    agreement: Agreement,
+    fit: Fit | None,
+    round_number: int,
+    total: NDArray[np.int64],
+    answered: Collection[str],
+) -> Fit | None:
+    """The fold with the sum of round `round_number`; None where sums before it are not known, or the recipe averages models.
+
+    A sum of the analysis changes nothing in it.
+    """
+    task = task_at(agreement, round_number)
+    if agreement.training.sends_models or task.part == "analysis":
+        return fit
+    if round_number == 1:
+        return begin_fit(agreement, total, answered)
+    return None if fit is None else fit.after(task.name, statistic(agreement, task, total, answered))
+
+
+def expected_model(
+    agreement: Agreement,
+    task: str,
+    last_round: int,
+    last_model: bytes | None,
+    total: NDArray[np.int64],
+    answered: Collection[str],
+    fit: Fit | None = None,
+) -> NDArray[np.float64] | None:
+    """The model that a round for `task` must order, where it follows from the latest signed sum and those before it.
+
+    It does after the life table, after a training round under plain averaging, and wherever the recipe is a fold over statistics all of
+    which were seen; other strategies keep state that only the coordinator has.
+
+    Args:
+        last_round: the round of the latest signed sum this hospital has.
+        last_model: the model that was ordered in it; None where the hospital was not told.
+        total, answered: that sum and who is in it.
+        fit: the fold over all sums up to that one.
+
+    Returns:
+        (parameters,) float64, or None where it cannot be told.
+    """
+    if fit is not None:
+        return fit.ordered(task)
+    if task_of(agreement, last_round) == "life_table":
+        return start_model(agreement, total, answered)
+    if agreement.training.strategy != "fedavg" or last_model is None:
+        return None
+    return parse_model(agreement, last_model) + mean_update(agreement, total, answered)
+
+
+def result_after(
+    agreement: Agreement,
+    fit: Fit | None,
+    last_round: int,
+    last_model: bytes | None,
+    total: NDArray[np.int64],
+    answered: Collection[str],
+) -> NDArray[np.float64] | None:
+    """The study's model if the sum of `last_round` was the recipe's last, (parameters,); None where it cannot be told."""
+    if fit is not None:
+        return fit.result
+    training = agreement.training
+    if training.average_last != 1 or not agreement.study.has_model:
+        return None
+    next_model = expected_model(agreement, "", last_round, last_model, total, answered)
+    return (
+        None if next_model is None else np.clip(next_model, -training.parameter_clip, training.parameter_clip)
+    )
+
+
+def is_expected(
+    agreement: Agreement,
+    theta: NDArray[np.float64],
+    expected: NDArray[np.float64],
+    *,
+    evaluates: bool = False,
+) -> bool:
+    """Whether an ordered model is the one that follows: to the bit, or where linear algebra is in it, almost."""
+    if agreement.training.sends_models and not evaluates:
+        return bool(np.array_equal(theta, expected))
+    return bool(np.allclose(theta, expected, rtol=SAME_MODEL, atol=SAME_MODEL))
+
+
+def model_bytes(theta: NDArray[np.float64]) -> bytes:
+    """Parameters as they travel in a round order: little-endian float64."""
+    return theta.astype("<f8").tobytes()
+
+
+def parse_model(agreement: Agreement, data: bytes, carries: int = 0) -> NDArray[np.float64]:
+    """Parameters from a round order, and the `carries` numbers that its task carries behind them.
+
+    Raises:
+        ExchangeError: wrong length, a value that is not finite or lies outside the agreed box (a trap model).
+    """
+    if len(data) != 8 * (agreement.parameters + carries):
+        raise ExchangeError(
+            f"the model has {len(data) // 8} parameters, the agreement says {agreement.parameters + carries}"
+        )
+    theta = np.frombuffer(data, dtype="<f8").astype(np.float64)
+    bound = 2.0 * agreement.training.parameter_clip
+    # Written so that NaN, for which every comparison is false, counts as outside.
+    if theta.size and not (-bound <= theta.min() and theta.max() <= bound):
+        raise ExchangeError(f"the model has parameters that are not finite or beyond {bound:g}")
+    return theta

@@ -1,0 +1,121 @@
+"""What one summed vector holds, on both sides."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from privacy.link.canonical import parse_canonical
+from privacy.studies import exchange
+from privacy.studies.exchange import ExchangeError
+from secagg.errors import OutsideClip
+from secagg.fixed_point import from_ring
+from tests.consortium import HOSPITALS, small_agreement
+
+AGREEMENT = small_agreement()
+P, K = AGREEMENT.parameters, AGREEMENT.study.intervals
+NO_TABLE = small_agreement(
+    ('mode = "local"\nepsilon = 3\ndelta = 1e-5', 'mode = "none"'), ("\nsample_rate = 1.0", "")
+)
+
+
+def summed(vectors: list[np.ndarray]) -> np.ndarray:
+    return np.asarray(from_ring(np.sum(vectors, axis=0, dtype=np.uint64), 64))
+
+
+def test_rounds_and_their_tasks() -> None:
+    assert [exchange.task_of(AGREEMENT, r) for r in (1, 2, 3)] == ["life_table", "train", "train"]
+    assert exchange.total_rounds(AGREEMENT) == 3
+    for outside in (0, -1, 4):
+        with pytest.raises(ExchangeError, match="rounds 1 to 3"):
+            exchange.task_of(AGREEMENT, outside)
+
+
+def test_the_settings_name_round_task_and_training() -> None:
+    settings = parse_canonical(exchange.order_settings(AGREEMENT, 2))
+    assert settings == {"task": "train", "round": 2, "training": AGREEMENT.training.model_dump(mode="json")}
+    assert exchange.order_settings(AGREEMENT, 2) != exchange.order_settings(AGREEMENT, 3)
+
+
+def test_the_mean_of_updates_is_weighted_by_declared_sizes() -> None:
+    old = np.linspace(-1, 1, P)
+    moves = {h: np.full(P, step) for h, step in zip(HOSPITALS, (0.5, -0.25, 1.0, 0.0), strict=True)}
+    total = summed([exchange.update_vector(AGREEMENT, h, old, old + moves[h]) for h in HOSPITALS])
+    expected = (400 * 0.5 - 500 * 0.25 + 600 * 1.0) / 1800
+    mean = exchange.mean_update(AGREEMENT, total, HOSPITALS)
+    np.testing.assert_allclose(mean, np.full(P, expected), atol=2.0**-25)
+
+
+def test_the_mean_over_some_hospitals_is_over_their_weights() -> None:
+    old = np.zeros(P)
+    total = summed([exchange.update_vector(AGREEMENT, h, old, old + 1.0) for h in "ab"])
+    np.testing.assert_allclose(exchange.mean_update(AGREEMENT, total, "ab"), np.ones(P), atol=2.0**-25)
+
+
+@pytest.mark.parametrize("claimed", ["abc", "a", "abcd", "ac"])
+def test_a_sum_over_others_than_the_named_is_refused(claimed: str) -> None:
+    total = summed([exchange.update_vector(AGREEMENT, h, np.zeros(P), np.ones(P)) for h in "ab"])
+    with pytest.raises(ExchangeError, match="the weights sum to 900"):
+        exchange.mean_update(AGREEMENT, total, claimed)
+
+
+def test_counts_travel_as_they_are_also_when_noise_made_them_negative() -> None:
+    counts = np.arange(2 * K, dtype=np.int64) - 5
+    total = summed([exchange.count_vector(AGREEMENT, h, counts) for h in "abc"])
+    payload = exchange.payload_of(AGREEMENT, total, "abc", 2 * K)
+    np.testing.assert_array_equal(payload, 3 * counts)
+    start = exchange.start_model(AGREEMENT, total, "abc")
+    assert start.shape == (P,)
+    assert np.all(np.isfinite(start))
+
+
+@pytest.mark.threat("FL-18", control="C-PAD")
+def test_every_vector_has_the_studys_length_whatever_it_holds() -> None:
+    update = exchange.update_vector(AGREEMENT, "a", np.zeros(P), np.ones(P))
+    counts = exchange.count_vector(AGREEMENT, "a", np.zeros(2 * K, dtype=np.int64))
+    assert update.shape == counts.shape == (AGREEMENT.dim,)
+
+
+@pytest.mark.threat("FL-20", control="C-CLIPUPDATE")
+def test_an_update_is_held_in_the_agreed_box() -> None:
+    bound = AGREEMENT.training.parameter_clip
+    far = exchange.update_vector(AGREEMENT, "a", np.zeros(P), np.full(P, 1e12))
+    edge = exchange.update_vector(AGREEMENT, "a", np.zeros(P), np.full(P, bound))
+    np.testing.assert_array_equal(far, edge)
+
+
+def test_an_update_that_is_no_number_never_becomes_a_vector() -> None:
+    with pytest.raises(OutsideClip):
+        exchange.update_vector(AGREEMENT, "a", np.zeros(P), np.full(P, np.nan))
+
+
+@pytest.mark.threat("FL-10", control="C-MODELPOLICY")
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 40.000001, -41.0, 1e300])
+def test_a_trap_model_is_refused(value: float) -> None:
+    theta = np.zeros(P)
+    theta[P // 2] = value
+    with pytest.raises(ExchangeError, match="not finite or beyond 40"):
+        exchange.parse_model(AGREEMENT, exchange.model_bytes(theta))
+
+
+@pytest.mark.parametrize("length", [0, 8 * (P - 1), 8 * P - 1, 8 * P + 1, 8 * (P + 1)])
+def test_a_model_of_another_length_is_refused(length: int) -> None:
+    with pytest.raises(ExchangeError, match=f"the agreement says {P}"):
+        exchange.parse_model(AGREEMENT, bytes(length))
+
+
+def test_a_model_survives_the_journey_to_the_last_bit() -> None:
+    theta = np.random.default_rng(3).normal(size=P)
+    np.testing.assert_array_equal(exchange.parse_model(AGREEMENT, exchange.model_bytes(theta)), theta)
+
+
+def test_the_model_that_must_come_next() -> None:
+    old = np.linspace(-1, 1, P)
+    total = summed([exchange.update_vector(AGREEMENT, h, old, old + 0.5) for h in "abc"])
+    follows = exchange.expected_model(AGREEMENT, "train", 2, exchange.model_bytes(old), total, "abc")
+    assert follows is not None
+    np.testing.assert_allclose(follows, old + 0.5, atol=2.0**-25)
+    # A round in between is not known, so nothing can be said.
+    assert exchange.expected_model(AGREEMENT, "train", 2, None, total, "abc") is None
+    adaptive = small_agreement(("rounds = 2", "rounds = 2\nstrategy = 'fedadam'"))
+    assert exchange.expected_model(adaptive, "train", 2, exchange.model_bytes(old), total, "abc") is None
