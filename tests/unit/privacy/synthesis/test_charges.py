@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from privacy.assessment.recompute_ledgers import read_ledger
+from privacy.assessment.recompute_ledgers import noise_problem, read_ledger
 from privacy.guarantees.accounting import spent
 from privacy.guarantees.plan import Charge, DpPlan, PlanError, Release, charge_from_json
 from privacy.guarantees.pricing import price
@@ -79,6 +79,22 @@ def test_a_list_of_rounds_without_its_stage_costs_the_stage() -> None:
     read = read_ledger(seal, "a", public_key(SEED), STUDY, 1e-6, STAGE)
     assert read.epsilon_shown == pytest.approx(spent((STAGE,), 1e-6).number())
     assert read.paid_rounds == {0}
+
+
+@pytest.mark.threat("FL-27", control="C-BUDGETALL")
+def test_a_ledger_that_charges_a_round_before_its_table_is_named() -> None:
+    for charges, named in (
+        (((MADE.hash, STAGE), (MADE.hash, ROUND)), False),
+        (((OTHER, STAGE), (MADE.hash, ROUND)), False),
+        (((MADE.hash, ROUND),), True),
+        (((MADE.hash, ROUND), (MADE.hash, STAGE)), True),
+        (((OTHER, replace(STAGE, epsilon=2.0)), (MADE.hash, ROUND)), True),
+    ):
+        seal = export(
+            chained(*charges).entries, "2031-05-06T07:08:09Z", lambda body: sign(SEED, SEAL_LABEL, body)
+        )
+        read = read_ledger(seal, "a", public_key(SEED), MADE.hash, 1e-6, STAGE)
+        assert ("before the first round" in noise_problem(read, MADE)) is named
 
 
 def test_sums_of_gaussians_compose_exactly_and_not_by_adding_epsilons() -> None:
