@@ -181,7 +181,11 @@ def _paid_first(ledger: LedgerFacts, study_hash: str, stage: StageRelease) -> bo
     for entry in ledger.entries:
         if entry.kind == "SPENT" and entry.record.release == stage:
             return True
-        if entry.kind == "RESERVE" and entry.record.study_hash == study_hash and entry.record.release != stage:
+        if (
+            entry.kind == "RESERVE"
+            and entry.record.study_hash == study_hash
+            and entry.record.release != stage
+        ):
             return False
     return True
 
