@@ -17,10 +17,12 @@ from typing import ClassVar
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS last (one INTEGER PRIMARY KEY CHECK (one = 1), hash BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS rounds (study_hash BLOB PRIMARY KEY, round INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS graphs (study_hash BLOB PRIMARY KEY, graphs INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS graphs (study BLOB PRIMARY KEY, graphs INTEGER NOT NULL);
 INSERT OR IGNORE INTO last VALUES (1, x'');
 """
-COUNT_GRAPHS = "INSERT INTO graphs VALUES (?, ?) ON CONFLICT (study_hash) DO UPDATE SET graphs = max(graphs, excluded.graphs)"
+COUNT_GRAPHS = (
+    "INSERT INTO graphs VALUES (?, ?) ON CONFLICT (study) DO UPDATE SET graphs = max(graphs, excluded.graphs)"
+)
 
 
 ONE_VOLUME = (
@@ -107,9 +109,9 @@ class Anchor:
         row = self._db.execute("SELECT round FROM rounds WHERE study_hash = ?", (study_hash,)).fetchone()
         return 0 if row is None else int(row[0])
 
-    def graphs(self, study_hash: bytes) -> int:
+    def graphs(self, study: bytes) -> int:
         """How many sparse graphs of a study this hospital may have revealed a contribution for."""
-        row = self._db.execute("SELECT graphs FROM graphs WHERE study_hash = ?", (study_hash,)).fetchone()
+        row = self._db.execute("SELECT graphs FROM graphs WHERE study = ?", (study,)).fetchone()
         return 0 if row is None else int(row[0])
 
     def all_graphs(self) -> list[tuple[bytes, int]]:

@@ -27,13 +27,29 @@ CREATE TABLE IF NOT EXISTS replies (
 CREATE TABLE IF NOT EXISTS files (
     study_hash BLOB NOT NULL, request BLOB NOT NULL, position INTEGER NOT NULL, round INTEGER NOT NULL,
     name TEXT NOT NULL, length INTEGER NOT NULL, PRIMARY KEY (study_hash, request, position));
-CREATE TABLE IF NOT EXISTS graphs (study_hash BLOB PRIMARY KEY, graphs INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS graphs (study BLOB PRIMARY KEY, graphs INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS ends (one INTEGER PRIMARY KEY CHECK (one = 1), hash BLOB NOT NULL, previous BLOB NOT NULL);
 INSERT OR IGNORE INTO ends VALUES (1, x'', x'');
 """
 FILES_SUFFIX = ".uploads"
 # From here on a reply costs less in a file than in the database.
 FILE_BYTES = 1 << 20
+
+
+class JournalTaken(Exception):
+    """Another process of this hospital wrote the journal since this one opened it; two of them could each open a set of their own."""
+
+    exit_code = 3
+
+    def __init__(self) -> None:
+        super().__init__(
+            "another process of this hospital goes on with its journal, so this one sends nothing more; run only one"
+        )
+
+
+def graph_key(study_id: str) -> bytes:
+    """What a study's graphs are counted under: its name, since agreements of one study file may differ in their noise."""
+    return hashlib.sha256(b"graphs of study " + study_id.encode()).digest()
 
 
 def request_digest(message: bytes) -> bytes:
@@ -54,7 +70,7 @@ class _Kept:
 
 
 class Journal:
-    """SQLite journal of one hospital; one process at a time.
+    """SQLite journal of one hospital; one process at a time: of two, the second to write raises JournalTaken.
 
     Attributes:
         restored: the file was an older copy when it was opened; its sessions are gone and new ones are needed.
@@ -90,8 +106,10 @@ class Journal:
         self._kept = [_Kept(*row) for row in self._db.execute("SELECT * FROM files")]
         self._files.drop_all_but({kept.name for kept in self._kept})
         rounds = self._db.execute("SELECT study_hash, round FROM protocol").fetchall()
-        graphs = self._db.execute("SELECT study_hash, graphs FROM graphs").fetchall()
-        self._anchor.keep(self._ends()[0], rounds, graphs)
+        graphs = self._db.execute("SELECT study, graphs FROM graphs").fetchall()
+        # Where this process knows the journal to end; whoever else writes makes it another.
+        self._head = self._ends()[0]
+        self._anchor.keep(self._head, rounds, graphs)
 
     def _ends(self) -> tuple[bytes, bytes]:
         """The hash over everything that was ever committed, and the one before the last commit."""
@@ -116,10 +134,11 @@ class Journal:
         """The highest round of a study that this hospital ever started, also where the journal forgot it."""
         return self._anchor.floor(study_hash)
 
-    def graphs(self, study_hash: bytes) -> int:
+    def graphs(self, study_id: str) -> int:
         """How many sparse graphs of a study this hospital has revealed a contribution for, also where the journal forgot some."""
-        row = self._db.execute("SELECT graphs FROM graphs WHERE study_hash = ?", (study_hash,)).fetchone()
-        return max(self._anchor.graphs(study_hash), 0 if row is None else int(row[0]))
+        study = graph_key(study_id)
+        row = self._db.execute("SELECT graphs FROM graphs WHERE study = ?", (study,)).fetchone()
+        return max(self._anchor.graphs(study), 0 if row is None else int(row[0]))
 
     def state(self, study_hash: bytes) -> bytes | None:
         """The last journaled state of the study's protocol, encoded; None before its first session."""
@@ -154,23 +173,24 @@ class Journal:
         replies: Iterable[bytes],
         *,
         ends_round: bool = False,
-        graphs: int = 0,
+        graphs: tuple[str, int] | None = None,
     ) -> None:
         """Writes the new state and the replies in one transaction; replies of older rounds are forgotten with their secrets.
 
-        When it returns, the replies may be sent; `graphs`, those of the study so far, are counted then.
+        When it returns, the replies may be sent; `graphs`, the id of the study and its graphs so far, are counted then.
 
         Args:
             ends_round: nobody asks for this round's vector any more: whatever answered with a file is forgotten too.
 
         Raises:
             OSError, sqlite3.Error: nothing was written; what was kept before stands.
+            JournalTaken: another process wrote since; nothing of this was stored, and nothing may be sent.
             AnchorLost: the anchor cannot be written, now or before; this journal answers nothing any more.
         """
         self._require_anchor()
-        counted = [(study_hash, graphs)] if graphs else []
+        counted = [] if graphs is None else [(graph_key(graphs[0]), graphs[1])]
         digest = self._digest(request)
-        previous, _ = self._ends()
+        previous = self._head
         head = hashlib.sha256(previous + hashlib.sha256(state).digest() + digest).digest()
         rows, long = [], list[tuple[_Kept, bytes]]()
         for position, reply in enumerate(replies):
@@ -186,6 +206,9 @@ class Journal:
         ]
         self._db.execute("BEGIN IMMEDIATE")
         try:
+            # Under the write lock, so that of two processes one sees what the other wrote.
+            if self._ends()[0] != previous:
+                raise JournalTaken
             self._db.execute(
                 "INSERT INTO protocol VALUES (?, ?, ?) ON CONFLICT (study_hash) DO UPDATE "
                 "SET round = excluded.round, state = excluded.state",
@@ -207,11 +230,12 @@ class Journal:
                 self._db.executemany(COUNT_GRAPHS, counted)
             self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, previous))
             self._db.execute("COMMIT")
-        except (sqlite3.Error, OSError):
+        except (sqlite3.Error, OSError, JournalTaken):
             # Also where the commit itself fails: this connection would read back, and answer from, what is on no disk.
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+        self._head = head
         self._kept = [kept for kept in self._kept if kept not in over] + [kept for kept, _ in long]
         try:
             self._anchor.keep(head, [(study_hash, round_number)], counted)

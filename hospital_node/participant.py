@@ -70,7 +70,7 @@ class Participant:
             request,
             replies,
             ends_round=ends_round,
-            graphs=graphs,
+            graphs=(self.admitted.agreement.study.id, graphs) if graphs else None,
         )
         self.state = state
 

@@ -78,7 +78,7 @@ def open_session(node: Participant, payload: bytes, message: bytes) -> Iterator[
         highest = node.journal.floor(start.study_hash)
     # The ledger remembers rounds that a lost journal does not.
     highest = max(highest, highest_round(node.ledger.entries(), agreement.hash))
-    graphs = node.journal.graphs(start.study_hash)
+    graphs = node.journal.graphs(agreement.study.id)
     if agreement.neighborhood is not None:
         few_graphs(graphs)
     state, advert = protocol.advertise(

@@ -128,7 +128,7 @@ def test_a_study_over_the_sparse_graph_with_a_killed_hospital_and_a_killed_coord
     for name in SIX:
         journal = Journal(six.folder.hospital(name).journal)
         # One graph for each process of the coordinator, counted by everybody.
-        assert journal.graphs(bytes.fromhex(agreement.hash)) == 2
+        assert journal.graphs(agreement.study.id) == 2
         journal.close()
     result = json.loads((six.out / "result.json").read_text())
     assert 0 < result["guarantee"]["epsilon"] <= 3

@@ -142,7 +142,7 @@ class Record:
         given = self.graphs.setdefault(name, {})
         contribution = codec.decode(GraphContribution, payload).contribution
         self.public.add(contribution)
-        given.setdefault(contribution, node.journal.graphs(bytes.fromhex(node.admitted.agreement.hash)))
+        given.setdefault(contribution, node.journal.graphs(node.admitted.agreement.study.id))
         assert given[contribution] >= len(given), "a contribution that the journal did not count"
         assert len(given) <= GRAPHS_PER_HOSPITAL, "more graphs than one study may have"
 

@@ -229,7 +229,7 @@ def test_without_the_count_it_would(six: Simulation, monkeypatch: pytest.MonkeyP
 def test_a_restored_journal_does_not_give_the_graphs_back(six: Simulation) -> None:
     six.server.rounds = 0
     first = six.hospitals["h000"]
-    study = bytes.fromhex(sim_agreement(N, True).hash)
+    study = sim_agreement(N, True).study.id
     grind(six, 1)
     first.stop()
     copy = six.root / "copy.db"

@@ -12,6 +12,7 @@ import pytest
 
 from coordinator.results import write_study
 from coordinator.study_run import StudyRun
+from hospital_node.journal import graph_key
 from secagg.joining import few_graphs
 from secagg.sparse_table import GRAPHS_PER_HOSPITAL
 from secagg.wire import codec
@@ -38,7 +39,7 @@ def opened(world: World) -> StudyRun:
 
 def graphs(world: World) -> dict[str, int]:
     """What each hospital's journal counts."""
-    study = bytes.fromhex(world.agreement.hash)
+    study = world.agreement.study.id
     return {hospital: node.journal.graphs(study) for hospital, node in world.nodes.items()}
 
 
@@ -76,7 +77,7 @@ def test_who_does_not_reveal_is_left_out_of_a_new_graph(tmp_path: Path, contribu
 
 def test_who_has_no_graph_left_says_so_before_it_costs_others_one(tmp_path: Path) -> None:
     world = World.of(tmp_path, *SPARSE)
-    study = bytes.fromhex(world.agreement.hash)
+    study = graph_key(world.agreement.study.id)
     world.nodes["d"].journal._db.execute("INSERT INTO graphs VALUES (?, ?)", (study, GRAPHS_PER_HOSPITAL))
     run = opened(world)
     [silence] = run.refused
@@ -88,7 +89,7 @@ def test_who_has_no_graph_left_says_so_before_it_costs_others_one(tmp_path: Path
 def test_without_the_early_word_it_costs_them_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hospital_node.study_messages.few_graphs", lambda _: None)
     world = World.of(tmp_path, *SPARSE)
-    study = bytes.fromhex(world.agreement.hash)
+    study = graph_key(world.agreement.study.id)
     world.nodes["d"].journal._db.execute("INSERT INTO graphs VALUES (?, ?)", (study, GRAPHS_PER_HOSPITAL))
     run = opened(world)
     assert [silence.step for silence in run.refused] == ["reveal"]
