@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deploy.analysis_lines import analysis_lines
+from privacy.guarantees.guarantee import rounded_up
 from privacy.link import command_line
 from privacy.link.command_line import say, say_json
 
@@ -167,13 +168,13 @@ def _print_price(body: dict[str, Any]) -> None:
         match value:
             case {"kind": "dp"}:
                 say(
-                    f"  {name}: epsilon {value['epsilon']:.4g} at delta {value['delta']:.3g} per {value['unit']}, "
+                    f"  {name}: epsilon {rounded_up(value['epsilon'], 4)} at delta {value['delta']:.3g} per {value['unit']}, "
                     f"{value['adjacency']} ({value['view']})"
                 )
             case {"kind": "none"}:
                 say(f"  {name}: none, {value['reason']}")
     for view in body.get("views", {}).values():
-        say(f"  seen by {view['view']}: epsilon {view['epsilon']:.4g}")
+        say(f"  seen by {view['view']}: epsilon {rounded_up(view['epsilon'], 4)}")
     for ask in body.get("analysis", ()):
         say(f"  {ask['name']} ({ask['title']}): noise sd {ask['noise_sd']:.4g} {ask['unit']}")
     for warning in body["warnings"]:
@@ -270,7 +271,7 @@ def print_result(body: Any) -> None:
     guarantee = body["guarantee"]
     if guarantee["kind"] == "dp":
         say(
-            f"guarantee: epsilon {guarantee['epsilon']:.4g} at delta {guarantee['delta']:.3g} per {guarantee['unit']}, {guarantee['adjacency']}"
+            f"guarantee: epsilon {rounded_up(guarantee['epsilon'], 4)} at delta {guarantee['delta']:.3g} per {guarantee['unit']}, {guarantee['adjacency']}"
         )
     else:
         say(f"guarantee: none, {guarantee['reason']}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from privacy.guarantees.guarantee import Guarantee
+from privacy.guarantees.guarantee import Guarantee, rounded_up
 from privacy.guarantees.plan import Charge, Release
 from privacy.guarantees.stage_release import LevelRelease, ThresholdRelease
 from privacy.ledgers.ledger import Entry
@@ -32,21 +32,21 @@ def page(entries: Sequence[Entry], shown: Overview, delta: float) -> Iterator[st
         yield f"all studies together: no formal guarantee. {shown.total.reason}"
         return
     yield (
-        f"all studies together: epsilon {shown.total.number():.3g} at delta {delta:g} per patient (add/remove); "
+        f"all studies together: epsilon {rounded_up(shown.total.number(), 3)} at delta {delta:g} per patient (add/remove); "
         f"limit {shown.limit:g}"
     )
     if shown.added is not None and len(shown.studies) > 1:
         yield (
             "  that holds if no study was chosen by another's results; the filter that admits later studies, which holds "
-            f"in any case, counts {shown.filter_epsilon:.3g}; adding the studies' epsilons would say {shown.added:.3g}"
+            f"in any case, counts {rounded_up(shown.filter_epsilon, 3)}; adding the studies' epsilons would say {rounded_up(shown.added, 3)}"
         )
     if shown.curve:
-        points = ", ".join(f"{epsilon:.3g} at {at:.0e}" for at, epsilon in shown.curve)
+        points = ", ".join(f"{rounded_up(epsilon, 3)} at {at:.0e}" for at, epsilon in shown.curve)
         yield f"  epsilon at other deltas: {points}"
     if shown.one_more is not None:
         more = shown.one_more
         answer = "would be admitted" if more.fits else "would be refused"
-        yield f"  one more like {more.like}: {_figure(more.after)} together, {more.filter_epsilon:.3g} by the filter: {answer}"
+        yield f"  one more like {more.like}: {_figure(more.after)} together, {rounded_up(more.filter_epsilon, 3)} by the filter: {answer}"
 
 
 def charge_text(charge: Charge) -> str:
@@ -69,4 +69,4 @@ def charge_text(charge: Charge) -> str:
 
 
 def _figure(guarantee: Guarantee) -> str:
-    return "no guarantee" if guarantee.epsilon is None else f"{guarantee.epsilon:.3g}"
+    return "no guarantee" if guarantee.epsilon is None else rounded_up(guarantee.epsilon, 3)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hospital_node.admission import Admitted
 from hospital_node.upload_files import UploadLost
+from privacy.guarantees.guarantee import rounded_up
 from privacy.guarantees.stage_release import VoidRelease
 from privacy.ledgers.policy import PolicyRefusal
 from privacy.synthesis.charges import SynthesisRelease
@@ -108,7 +109,9 @@ def terms(admitted: Admitted) -> str:
     plan, after = admitted.agreement.plan, admitted.permit.after
     if isinstance(plan.stage, VoidRelease):
         return f"no formal guarantee. {after.reason}"
-    together = f"then {after.number():.3g}" if after.epsilon is not None else f"have none: {after.reason}"
+    together = (
+        f"then {rounded_up(after.number(), 3)}" if after.epsilon is not None else f"have none: {after.reason}"
+    )
     through = ""
     if isinstance(plan.stage, SynthesisRelease):
         through = ", all of it for the synthetic patients that stand in place of the real ones"

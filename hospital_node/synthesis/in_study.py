@@ -95,7 +95,7 @@ class Stage:
                     study.dictionary,
                 )
 
-            self._write_down()
+            gate = self._decided()
             table, path = private_table(stage, self.drawing, drawn)
         else:
             if self.sdv is None:
@@ -104,28 +104,30 @@ class Stage:
             def made(rows: pd.DataFrame) -> pd.DataFrame:
                 return self._sdv(rows, len(rows))
 
-            self._write_down()
+            gate = self._decided()
             void = stage if isinstance(stage, VoidRelease) else None
             table, path = unprotected_table(
                 void, self.rows, self.drawing, lambda: typed(self._sdv(frame, self.rows), study.dictionary)
             )
-        if not self._passes(frame, table, made, path.with_suffix(".gate")) and self.gate == "stop":
+        if not self._passes(frame, table, made, path.with_suffix(".gate"), gate) and gate == "stop":
             raise TableHeldBack(self.report)
         return table, path
 
     def _sdv(self, frame: pd.DataFrame, rows: int) -> pd.DataFrame:
         return sdv_table(frame, self.drawing.study, rows) if self.sdv is None else self.sdv(frame, rows)
 
-    def _write_down(self) -> None:
-        """The gate's setting, once a study, before anything is drawn."""
+    def _decided(self) -> SyntheticGate:
+        """The gate's setting, written down once a study, before anything is drawn; a policy that changed since changes later studies."""
         drawing = self.drawing
-        if gate_of(drawing.ledger.entries(), drawing.study_hash) is None:
+        written = gate_of(drawing.ledger.entries(), drawing.study_hash)
+        if written is None:
             drawing.ledger.note(
                 study_hash=drawing.study_hash,
                 study_id=drawing.study.id,
                 session="",
                 text=gate_note(self.gate),
             )
+        return written or self.gate
 
     def _passes(
         self,
@@ -133,6 +135,7 @@ class Stage:
         table: pd.DataFrame,
         again: Callable[[pd.DataFrame], pd.DataFrame],
         verdict: Path,
+        gate: SyntheticGate,
     ) -> bool:
         """Measured once for a table: a restart does not try its luck again."""
         held = _verdict(verdict)
@@ -148,7 +151,7 @@ class Stage:
                 passed = False
             else:
                 passed = found.passed
-                write_report(found, self.gate, self.report)
+                write_report(found, gate, self.report)
         verdict.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         beside = verdict.with_suffix(".new")
         beside.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from privacy.assessment.statements import (
     undefined,
     verified,
 )
+from privacy.guarantees.guarantee import rounded_up
 from privacy.guarantees.pricing import seen_with_shares
 from privacy.guarantees.stage_effect import Voids
 from privacy.guarantees.stage_release import LevelRelease, ThresholdRelease
@@ -29,8 +30,8 @@ SECTION = "evidence"
 
 
 def digits(value: float) -> str:
-    """Four significant digits, as on the page."""
-    mantissa, e, exponent = f"{value:.4g}".partition("e")
+    """Four significant digits, rounded up, as a bound is."""
+    mantissa, e, exponent = rounded_up(value, 4).partition("e")
     return f"{mantissa}e{int(exponent)}" if e else mantissa
 
 

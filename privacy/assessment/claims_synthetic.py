@@ -8,8 +8,9 @@ from privacy.assessment.evidence import AGREEMENT, LEDGERS, Evidence
 from privacy.assessment.pia_schema import Claim
 from privacy.assessment.recompute import Facts
 from privacy.assessment.statements import attested, gap, not_tested, stated
+from privacy.studies.agreement import Agreement
 from privacy.studies.study_stage import SYNTHETIC
-from privacy.synthesis.gate import gate_of
+from privacy.synthesis.gate import decided_before, gate_of
 from privacy.synthesis.request import SDV_LICENSE
 
 SECTION = "evidence"
@@ -21,7 +22,7 @@ def table(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
     agreement = evidence.agreement
     if agreement is None or agreement.study.stage.kind not in SYNTHETIC:
         return
-    yield from _gates(facts, agreement.hash)
+    yield from _gates(facts, agreement)
     yield not_tested(
         "E-SYNTHETIC-QUALITY",
         SECTION,
@@ -40,13 +41,20 @@ def table(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
         )
 
 
-def _gates(facts: Facts, study_hash: str) -> Iterator[Claim]:
+def _gates(facts: Facts, agreement: Agreement) -> Iterator[Claim]:
     """What each ledger says was decided before the table was drawn."""
-    known = [ledger for ledger in facts.ledgers if not ledger.problem]
-    found = {ledger.hospital: gate_of(ledger.entries, study_hash) for ledger in known}
+    stage = None if agreement.plan is None else agreement.plan.stage
+    found = {
+        ledger.hospital: gate_of(ledger.entries, agreement.hash)
+        for ledger in facts.ledgers
+        if not ledger.problem and decided_before(ledger.entries, agreement.hash, stage)
+    }
     silent = sorted({ledger.hospital for ledger in facts.ledgers} - {h for h, gate in found.items() if gate})
     if silent or not found:
-        text = f"Whether a table that fails its quality gate would have stopped {', '.join(silent) or 'a hospital'} is not known."
+        text = (
+            f"Whether a table that fails its quality gate would have stopped {', '.join(silent) or 'a hospital'} is not known: no ledger says "
+            "so before the table was drawn."
+        )
         yield gap(
             "E-SYNTHETIC-GATE",
             SECTION,

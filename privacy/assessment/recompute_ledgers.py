@@ -171,9 +171,23 @@ def noise_problem(ledger: LedgerFacts, agreement: Agreement) -> str:
             return f"the ledger charges a release {release.name} that the plan does not contain"
         if _per_step(release) != _per_step(planned[release.name]):
             return f"release {release.name} was charged with other noise, sampling or clip than agreed"
-    if agreement.plan.stage is not None and ledger.run and agreement.plan.stage not in ledger.run:
-        return f"the stage {agreement.study.stage.kind} was never charged"
+    if agreement.plan.stage is not None and not _paid_first(ledger, agreement.hash, agreement.plan.stage):
+        return f"the stage {agreement.study.stage.kind} was not charged before the first round behind it"
     return ""
+
+
+def _paid_first(ledger: LedgerFacts, study_hash: str, stage: StageRelease) -> bool:
+    """Whether the ledger charged the stage, for whatever study, before it charged a round behind it; `run` holds the stage in any case."""
+    for entry in ledger.entries:
+        if entry.kind == "SPENT" and entry.record.release == stage:
+            return True
+        if (
+            entry.kind == "RESERVE"
+            and entry.record.study_hash == study_hash
+            and entry.record.release != stage
+        ):
+            return False
+    return True
 
 
 def _per_step(release: Charge) -> Mapping[str, object]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context
 from math import inf, isnan
 from typing import Literal, Self
 
@@ -31,6 +32,14 @@ class GuaranteeMismatch(Exception):
         )
         self.first = first
         self.second = second
+
+
+def rounded_up(value: float, digits: int) -> str:
+    """The smallest number of so many significant digits that is not below `value`, as `:g` prints it: a bound that is printed smaller is false."""
+    if not 0 < value < inf:
+        return f"{value:g}"
+    written = Context(prec=digits, rounding=ROUND_CEILING).create_decimal(repr(float(value)))
+    return f"{float(written):.{digits}g}"
 
 
 @dataclass(frozen=True, slots=True)

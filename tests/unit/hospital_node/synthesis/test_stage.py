@@ -208,10 +208,22 @@ def test_a_gate_that_stops_was_decided_before_and_is_measured_once(
     assert len(measured) == 1
     assert kinds(ledger) == ["NOTE"]
     assert gate_of(ledger.entries(), "aa" * 32) == "stop"
-    found, _ = staged(tmp_path, ledger, "measure", collapsed).patients(frame)
-    assert len(found) == 30
-    # What was decided before the first look stays written.
+    # What was decided before the first look stays decided, whatever the policy says now.
+    with pytest.raises(in_study.TableHeldBack):
+        staged(tmp_path, ledger, "measure", collapsed).patients(frame)
     assert gate_of(ledger.entries(), "aa" * 32) == "stop"
+
+
+@pytest.mark.threat("FL-26", control="C-DPSYNTH")
+def test_a_gate_that_was_written_to_stop_nothing_stops_nothing_later(
+    tmp_path: Path, ledger: LedgerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stage, "_passes", lambda *_: False)
+    frame = read_table(write_csv(table(60), tmp_path), STUDY.dictionary)
+    for gate in ("measure", "stop"):
+        found, _ = staged(tmp_path, ledger, gate, lambda rows, count: made(3, count)).patients(frame)
+        assert len(found) == 30
+    assert gate_of(ledger.entries(), "aa" * 32) == "measure"
 
 
 @pytest.mark.threat("FL-26", control="C-DPSYNTH")

@@ -24,6 +24,7 @@ from privacy.guarantees.composition import (
     merged_vectors,
     pld_epsilon,
 )
+from privacy.guarantees.guarantee import Adjacency
 from privacy.guarantees.mixture import sampled_rdp
 from privacy.guarantees.plan import Release
 from privacy.guarantees.pricing import price
@@ -212,14 +213,16 @@ def test_the_composition_is_the_one_of_the_librarys_accountant(adjacency: str) -
     for release in merged(releases):
         library.compose(release.event())
     ours = spent(releases, DELTA, adjacency).number()  # type: ignore[arg-type]
-    assert ours == pytest.approx(library.get_epsilon(DELTA) + 1e-12, abs=1e-10)
+    # Ours counts mass for what the transforms round away.
+    assert -1e-10 < ours - library.get_epsilon(DELTA) < 1e-7
 
 
 def test_the_mixture_is_the_one_of_the_librarys_accountant() -> None:
     release = sampled(8.0, 0.05, 40, rows=3)
     library = dp_accounting.pld.PLDAccountant(value_discretization_interval=2e-3)
     library.compose(release.event())
-    assert spent([release], DELTA).number() == pytest.approx(library.get_epsilon(DELTA) + 1e-12, abs=1e-10)
+    # Ours counts mass for what the transforms round away.
+    assert 0 <= spent([release], DELTA).number() - library.get_epsilon(DELTA) < 1e-7
 
 
 def test_gaussians_that_differ_are_one_gaussian_exactly() -> None:
@@ -247,6 +250,22 @@ def test_a_wider_grid_is_an_upper_bound_within_a_thousandth(rows: int) -> None:
     exact = float(fine.get_epsilon_for_delta(DELTA))
     assert exact <= ours <= 1.001 * exact
     assert pld_epsilon(releases, DELTA, "add/remove", 8) >= ours
+
+
+@pytest.mark.parametrize(
+    ("noise", "steps", "delta"), [(11.0772, 500, 3.154e-12), (11.153, 500, 1.662e-12), (50.0, 5000, 1e-12)]
+)
+@pytest.mark.parametrize("adjacency", ["add/remove", "replace"])
+def test_a_tiny_delta_is_not_below_what_doubles_round_away(
+    noise: float, steps: int, delta: float, adjacency: Adjacency
+) -> None:
+    """At rate 1 the exact answer is known; transforms of doubles lost up to 7e-14 of the mass above a loss."""
+    exact = spent([Release("train", "gaussian", noise, steps=steps)], delta, adjacency).number()
+    found = spent([sampled(noise, 1.0, steps)], delta, adjacency).epsilon
+    assert found is not None
+    assert found >= exact
+    if adjacency == "add/remove":
+        assert found < 1.2 * exact
 
 
 def test_price_of_noise_shares_prints_every_view() -> None:

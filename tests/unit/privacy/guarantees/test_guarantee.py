@@ -4,7 +4,7 @@ from math import inf, nan
 
 import pytest
 
-from privacy.guarantees.guarantee import Guarantee, GuaranteeMismatch, NoGuarantee
+from privacy.guarantees.guarantee import Guarantee, GuaranteeMismatch, NoGuarantee, rounded_up
 
 
 def test_none_cannot_be_read_as_a_number() -> None:
@@ -64,3 +64,18 @@ def test_json_of_none_holds_no_number() -> None:
 def test_half_a_guarantee_is_refused(body: dict[str, object]) -> None:
     with pytest.raises(ValueError):
         Guarantee.from_json(body)
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "printed"),
+    [
+        (1.00049, 4, "1.001"),
+        (1.0, 4, "1"),
+        (1e-5, 3, "1e-05"),
+        (0.99991, 4, "1"),
+        (12.341, 3, "12.4"),
+        (0.0, 3, "0"),
+    ],
+)
+def test_a_bound_is_never_printed_smaller_than_it_is(value: float, digits: int, printed: str) -> None:
+    assert rounded_up(value, digits) == printed

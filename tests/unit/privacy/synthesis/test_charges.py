@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from privacy.assessment.recompute_ledgers import read_ledger
+from privacy.assessment.recompute_ledgers import noise_problem, read_ledger
 from privacy.guarantees.accounting import spent
 from privacy.guarantees.plan import Charge, DpPlan, PlanError, Release, charge_from_json
 from privacy.guarantees.pricing import price
@@ -17,6 +17,7 @@ from privacy.link.canonical import canonical, parse_canonical
 from privacy.studies.agreement import AgreementError, build, from_bytes
 from privacy.studies.refusals import NotBuilt, StudyError
 from privacy.synthesis.charges import DerivedRelease, SynthesisRelease
+from privacy.synthesis.gate import decided_before, gate_note
 from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes
 from tests.study_files import study
@@ -78,6 +79,22 @@ def test_a_list_of_rounds_without_its_stage_costs_the_stage() -> None:
     read = read_ledger(seal, "a", public_key(SEED), STUDY, 1e-6, STAGE)
     assert read.epsilon_shown == pytest.approx(spent((STAGE,), 1e-6).number())
     assert read.paid_rounds == {0}
+
+
+@pytest.mark.threat("FL-27", control="C-BUDGETALL")
+def test_a_ledger_that_charges_a_round_before_its_table_is_named() -> None:
+    for charges, named in (
+        (((MADE.hash, STAGE), (MADE.hash, ROUND)), False),
+        (((OTHER, STAGE), (MADE.hash, ROUND)), False),
+        (((MADE.hash, ROUND),), True),
+        (((MADE.hash, ROUND), (MADE.hash, STAGE)), True),
+        (((OTHER, replace(STAGE, epsilon=2.0)), (MADE.hash, ROUND)), True),
+    ):
+        seal = export(
+            chained(*charges).entries, "2031-05-06T07:08:09Z", lambda body: sign(SEED, SEAL_LABEL, body)
+        )
+        read = read_ledger(seal, "a", public_key(SEED), MADE.hash, 1e-6, STAGE)
+        assert ("before the first round" in noise_problem(read, MADE)) is named
 
 
 def test_sums_of_gaussians_compose_exactly_and_not_by_adding_epsilons() -> None:
@@ -207,3 +224,29 @@ def test_nothing_has_a_number_behind_sdv_in_any_mode() -> None:
     assert "epsilon" not in str(price(made.plan))
     assert "not patients" in str(price(made.plan)["guarantee"])
     assert build(study(SDV, NONE)).plan is None
+
+
+@pytest.mark.threat("FL-26", control="C-DPSYNTH")
+def test_a_gate_counts_only_where_it_was_written_before_the_drawing() -> None:
+    def ledger(*lines: tuple[str, str | Charge]) -> Ledger:
+        found = Ledger()
+        for number, (study_hash, line) in enumerate(lines):
+            kind, charge, note = ("NOTE", None, line) if isinstance(line, str) else ("RESERVE", line, "")
+            at = 0 if isinstance(line, str) else number
+            record = Record(kind, "2031-05-06T07:08:09Z", study_hash, study_hash[:2], "00", at, charge, note)  # type: ignore[arg-type]
+            found = found.append(record, lambda body: sign(SEED, ENTRY_LABEL, body))
+        return found
+
+    measure, stop = gate_note("measure"), gate_note("stop")
+    for lines, decided in (
+        (((STUDY, measure), (STUDY, STAGE), (STUDY, ROUND)), True),
+        (((STUDY, STAGE), (STUDY, measure), (STUDY, ROUND)), False),
+        (((STUDY, STAGE), (STUDY, ROUND)), False),
+        # Another study drew: its table was known when this one decided.
+        (((OTHER, measure), (OTHER, STAGE), (STUDY, measure), (STUDY, ROUND)), True),
+        (((OTHER, stop), (OTHER, STAGE), (STUDY, measure), (STUDY, ROUND)), False),
+        (((OTHER, STAGE), (OTHER, measure), (STUDY, measure), (STUDY, ROUND)), False),
+        # Each drew for itself.
+        (((OTHER, stop), (OTHER, STAGE), (STUDY, measure), (STUDY, STAGE), (STUDY, ROUND)), True),
+    ):
+        assert decided_before(ledger(*lines).entries, STUDY, STAGE) is decided
