@@ -38,9 +38,10 @@ def errors(
 
 def test_errors_are_as_large_as_claimed_and_larger_than_without_the_noise() -> None:
     """Small trials at a small budget, where most of the error is noise."""
-    aware, naive = errors(0.7, 12, 2139, 3, EQUAL)
-    assert 0.75 < np.sqrt(np.mean(aware**2)) < 1.3
-    assert np.sqrt(np.mean(naive**2)) > 1.15 * np.sqrt(np.mean(aware**2))
+    aware, naive = errors(0.7, 24, 2139, 3, EQUAL)
+    assert 0.7 < np.sqrt(np.mean(aware**2)) < 1.35
+    # About 1.16: all hospitals answer, so that superfluous noise is out.
+    assert np.sqrt(np.mean(naive**2)) > 1.1 * np.sqrt(np.mean(aware**2))
 
 
 # Exact bounds of 91.6 and 97.9 %: intervals that hold the effect nine times in ten fail here 91 times in 100.
