@@ -7,6 +7,7 @@ hospital's process when it is about to take that step of the fourth round.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,6 +58,8 @@ def folder_for(keep: bool) -> DemoFolder | str:
 
 def main() -> int:
     """Runs the demo; returns its exit code."""
+    # A shell starts background jobs with SIGINT ignored; whoever interrupts the demo means it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     wish = read_wish(dict(os.environ))
     if isinstance(wish, str):
         command_line.say_error(wish)
