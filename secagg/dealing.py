@@ -55,10 +55,13 @@ def masked_vector(state: Ordered, vector: Ring, seed: bytes, speed: Speed) -> me
     if vector.shape != (params.dim,) or vector.dtype != params.ring:
         raise ParameterError(f"the vector must have shape ({params.dim},) and type {params.ring.name}")
 
-    def fill(start: int, part: Ring) -> None:
+    def fill(start: int, part: Ring) -> Ring:
         own = vector[start : start + part.size]
+        if own.size == part.size:
+            return own
         part[: own.size] = own
         part[own.size :] = 1
+        return part
 
     masked = fresh_vector(params.wire_dim, params.ring)
     pairwise = [pair_mask(secrets.mask_seed, seat.me, peer) for peer, secrets in state.secrets.items()]

@@ -38,8 +38,8 @@ Ring: TypeAlias = npt.NDArray[np.unsignedinteger[Any]]
 # Keystream memory of earlier calls; a few threads' worth, and its operations are atomic.
 _KEPT: deque[npt.NDArray[np.uint8]] = deque(maxlen=4)
 
-# Takes the first coordinate of a block and the block, and writes what stands there before the masks.
-Fill: TypeAlias = Callable[[int, Ring], None]
+# Takes the first coordinate of a block and the block; returns what stands there before the masks, the block itself if it wrote there.
+Fill: TypeAlias = Callable[[int, Ring], Ring]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,8 @@ def add_masks(
         vector: (wire_dim,), contiguous, little-endian uint32 or uint64.
         masks: seeds and signs.
         speed: threads and block size.
-        fill: writes each block's own values just before its masks, while the block is in the cache; called from every
-            thread, for blocks in any order. Without it the vector's values stand.
+        fill: gives each block's own values just before its masks, so that they are read and added to in one pass; called from
+            every thread, for blocks in any order. Without it the vector's values stand.
     """
     if (
         vector.dtype not in (np.dtype("<u4"), np.dtype("<u8"))
@@ -161,12 +161,13 @@ def _add_span(
     elements, stream_bytes = block_bytes // vector.itemsize, keystream.data
     for block in blocks:
         part = vector[block * elements : (block + 1) * elements]
-        if fill is not None:
-            fill(block * elements, part)
+        before = part if fill is None else fill(block * elements, part)
         plain, mask = zeros[: part.nbytes], keystream[: part.nbytes].view(vector.dtype)
         for expand_into, combine in streams:
             expand_into(plain, stream_bytes)
-            combine(part, mask, part)
+            before = combine(before, mask, part)
+        if before is not part:
+            part[:] = before
 
 
 def _stream(seed: SecretBytes, offset: int) -> Any:

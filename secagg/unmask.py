@@ -82,15 +82,15 @@ def unmask_blocks(state: Opening, read: Read, speed: Speed = DEFAULT_SPEED) -> R
     params = state.agreeing.uploading.session.desk.params
     members = tuple(member_headers(state.agreeing.proposed))
 
-    def fill(first: int, part: Ring) -> None:
+    def fill(first: int, part: Ring) -> Ring:
         before: Ring | None = None  # The first two go straight into the block: one pass over memory less.
         for member in members:
             values = read(member, first, part.size)
             if values.shape != part.shape:
                 raise ParameterError(f"{values.size} coordinates of {member} came where {part.size} were due")
             before = values if before is None else np.add(before, values, part)
-        if before is not part and before is not None:
-            part[:] = before
+        assert before is not None
+        return before
 
     total = fresh_vector(params.wire_dim, params.ring)
     add_masks(total, remaining_masks(state), speed, fill)
