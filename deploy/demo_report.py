@@ -22,6 +22,7 @@ from hospital_node import keys as hospital_keys
 from hospital_node.clock import SystemClock
 from hospital_node.ledger_store import LedgerStore
 from privacy.assessment.evidence import BUDGETS
+from privacy.guarantees.guarantee import rounded_up
 from privacy.ledgers.ledger import fold
 from privacy.ledgers.policy_file import parse_policy
 from privacy.link.canonical import canonical
@@ -99,7 +100,11 @@ def _print_scores(result: dict[str, Any], console: Console) -> None:
     table.add_column("C-index", justify="right")
     table.add_column("needs")
     guarantee = result["guarantee"]
-    epsilon = f"epsilon {guarantee['epsilon']:.3g} per patient" if guarantee["kind"] == "dp" else "no noise"
+    epsilon = (
+        f"epsilon {rounded_up(guarantee['epsilon'], 4)} per patient"
+        if guarantee["kind"] == "dp"
+        else "no noise"
+    )
     table.add_row("federated, " + epsilon, f"{result['test']['c_index']:.3f}", "no record leaves a hospital")
     baselines = result["baselines"]
     table.add_row(
@@ -174,7 +179,7 @@ def _print_privacy(result: dict[str, Any], console: Console) -> None:
             else "the coordinator with any number of hospitals, secure aggregation not counted"
         )
         console.print(
-            f"Guarantee: ({guarantee['epsilon']:.4g}, {guarantee['delta']:.3g})-DP per {guarantee['unit']}, {guarantee['adjacency']}, through the stage "
+            f"Guarantee: ({rounded_up(guarantee['epsilon'], 4)}, {rounded_up(guarantee['delta'], 3)})-DP per {guarantee['unit']}, {guarantee['adjacency']}, through the stage "
             f"'{result['stage']}' and every round; seen by {seen_by}."
         )
     else:

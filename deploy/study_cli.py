@@ -168,7 +168,7 @@ def _print_price(body: dict[str, Any]) -> None:
         match value:
             case {"kind": "dp"}:
                 say(
-                    f"  {name}: epsilon {rounded_up(value['epsilon'], 4)} at delta {value['delta']:.3g} per {value['unit']}, "
+                    f"  {name}: epsilon {rounded_up(value['epsilon'], 4)} at delta {rounded_up(value['delta'], 3)} per {value['unit']}, "
                     f"{value['adjacency']} ({value['view']})"
                 )
             case {"kind": "none"}:
@@ -201,7 +201,7 @@ def curve(
     if as_json:
         say_json(body)
         return
-    say(f"{body['study']}: mode {body['mode']}, delta {body['delta']:.3g}")
+    say(f"{body['study']}: mode {body['mode']}, delta {rounded_up(body['delta'], 3)}")
     for point in body["points"]:
         noise = ", ".join(f"{n['release']} {n['noise_multiplier']:.3g}" for n in point["noise"])
         test = point["test"]
@@ -209,7 +209,9 @@ def curve(
         scored = f"  failed: {point['failed']}" if "failed" in point else scored
         say(f"  epsilon {point['epsilon']:g}: noise multiplier {noise}{scored}")
     for point in body["delta_curve"]:
-        say(f"  as written: epsilon {point['epsilon']:.4g} at delta {point['delta']:.0e}")
+        say(
+            f"  as written: epsilon {rounded_up(point['epsilon'], 4)} at delta {rounded_up(point['delta'], 3)}"
+        )
     if "utility" in body:
         say(body["utility"])
 
@@ -271,7 +273,7 @@ def print_result(body: Any) -> None:
     guarantee = body["guarantee"]
     if guarantee["kind"] == "dp":
         say(
-            f"guarantee: epsilon {rounded_up(guarantee['epsilon'], 4)} at delta {guarantee['delta']:.3g} per {guarantee['unit']}, {guarantee['adjacency']}"
+            f"guarantee: epsilon {rounded_up(guarantee['epsilon'], 4)} at delta {rounded_up(guarantee['delta'], 3)} per {guarantee['unit']}, {guarantee['adjacency']}"
         )
     else:
         say(f"guarantee: none, {guarantee['reason']}")

@@ -11,6 +11,7 @@ import typer
 from hospital_node.consent_cli import app as consent_app
 from hospital_node.home import Home
 from hospital_node.synthesis import command as synthesis
+from privacy.guarantees.guarantee import rounded_up
 from privacy.link import command_line
 from privacy.link.command_line import say, say_json
 
@@ -251,8 +252,8 @@ def study_show(study: STUDY, home: HOME, as_json: JSON = False) -> None:
         say(f"all studies together have no formal guarantee. {permit.after.reason}")
         return
     say(
-        f"permitted; per patient (add/remove, delta {policy.delta_total:g}) epsilon is {permit.before.number():.3g} before, "
-        f"{permit.after.number():.3g} after, limit {policy.epsilon_total:g}"
+        f"permitted; per patient (add/remove, delta {policy.delta_total:g}) epsilon is {rounded_up(permit.before.number(), 3)} before, "
+        f"{rounded_up(permit.after.number(), 3)} after, limit {policy.epsilon_total:g}"
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
+from privacy.guarantees.guarantee import rounded_up
 from privacy.link.command_line import say, say_json
 
 if TYPE_CHECKING:
@@ -119,7 +120,9 @@ def data_synthesize(
     if guarantee.epsilon is None:
         say(f"no formal guarantee. {guarantee.reason}")
     else:
-        say(f"epsilon {guarantee.number():.4g} at delta {guarantee.delta:g} per patient (add/remove)")
+        say(
+            f"epsilon {rounded_up(guarantee.number(), 4)} at delta {guarantee.delta:g} per patient (add/remove)"
+        )
     say("charged to the ledger" if made.charged else "charged before; nothing is charged again")
     if report is not None:
         say(

@@ -7,7 +7,7 @@ from math import log, log1p
 
 from privacy.guarantees.accounting import renyi_epsilon, spent
 from privacy.guarantees.composition import gdp_mu
-from privacy.guarantees.guarantee import Guarantee
+from privacy.guarantees.guarantee import Guarantee, rounded_up
 from privacy.guarantees.plan import Charge, DpPlan, Release, vectors
 from privacy.guarantees.stage_release import StageRelease, VoidRelease
 from privacy.ledgers.charges import cumulative, drawn
@@ -257,18 +257,18 @@ def _over_budget(
     policy: Policy, asked: float, before: Sequence[Charge], filtered: Sequence[Charge]
 ) -> PolicyRefusal:
     """The refusal; where the filter decided about `filtered`, its figure stands beside that of the exact composition, and why they differ."""
-    past, figure = _number(before, policy.delta_total), f"epsilon {asked:.4g} in all"
+    past, figure = _number(before, policy.delta_total), f"epsilon {rounded_up(asked, 4)} in all"
     if filtered:
         exact = _number((*before, *filtered), policy.delta_total)
         figure += (
             " by the filter, which holds also where this study was chosen by the results of earlier ones "
-            f"(the exact composition, in which spent is counted, says {exact:.4g}, and holds only where it was not)"
+            f"(the exact composition, in which spent is counted, says {rounded_up(exact, 4)}, and holds only where it was not)"
         )
     return PolicyRefusal(
         "epsilon_total",
         figure,
         f"{policy.epsilon_total:g} at delta {policy.delta_total:g}",
-        f"epsilon {past:.4g}",
+        f"epsilon {rounded_up(past, 4)}",
         EXIT_BUDGET,
     )
 
@@ -353,7 +353,7 @@ def _check_plan(policy: Policy, terms: StudyTerms, plan: DpPlan) -> None:
     cost = _number(plan.charges, plan.delta)
     if cost > plan.epsilon:
         raise PolicyRefusal(
-            "epsilon_total", f"a plan that costs {cost:.4g}", f"the {plan.epsilon:g} it promises"
+            "epsilon_total", f"a plan that costs {rounded_up(cost, 4)}", f"the {plan.epsilon:g} it promises"
         )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from privacy.guarantees.accounting import renyi_epsilon, spent
 from privacy.guarantees.composition import gdp_mu
+from privacy.guarantees.guarantee import rounded_up
 from privacy.guarantees.plan import DpPlan, Release
 from privacy.ledgers.ledger import ENTRY_LABEL, Entry, Ledger, Record
 from privacy.ledgers.policy import Policy, PolicyRefusal, StudyTerms, check, check_round, filter_order
@@ -154,9 +155,9 @@ def test_later_studies_are_admitted_by_the_filter_not_by_the_exact_account() -> 
     assert by_filter > 3.0
     # Both figures stand in one sentence, with what tells them apart.
     exact = spent(total, 1e-5).number()
-    assert f"epsilon {by_filter:.4g} in all by the filter, which holds also where" in str(found)
-    assert f"the exact composition, in which spent is counted, says {exact:.4g}" in str(found)
-    assert f"{by_filter:.4g}" != f"{exact:.4g}"
+    assert f"epsilon {rounded_up(by_filter, 4)} in all by the filter, which holds also where" in str(found)
+    assert f"the exact composition, in which spent is counted, says {rounded_up(exact, 4)}" in str(found)
+    assert f"{rounded_up(by_filter, 4)}" != f"{rounded_up(exact, 4)}"
 
 
 @pytest.mark.threat("FL-15", control="C-LEDGER")
