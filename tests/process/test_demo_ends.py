@@ -55,6 +55,8 @@ def test_interrupting_the_demo_leaves_nothing_behind(tmp_path: Path) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # As a shell starts its background jobs.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
     assert process.stdout is not None
     for line in process.stdout:

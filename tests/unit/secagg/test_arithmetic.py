@@ -50,6 +50,12 @@ def test_mask_seed_is_not_folded() -> None:
     assert len(seen) == 256
 
 
+def test_own_values_stand_where_nothing_masks_them() -> None:
+    own, vector = np.arange(8, dtype="<u4"), np.zeros(8, dtype="<u4")
+    add_masks(vector, [], fill=lambda start, part: own[start : start + part.size])
+    assert vector.tolist() == own.tolist()
+
+
 def test_masks_refuse_other_arrays() -> None:
     for bad in (
         np.zeros(4, dtype=">u4"),
