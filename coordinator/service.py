@@ -19,6 +19,7 @@ from coordinator.progress import Progress
 from coordinator.results import StudyRecord, write_study
 from coordinator.state import CoordinatorState
 from coordinator.study_run import StudyRun
+from privacy.link.collector import set_startup_aside
 from privacy.studies.agreement import Agreement, build, from_bytes
 from privacy.studies.study import Study
 
@@ -140,6 +141,7 @@ def serve(
             report,
             home.state / "spool",
         )
+        set_startup_aside()
         executed = execute(run, {"agreement": clock.monotonic_s() - started}, "mutual_tls_1_3")
         result = write_study(out, agreement, roster.signed, executed.record, state.rounds(run.study_hash))
     finally:

@@ -124,8 +124,7 @@ class Sessions:
         with self._lock:
             if session.stream is not stream:
                 raise StreamReplaced
-            message = session.endpoint.receive(frame)
-            if message is not None:
+            for message in session.endpoint.receive(frame):
                 session.unread += len(message)
                 self._events.put((Received(session.hospital, message), session))
             return session.endpoint.owed

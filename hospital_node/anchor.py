@@ -1,8 +1,8 @@
 """Where the journal's last hash is kept, apart from it: how a hospital notices that its journal is an older copy.
 
 Commit the journal, keep its new hash here, and only then send. So whatever was sent of is in a journal that ends in the hash
-kept here, or in the one after it: a process that died between the two leaves a journal one step ahead, of which nothing was sent.
-Any other journal was restored from a copy. The file belongs on a volume that is never backed up, and on another than the journal's:
+kept here, or went on from it by steps of which nothing was sent: those that send nothing, and the one that a process died in, between
+the two files. Such a journal names the hash kept here beside its own. Any other journal was restored from a copy. The file belongs on a volume that is never backed up, and on another than the journal's:
 where both come back from one copy, nobody notices.
 """
 

@@ -2,7 +2,8 @@
 
 One transaction holds the new state and the exact bytes of every reply. After a crash the same request gets the same bytes or nothing; a
 reply is never computed twice. A long reply, which is a vector, lies in a file of its own (`upload_files`) that the transaction names; it is
-deleted with the round. The file holds session secrets: it lives on a volume that is never backed up, with mode 0600. Should it be
+deleted with the round. A state of which nothing leaves waits for no disk: the next one that answers takes it along, and a loss of power
+before that is as if its message had never come. The file holds session secrets: it lives on a volume that is never backed up, with mode 0600. Should it be
 restored from a copy all the same, it does not end where the anchor says: the copy's sessions are dropped, since it forgot what was agreed.
 """
 
@@ -107,12 +108,14 @@ class Journal:
         self._files.drop_all_but({kept.name for kept in self._kept})
         rounds = self._db.execute("SELECT study_hash, round FROM protocol").fetchall()
         graphs = self._db.execute("SELECT study, graphs FROM graphs").fetchall()
+        # A killed process may have left commits that wait for the disk; the anchor must not be told of what a loss of power takes back.
+        self._db.execute("PRAGMA wal_checkpoint(FULL)")
         # Where this process knows the journal to end; whoever else writes makes it another.
-        self._head = self._ends()[0]
+        self._head = self._told = self._ends()[0]
         self._anchor.keep(self._head, rounds, graphs)
 
     def _ends(self) -> tuple[bytes, bytes]:
-        """The hash over everything that was ever committed, and the one before the last commit."""
+        """The hash over everything that was ever committed, and the one that the anchor was told before this process' last answer."""
         head, previous = self._db.execute("SELECT hash, previous FROM ends").fetchone()
         return bytes(head), bytes(previous)
 
@@ -177,7 +180,8 @@ class Journal:
     ) -> None:
         """Writes the new state and the replies in one transaction; replies of older rounds are forgotten with their secrets.
 
-        When it returns, the replies may be sent; `graphs`, the id of the study and its graphs so far, are counted then.
+        When it returns, the replies may be sent; `graphs`, the id of the study and its graphs so far, are counted then. Without either
+        nothing leaves, so that neither the disk nor the anchor is waited for: also a killed process finds the state again.
 
         Args:
             ends_round: nobody asks for this round's vector any more: whatever answered with a file is forgotten too.
@@ -190,8 +194,7 @@ class Journal:
         self._require_anchor()
         counted = [] if graphs is None else [(graph_key(graphs[0]), graphs[1])]
         digest = self._digest(request)
-        previous = self._head
-        head = hashlib.sha256(previous + hashlib.sha256(state).digest() + digest).digest()
+        head = hashlib.sha256(self._head + hashlib.sha256(state).digest() + digest).digest()
         rows, long = [], list[tuple[_Kept, bytes]]()
         for position, reply in enumerate(replies):
             if len(reply) < self._file_bytes:
@@ -204,10 +207,12 @@ class Journal:
             for kept in self._kept
             if kept.study_hash == study_hash and kept.round < round_number + int(ends_round)
         ]
+        leaves = bool(rows or long or counted)
+        self._db.execute(f"PRAGMA synchronous = {'FULL' if leaves else 'NORMAL'}")
         self._db.execute("BEGIN IMMEDIATE")
         try:
             # Under the write lock, so that of two processes one sees what the other wrote.
-            if self._ends()[0] != previous:
+            if self._ends()[0] != self._head:
                 raise JournalTaken
             self._db.execute(
                 "INSERT INTO protocol VALUES (?, ?, ?) ON CONFLICT (study_hash) DO UPDATE "
@@ -228,7 +233,7 @@ class Journal:
                 self._files.keep(kept.name, reply)
             if counted:
                 self._db.executemany(COUNT_GRAPHS, counted)
-            self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, previous))
+            self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, self._told))
             self._db.execute("COMMIT")
         except (sqlite3.Error, OSError, JournalTaken):
             # Also where the commit itself fails: this connection would read back, and answer from, what is on no disk.
@@ -237,11 +242,13 @@ class Journal:
             raise
         self._head = head
         self._kept = [kept for kept in self._kept if kept not in over] + [kept for kept, _ in long]
-        try:
-            self._anchor.keep(head, [(study_hash, round_number)], counted)
-        except AnchorLost as lost:
-            self._lost = lost
-            raise
+        if leaves:
+            try:
+                self._anchor.keep(head, [(study_hash, round_number)], counted)
+            except AnchorLost as lost:
+                self._lost = lost
+                raise
+            self._told = head
         self._files.drop([kept.name for kept in over])
 
     def drop_uploads(self, study_hash: bytes) -> None:
@@ -249,6 +256,7 @@ class Journal:
         over = [kept for kept in self._kept if kept.study_hash == study_hash]
         if not over:
             return
+        self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("BEGIN IMMEDIATE")
         self._forget_answers(over)
         self._db.execute("COMMIT")

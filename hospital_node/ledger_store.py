@@ -1,6 +1,7 @@
 """The ledger on disk: SQLite that forgets nothing and survives kill -9.
 
-Write-ahead log with synchronous FULL: when a method returns, its entry is on the disk. Triggers refuse changes and
+Write-ahead log with synchronous FULL: when a method returns, its entry is on the disk. A reservation alone does not wait for it, since
+nothing leaves before the round is spent, which takes it along: a killed process finds it again, a loss of power takes both away. Triggers refuse changes and
 deletions, opening verifies the whole chain, and what another process adds is verified as it is read, so that an edited file is
 noticed before anything is spent.
 """
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Self
+from typing import Literal, Self
 
 from hospital_node.clock import Clock, iso_time
 from privacy.guarantees.plan import Charge
@@ -91,7 +92,7 @@ class LedgerStore:
         release: Charge,
         permit: Callable[[Sequence[Entry]], object] = _anything,
     ) -> Entry:
-        """Charge a round, before anything about it is computed.
+        """Charge a round, before anything about it is computed; on the disk at the latest when it is spent.
 
         A round reserved before with the same release and not yet spent gives the entry it has: nothing left the
         hospital since, and the restarted round draws fresh noise. `permit` sees all entries under the file's write lock, so that two
@@ -100,7 +101,7 @@ class LedgerStore:
         Raises:
             LedgerBroken: the round was spent or aborted, or reserved for another release.
         """
-        with self._writing():
+        with self._writing("NORMAL"):
             open_entry = self._open_reservation((study_hash, session, round_number))
             if open_entry is not None and open_entry.record.release == release:
                 return open_entry
@@ -233,9 +234,10 @@ class LedgerStore:
             self._ledger = self._ledger.followed_by(fresh, self._public_key)
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """One transaction under the file's write lock; committed before it ends, so that the entry is on disk."""
+    def _writing(self, synchronous: Literal["FULL", "NORMAL"] = "FULL") -> Iterator[None]:
+        """One transaction under the file's write lock; committed before it ends, so that with FULL the entry is on the disk."""
         with self._lock:
+            self._database.execute(f"PRAGMA synchronous = {synchronous}")
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 self._read()

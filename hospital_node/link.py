@@ -2,7 +2,7 @@
 
 `on_message`, `on_connect` and `on_problem` run in the thread that called `run`. `on_connect` runs on the first connection and whenever the
 coordinator's process is a new one; after a mere cut the link resumes and nothing is sent or handled twice. What the callbacks yield is sent as
-it is yielded. What belongs to a coordinator process that is gone meanwhile, messages and answers, is dropped.
+it is yielded, short answers with what comes behind them. What belongs to a coordinator process that is gone meanwhile, messages and answers, is dropped.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ import grpc.aio  # noqa: E402
 __all__ = ["ConnectProblem", "LinkClient"]
 
 STOP_POLL_S = 0.1
+SHORT_BYTES = 1 << 14
 FLUSH_S = 2.0
 # Caught where they are raised: kept in a task, their tracebacks would keep the channel and its thread until the next garbage collection.
 # The status of the call says why it is over.
@@ -126,8 +127,17 @@ class LinkClient:
             self._leave(thread)
 
     def _answer(self, generation: int, replies: Iterable[bytes]) -> None:
-        for reply in replies:
-            self._talk.send(generation, reply)
+        """What is short waits for what follows it, so that both go in one frame; after the last one nothing waits."""
+        held: list[bytes] = []
+        try:
+            for reply in replies:
+                held.append(reply)
+                if len(reply) >= SHORT_BYTES:
+                    self._talk.send(generation, *held)
+                    held.clear()
+        finally:
+            if held:
+                self._talk.send(generation, *held)
 
     def _complain(self, problem: ConnectProblem) -> None:
         if problem.fatal:

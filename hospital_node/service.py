@@ -23,6 +23,7 @@ from hospital_node.link import LinkClient
 from hospital_node.node import Node
 from hospital_node.node_words import NodeEvent, Outgoing
 from privacy.ledgers.policy_file import parse_policy
+from privacy.link.collector import set_startup_aside
 from privacy.studies.study import Study
 
 
@@ -114,6 +115,7 @@ def serve(settings: Settings, report: Callable[[NodeEvent], None], ask: Callable
             settings.coordinator, own, roster, on_problem=on_problem, patience_s=settings.patience_s
         )
         report(NodeEvent("connecting", f"{own.id} dials {settings.coordinator}"))
+        set_startup_aside()
         try:
             client.run(on_message, node.on_connect, stop)
         finally:

@@ -1,20 +1,20 @@
 """The signed sums that this hospital has seen of a study, on disk: what the next model must follow from, also after a restart.
 
-Everything here was released already and is no secret. What a round ordered is kept before the hospital answers, a sum before its receipt is
-taken, so that whatever the journal knows of is here too.
+Everything here was released already and is no secret. What a round ordered, and the sum before it, are on the disk before the hospital
+answers. A loss of power before that may take a sum back whose receipt the journal knows: then the one next model cannot be checked, as where
+this hospital was away when the receipt came.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hospital_node.sum_store import SumStore
 from privacy.analytics.evaluated import Evaluated
 from privacy.link.canonical import canonical, parse_canonical
 from privacy.recipes.fit import Fit
@@ -23,6 +23,8 @@ from privacy.studies.agreement import Agreement
 from secagg.fixed_point import from_ring
 from secagg.receipt import VerifiedReceipt
 from secagg.wire.records import RoundOrder
+
+_SUM, _MODEL = ".sum", ".model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +52,15 @@ class Sums:
     """The finished rounds of one study in a folder of its own."""
 
     def __init__(self, folder: Path, agreement: Agreement) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._folder = folder
+        self._store = SumStore(folder)
         self._agreement = agreement
         self._rounds: set[int] = set()
         self._last: Summed | None = None
-        self._writer = ThreadPoolExecutor(1, "sums")
-        for number in sorted(int(path.stem) for path in folder.glob("*.sum")):
-            header, _, total = (folder / f"{number}.sum").read_bytes().partition(b"\n")
+        # The round under way and what it trains on.
+        self._ordered: tuple[int, bytes | None] = (0, None)
+        sums = [name for name in self._store.names() if name.endswith(_SUM)]
+        for number in sorted(int(name.removesuffix(_SUM)) for name in sums):
+            header, _, total = (self._store.get(f"{number}{_SUM}") or b"").partition(b"\n")
             told = parse_canonical(header)
             self._last = self._followed(number, told["previous"], tuple(told["members"]), total)
             self._rounds.add(number)
@@ -71,9 +74,11 @@ class Sums:
         """Keeps what a round trains on while the round is worked at.
 
         Returns:
-            What waits until it is on the disk; nothing may leave before.
+            What waits until it is on the disk, and the sums before it; nothing may leave before.
         """
-        return self._writer.submit(_write, self._folder / f"{told.round}.model", told.model).result
+        self._ordered = (told.round, told.model)
+        self._store.put(f"{told.round}{_MODEL}", told.model)
+        return self._store.wait
 
     def receive(self, verified: VerifiedReceipt) -> None:
         """Keeps a signed sum; the same once more changes nothing.
@@ -86,7 +91,7 @@ class Sums:
             return
         header = canonical({"previous": verified.body.previous_round, "members": list(members)})
         summed = self._followed(number, verified.body.previous_round, members, verified.sum)
-        _write(self._folder / f"{number}.sum", header + b"\n", verified.sum)
+        self._store.put(f"{number}{_SUM}", header + b"\n", verified.sum, durable=False)
         self._last = summed
         self._rounds.add(number)
 
@@ -116,8 +121,9 @@ class Sums:
         if before is not None and before.round != previous:
             before = None
         fit = exchange.followed(agreement, None if before is None else before.fit, number, total, members)
-        path = self._folder / f"{number}.model"
-        model = path.read_bytes() if path.is_file() else None
+        ordered, model = self._ordered
+        if ordered != number:
+            model = self._store.get(f"{number}{_MODEL}")
         summed = Summed(number, model, total, members, fit)
         return replace(summed, evaluated=self._evaluated(summed, before))
 
@@ -133,14 +139,3 @@ class Sums:
             return None
         released = exchange.statistic(agreement, task, last.total, last.members)
         return before.evaluated.after(task.name, released.values)
-
-
-def _write(path: Path, *parts: bytes) -> None:
-    """All of it or nothing, and on the disk."""
-    draft = path.with_suffix(".draft")
-    with draft.open("wb") as file:
-        for part in parts:
-            file.write(part)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

@@ -87,8 +87,7 @@ class Talk:
     def take(self, frame: bytes) -> int:
         """A frame was read; says how many the coordinator waits to hear of. Raises FrameError, MessageTooLarge."""
         with self._lock:
-            body = self._endpoint.receive(frame)
-            if body is not None:
+            for body in self._endpoint.receive(frame):
                 self._unread += len(body)
                 self._items.put(Message(self._generation, body))
             return self._endpoint.owed
@@ -108,11 +107,12 @@ class Talk:
         with self._lock:
             return self._poke is None or self._endpoint.idle
 
-    def send(self, generation: int, message: bytes) -> None:
-        """Queue an answer; dropped when its generation is over. Raises QueueFull, MessageTooLarge."""
+    def send(self, generation: int, *messages: bytes) -> None:
+        """Queue answers; dropped when their generation is over. Raises QueueFull, MessageTooLarge."""
         with self._lock:
             if generation == self._generation:
-                self._endpoint.send(message)
+                for message in messages:
+                    self._endpoint.send(message)
                 self._wake()
 
     def report(self, item: Trouble | Broken) -> None:

@@ -9,17 +9,19 @@ Frames, big endian::
     HELLO  0 | version u16 | process 16 | peer process or zeros 16 | frames received u64
     DATA   1 | number u64 | frames received u64 | message length u64 | offset u64 | payload
     ACK    2 | frames received u64
+    JOINED 3 | (length u32 | DATA frame of that length), once or more
 
-Every length is checked against `Limits` before anything of that length is kept.
+Short messages that wait together travel JOINED; numbers and acknowledgements are those of the DATA frames in it. Every length is checked against `Limits` before anything of that length is kept.
 """
 
 from __future__ import annotations
 
 import struct
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-VERSION = 1
+VERSION = 2
 PROCESS_BYTES = 16
 FRAME_BYTES = 4 * 2**20
 # Most frames carry data the other way soon after: an acknowledgment waits so long for one, or for so many frames.
@@ -28,10 +30,13 @@ ACK_EVERY = 16
 # A chunk of this length is worth an object of its own.
 LONG_BYTES = 1 << 12
 _NOBODY = bytes(PROCESS_BYTES)
-_HELLO, _DATA, _ACK = 0, 1, 2
+_HELLO, _DATA, _ACK, _JOINED = 0, 1, 2, 3
 _HELLO_FORM = struct.Struct(f">BH{PROCESS_BYTES}s{PROCESS_BYTES}sQ")
 _DATA_FORM = struct.Struct(">BQQQQ")
 _ACK_FORM = struct.Struct(">BQ")
+_LENGTH_FORM = struct.Struct(">I")
+# For the payload of a frame, or of the first of joined ones with what stands before it.
+_ROOM = FRAME_BYTES - _DATA_FORM.size - _LENGTH_FORM.size - 1
 
 
 class FrameError(Exception):
@@ -66,8 +71,8 @@ class Limits:
     inbox_bytes: int = 256 * 2**20
 
     def __post_init__(self) -> None:
-        if not 0 < self.payload_bytes <= FRAME_BYTES - _DATA_FORM.size:
-            raise ValueError(f"a frame's payload has 1 to {FRAME_BYTES - _DATA_FORM.size} bytes")
+        if not 0 < self.payload_bytes <= _ROOM:
+            raise ValueError(f"a frame's payload has 1 to {_ROOM} bytes")
         if not 0 < self.message_bytes <= self.queue_bytes:
             raise ValueError("a whole message must fit into the queue")
 
@@ -167,24 +172,44 @@ class Endpoint:
                 frames.
         """
         if self._waiting:
-            chunk = self._waiting.popleft()
-            self._flying.append(chunk)
             self._told = self._received
-            head = _DATA_FORM.pack(_DATA, chunk.number, self._received, chunk.total, chunk.offset)
-            return b"".join((head, chunk.payload))
+            first, *more = self._next_chunks()
+            if not more:
+                return b"".join(first)
+            parts = [bytes([_JOINED])]
+            for head, payload in (first, *more):
+                parts += (_LENGTH_FORM.pack(len(head) + len(payload)), head, payload)
+            return b"".join(parts)
         if self._told < self._received and (acknowledge or self._received - self._told >= ACK_EVERY):
             self._told = self._received
             return _ACK_FORM.pack(_ACK, self._received)
         return None
 
-    def receive(self, frame: bytes) -> bytes | None:
-        """Take one frame; the whole message if this was its last chunk. Raises FrameError, MessageTooLarge."""
+    def _next_chunks(self) -> Iterator[tuple[bytes, memoryview]]:
+        """Head and payload of what goes into the next frame: one chunk, and further ones as long as they fit beside it."""
+        room = self._limits.payload_bytes
+        while self._waiting and (room := room - len(self._waiting[0].payload)) >= 0:
+            chunk = self._waiting.popleft()
+            self._flying.append(chunk)
+            room -= _DATA_FORM.size + _LENGTH_FORM.size
+            yield (
+                _DATA_FORM.pack(_DATA, chunk.number, self._received, chunk.total, chunk.offset),
+                chunk.payload,
+            )
+
+    def receive(self, frame: bytes) -> list[bytes]:
+        """Take one frame; the messages that are whole with it. Raises FrameError, MessageTooLarge."""
+        if len(frame) > FRAME_BYTES:
+            raise FrameError("a frame is too long")
         match frame[:1]:
             case b"\x01":
-                return self._receive_data(frame)
+                message = self._receive_data(memoryview(frame))
+                return [] if message is None else [message]
             case b"\x02" if len(frame) == _ACK_FORM.size:
                 self._acknowledge(_ACK_FORM.unpack(frame)[1])
-                return None
+                return []
+            case b"\x03" if len(frame) > 1:
+                return [message for data in _split(frame) if (message := self._receive_data(data)) is not None]
             case _:
                 raise FrameError("a frame of unknown kind or length")
 
@@ -203,16 +228,16 @@ class Endpoint:
         for _ in range(count - first_flying):
             self._queued_bytes -= len(self._flying.popleft().payload)
 
-    def _receive_data(self, frame: bytes) -> bytes | None:
-        if not _DATA_FORM.size < len(frame) <= FRAME_BYTES:
-            raise FrameError("a data frame is empty or too long")
+    def _receive_data(self, frame: memoryview) -> bytes | None:
+        if len(frame) <= _DATA_FORM.size or frame[0] != _DATA:
+            raise FrameError("a data frame is empty, or none")
         _, number, acknowledged, total, offset = _DATA_FORM.unpack_from(frame)
         self._acknowledge(acknowledged)
         if number != self._received:
             raise FrameError(f"frame {number} came where frame {self._received} was due")
         if total > self._limits.message_bytes:
             raise MessageTooLarge(total, self._limits.message_bytes)
-        payload = memoryview(frame)[_DATA_FORM.size :]
+        payload = frame[_DATA_FORM.size :]
         have = self._have
         if offset != have or (offset and total != self._total) or offset + len(payload) > total:
             raise FrameError("a chunk does not continue its message")
@@ -235,3 +260,17 @@ class Endpoint:
             self._partial[-1] += payload
         else:
             self._partial.append(bytearray(payload))
+
+
+def _split(frame: bytes) -> Iterator[memoryview]:
+    """The DATA frames of a JOINED one, views of it. Raises FrameError."""
+    view, start = memoryview(frame), 1
+    while start < len(frame):
+        if len(frame) - start < _LENGTH_FORM.size:
+            raise FrameError("a joined frame ends within a length")
+        (length,) = _LENGTH_FORM.unpack_from(frame, start)
+        start += _LENGTH_FORM.size
+        if length > len(frame) - start:
+            raise FrameError("a joined frame ends within a frame")
+        yield view[start : start + length]
+        start += length

@@ -110,7 +110,7 @@ def test_death_between_the_two_files(
         else:
             patch.setattr(Anchor, "keep", dies)
         with pytest.raises(Died):
-            journal.commit(STUDY, 2, b"state 2", b"request", [])
+            journal.commit(STUDY, 2, b"state 2", b"request", [b"reply"])
     journal.close()
     assert reopen(path) == (False, state, floor)
 

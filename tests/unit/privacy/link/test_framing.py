@@ -23,11 +23,56 @@ def test_a_message_is_split_and_joined() -> None:
     here.send(b"0123456789abcdefghijkl")
     frames = frames_of(here)
     assert len(frames) == 3
-    assert [there.receive(frame) for frame in frames] == [None, None, b"0123456789abcdefghijkl"]
+    assert [there.receive(frame) for frame in frames] == [[], [], [b"0123456789abcdefghijkl"]]
     assert not here.idle
     (acknowledgement,) = frames_of(there)
-    assert here.receive(acknowledgement) is None
+    assert here.receive(acknowledgement) == []
     assert here.idle
+
+
+def test_short_messages_that_wait_together_travel_in_one_frame() -> None:
+    limits = Limits(payload_bytes=200, message_bytes=500, queue_bytes=1000, inbox_bytes=500)
+    here, there = Endpoint(limits), Endpoint(limits)
+    messages = [b"one", b"two", b"three", b"4" * 90, b"5" * 500]
+    for message in messages:
+        here.send(message)
+    frames = frames_of(here)
+    # Three short ones; the fourth does not fit beside them; the fifth is three chunks, none of which has room for another.
+    assert len(frames) == 5
+    assert all(len(frame) <= 200 + 38 for frame in frames)
+    assert [there.receive(frame) for frame in frames] == [messages[:3], [messages[3]], [], [], [messages[4]]]
+    assert there.received == 7
+    assert here.receive(frames_of(there)[0]) == []
+    assert here.idle
+
+
+def test_the_longest_joined_frame_is_taken() -> None:
+    limits = Limits(payload_bytes=FRAME_BYTES - 38)
+    here, there = Endpoint(limits), Endpoint(limits)
+    messages = [b"one", bytes(FRAME_BYTES - 38 - 37 - 3)]
+    for message in messages:
+        here.send(message)
+    (frame,) = frames_of(here)
+    assert len(frame) == FRAME_BYTES
+    assert there.receive(frame) == messages
+    with pytest.raises(FrameError, match="too long"):
+        Endpoint(limits).receive(frame + b"x")
+
+
+@pytest.mark.parametrize(
+    ("inside", "problem"),
+    [
+        (b"", "unknown kind"),
+        (b"\x00\x00\x00", "within a length"),
+        (b"\x00\x00\x00\x09\x01", "within a frame"),
+        (b"\x00\x00\x00\x00", "or none"),
+        (b"\x00\x00\x00\x09\x02" + bytes(8), "or none"),
+        (b"\x00\x00\x00\x24\x03" + bytes(35), "or none"),
+    ],
+)
+def test_only_whole_data_frames_are_joined(inside: bytes, problem: str) -> None:
+    with pytest.raises(FrameError, match=problem):
+        Endpoint(LIMITS).receive(b"\x03" + inside)
 
 
 def test_a_frame_is_never_taken_twice_nor_skipped() -> None:
@@ -98,5 +143,5 @@ def test_limits_fit_together() -> None:
 def test_a_greeting_of_another_version_says_so() -> None:
     other = bytearray(Hello(b"p" * 16, None, 0).encode())
     other[2] = 9
-    with pytest.raises(FrameError, match="version 9 of the link, this side version 1"):
+    with pytest.raises(FrameError, match="version 9 of the link, this side version 2"):
         Hello.decode(bytes(other))
