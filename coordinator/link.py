@@ -51,6 +51,7 @@ from privacy.link.transport_rules import (
 os.environ.update(grpc_environment(os.environ))
 import grpc
 import grpc.aio
+import uvloop
 
 __all__ = ["Connected", "Disconnected", "Link", "LinkEvent", "LinkServer", "ListenError", "Received"]
 
@@ -185,7 +186,8 @@ class LinkServer:
 
     def _run(self, started: Future[int]) -> None:
         try:
-            asyncio.run(self._serve(started))
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._serve(started))
         except (RuntimeError, OSError, ListenError) as problem:
             if started.done():
                 raise

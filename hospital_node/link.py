@@ -41,6 +41,7 @@ GRPC_CAME_FIRST = "grpc" in sys.modules and os.environ.get("GRPC_SSL_CIPHER_SUIT
 os.environ.update(grpc_environment(os.environ))
 import grpc  # noqa: E402
 import grpc.aio  # noqa: E402
+import uvloop  # noqa: E402
 
 __all__ = ["ConnectProblem", "LinkClient"]
 
@@ -157,7 +158,8 @@ class LinkClient:
 
     def _run_loop(self, ready: threading.Event) -> None:
         try:
-            asyncio.run(self._until_leaving(ready))
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._until_leaving(ready))
         except Exception as error:  # noqa: BLE001 - the outermost frame of this thread; `run` raises it
             self._talk.report(Broken(error))
 

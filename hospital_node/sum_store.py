@@ -26,7 +26,9 @@ class SumStore:
         self._long_bytes = long_bytes
         self._database = sqlite3.connect(folder / DATABASE, isolation_level=None, check_same_thread=False)
         self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("CREATE TABLE IF NOT EXISTS records (name TEXT PRIMARY KEY, data BLOB NOT NULL)")
+        self._database.execute(
+            "CREATE TABLE IF NOT EXISTS records (name TEXT PRIMARY KEY, data BLOB NOT NULL)"
+        )
         self._writer = ThreadPoolExecutor(1, "sums")
         self._waiting: list[Future[None]] = []
 

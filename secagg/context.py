@@ -54,12 +54,17 @@ def label(context: Context | None, purpose: str, **parts: bytes | str | int) -> 
         purpose: what the tag is for; no two uses share one.
         parts: named values; integers are unsigned and below 2**64. The order in which they are given does not count.
     """
+    return _tag(context, purpose, tuple(parts.items()))
+
+
+@functools.lru_cache(maxsize=512)
+def _tag(context: Context | None, purpose: str, parts: tuple[tuple[str, bytes | str | int], ...]) -> bytes:
+    """A round makes most of its tags more than once: for each signature of a set, and for both ends of a pair."""
     pieces = [_head(purpose, len(parts) + (len(_CONTEXT_PARTS) if context is not None else 0))]
     if context is not None:
         pieces.append(_encoded(context))
-    for name in sorted(parts):
-        pieces.append(_name(name))
-        pieces.append(_typed(parts[name]))
+    for name, value in sorted(parts):
+        pieces += (_name(name), _typed(value))
     return b"".join(pieces)
 
 

@@ -176,7 +176,7 @@ class Endpoint:
             first, *more = self._next_chunks()
             if not more:
                 return b"".join(first)
-            parts = [bytes([_JOINED])]
+            parts: list[bytes | memoryview] = [bytes([_JOINED])]
             for head, payload in (first, *more):
                 parts += (_LENGTH_FORM.pack(len(head) + len(payload)), head, payload)
             return b"".join(parts)
@@ -209,7 +209,9 @@ class Endpoint:
                 self._acknowledge(_ACK_FORM.unpack(frame)[1])
                 return []
             case b"\x03" if len(frame) > 1:
-                return [message for data in _split(frame) if (message := self._receive_data(data)) is not None]
+                return [
+                    message for data in _split(frame) if (message := self._receive_data(data)) is not None
+                ]
             case _:
                 raise FrameError("a frame of unknown kind or length")
 

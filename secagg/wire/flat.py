@@ -7,6 +7,7 @@ with its default, numbers in as few bytes as they need. `tests/properties/test_f
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from dataclasses import dataclass
@@ -28,23 +29,28 @@ _NO_FIT = "a value does not fit its field"
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: its tag's byte, its type (a record for a field that holds one, of a list its entries'), its bound, and its entries' in a list."""
+    """One field: its tag, its type (a record for a field that holds one, of a list its entries'), its bound, and its entries' in a list.
+
+    Attributes:
+        head: the tag's one byte.
+        holds_record: the field is a record of its own.
+        is_list: the field is a list.
+    """
 
     name: str
     tag: int
     type: Any
     bound: Any
     entry: Any = None
+    head: bytes = dataclasses.field(init=False)
+    holds_record: bool = dataclasses.field(init=False)
+    is_list: bool = dataclasses.field(init=False)
 
-    @property
-    def holds_record(self) -> bool:
-        """Whether the field is a record of its own."""
-        return self.bound is None and self.type is not bool
-
-    @property
-    def is_list(self) -> bool:
-        """Whether the field is a list."""
-        return isinstance(self.bound, Items)
+    def __post_init__(self) -> None:
+        # Asked for thousands of times a round.
+        object.__setattr__(self, "head", bytes((self.tag,)))
+        object.__setattr__(self, "holds_record", self.bound is None and self.type is not bool)
+        object.__setattr__(self, "is_list", isinstance(self.bound, Items))
 
 
 def layout(record: Any) -> tuple[Field, ...] | None:
@@ -55,7 +61,7 @@ def layout(record: Any) -> tuple[Field, ...] | None:
 @functools.cache
 def _layout(record: Any) -> tuple[Field, ...] | None:
     fields = _fields(record)
-    if any(field.is_list or (field.holds_record and _layout(field.type) is None) for field in fields):
+    if any(one.is_list or (one.holds_record and _layout(one.type) is None) for one in fields):
         return None
     return fields
 
@@ -74,7 +80,7 @@ def _fields(record: Any) -> tuple[Field, ...]:
         tag = numbers[name].number << 3 | (_VARINT if inner in (int, bool) else _DELIMITED)
         assert tag < 128, "a tag of two bytes"
         fields.append(Field(name, tag, inner, bound, entry))
-    return tuple(sorted(fields, key=lambda field: field.tag))
+    return tuple(sorted(fields, key=lambda one: one.tag))
 
 
 def write(record: object) -> list[bytes]:
@@ -117,7 +123,7 @@ def _write_list(parts: list[bytes], field: Field, values: Any, where: str) -> No
                 raise WireError(
                     where, f"{len(value)} bytes, expected {field.entry.low} to {field.entry.high}"
                 )
-            parts += (bytes((field.tag,)) + varint(len(value)), value)
+            parts += (field.head + varint(len(value)), value)
     if field.bound.key:
         keys = [getattr(value, field.bound.key) for value in values]
         if any(a >= b for a, b in itertools.pairwise(keys)):
@@ -128,7 +134,7 @@ def _write_record(parts: list[bytes], field: Field, value: Any, where: str) -> N
     if type(value) is not field.type:
         raise WireError(where, _NO_FIT)
     inside = write(value)
-    parts.append(bytes((field.tag,)) + varint(sum(map(len, inside))))
+    parts.append(field.head + varint(sum(map(len, inside))))
     parts += inside
 
 
@@ -137,13 +143,13 @@ def _write_scalar(parts: list[bytes], field: Field, value: Any, where: str) -> N
     if field.tag & 7 == _VARINT:
         if value < 0:
             raise WireError(where, _NO_FIT)
-        parts.append(bytes((field.tag,)) + varint(int(value)))
+        parts.append(field.head + varint(int(value)))
         return
     try:
         data = value.encode() if isinstance(value, str) else value
     except UnicodeEncodeError:
         raise WireError(where, _NO_FIT) from None
-    parts += (bytes((field.tag,)) + varint(len(data)), data)
+    parts += (field.head + varint(len(data)), data)
 
 
 def read(record: type[R], data: Any, at: int, end: int, where: str, *, views: bool = False) -> R:

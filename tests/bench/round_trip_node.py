@@ -17,6 +17,8 @@ from privacy.link.command_line import say_json
 
 _ASKING = struct.Struct(">Q")
 CHUNK_BYTES = 4 << 20
+# Of a hospital and of the coordinator, once in each round.
+MEASURED = ("training", "round_started")
 
 
 def asking(length: int, answer: int) -> bytes:
@@ -45,7 +47,7 @@ class Prepared:
 
 
 def serve() -> None:
-    """The hospital's own command line; every line says when it was printed."""
+    """The hospital's own command line; the lines that are measured say when they were printed."""
     from hospital_node import cli, local_study, participant
 
     participant.FlowerTraining = Prepared  # type: ignore[misc, assignment]
@@ -56,7 +58,7 @@ def serve() -> None:
 
 
 def coordinate() -> None:
-    """The coordinator's own command line; every line says when it was printed."""
+    """The coordinator's own command line; the lines that are measured say when they were printed."""
     from coordinator import cli
 
     cli.say_json = _say_when
@@ -64,7 +66,8 @@ def coordinate() -> None:
 
 
 def _say_when(line: Mapping[str, object]) -> None:
-    say_json({**line, "wall_s": time.perf_counter(), "cpu_s": time.process_time()})
+    measured = line["event"] in MEASURED
+    say_json({**line, "wall_s": time.perf_counter(), "cpu_s": time.process_time()} if measured else line)
 
 
 def move(keys: Path, port: str) -> None:

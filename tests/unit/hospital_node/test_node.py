@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,12 +13,13 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
-from hospital_node import sums
+from hospital_node import sum_store
 from hospital_node.flower_link import FlowerTraining
 from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.node_words import Ended, Outgoing
 from hospital_node.round_work import RoundWork
+from hospital_node.sum_store import SumStore
 from privacy.ledgers import participation
 from privacy.ledgers.ledger import Entry
 from privacy.ledgers.ledger_export import read_sealed
@@ -204,20 +207,21 @@ def test_the_ordered_model_is_on_the_disk_before_the_answer_is(
 ) -> None:
     """After a restart the next model is checked against it: an answer whose order nobody kept could not be followed up."""
     node = hand.world.nodes["a"]
-    kept = node.admission.reports / "sums" / hand.world.agreement.hash / "1.model"
-    write, commit, seen = sums._write, Journal.commit, []
+    base = node.admission.reports / "sums" / hand.world.agreement.hash / sum_store.DATABASE
+    write, commit, seen = SumStore._write, Journal.commit, []
 
-    def writes(path: Path, data: bytes) -> None:
+    def writes(store: SumStore, *arguments: Any) -> None:
         time.sleep(0.2)
         if disk == "full":
             raise OSError("no space left on device")
-        write(path, data)
+        write(store, *arguments)
 
     def commits(*arguments: Any, **named: Any) -> None:
-        seen.append(kept.exists())
+        with closing(sqlite3.connect(base)) as other:
+            seen.append(other.execute("SELECT name FROM records").fetchall())
         commit(*arguments, **named)
 
-    monkeypatch.setattr(sums, "_write", writes)
+    monkeypatch.setattr(SumStore, "_write", writes)
     monkeypatch.setattr(Journal, "commit", commits)
     _, order = hand.order(1)
     if disk == "full":
@@ -226,7 +230,7 @@ def test_the_ordered_model_is_on_the_disk_before_the_answer_is(
         assert seen == []
     else:
         assert hand.ask("a", order)
-        assert seen == [True]
+        assert seen == [[("1.model",)]]
 
 
 @pytest.mark.parametrize(("cut", "reason"), [(3, "another length"), (-8, "another length"), (0, "declared")])
@@ -242,7 +246,7 @@ def test_a_signed_sum_that_cannot_be_one_is_refused_and_not_kept(hand: Hand, cut
     receipt = sign_receipt(identity, hand.session.desk.context, forged, total)
     assert reason in refusal(hand.ask("a", receipt)).reason
     folder = hand.world.nodes["a"].admission.reports / "sums" / hand.world.agreement.hash
-    assert not list(folder.glob("*.sum"))
+    assert SumStore(folder).names() == ["1.model"]
 
 
 @pytest.mark.parametrize("arrow", ["training", "masking"])
