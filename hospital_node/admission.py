@@ -20,7 +20,8 @@ from hospital_node.local_study import LocalStudy
 from privacy.guarantees.stage_release import LevelRelease, ThresholdRelease, VoidRelease
 from privacy.ledgers.data_epoch import compared_note, earlier_epochs, is_compared
 from privacy.ledgers.ledger import GENESIS, Entry
-from privacy.ledgers.policy import Permit, Policy, PolicyRefusal, StudyTerms, check, check_rules
+from privacy.ledgers.policy import Permit, Policy, PolicyRefusal, StudyTerms, check
+from privacy.ledgers.policy_lists import check_rules
 from privacy.noise.level_choice import Level, costs, levels_of, small_classes
 from privacy.noise.mechanisms import Sampler
 from privacy.noise.noisy_threshold import Cell

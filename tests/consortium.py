@@ -32,7 +32,7 @@ from hospital_node.ledger_store import LedgerStore
 from hospital_node.local_study import LocalStudy
 from hospital_node.node import Node
 from hospital_node.node_words import NodeEvent
-from privacy.ledgers.policy import Policy
+from privacy.ledgers.policy_file import Policy
 from privacy.link.member_keys import MemberKeys
 from privacy.noise.mechanisms import Sampler
 from privacy.studies import exchange

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from privacy.guarantees.accounting import spent
 from privacy.guarantees.composition import gdp_epsilon
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from privacy.ledgers.charges import charged
 from privacy.ledgers.ledger import ENTRY_LABEL, Ledger, LedgerBroken, Record, verify_chain
 from privacy.ledgers.policy import PolicyRefusal, check

@@ -15,7 +15,7 @@ from hospital_node.dp_sgd import noisy_gradient
 from hospital_node.entropy import MANY_DRAWS, DiscreteGaussian, DrawnAhead, FreshWords, OsEntropy
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.piecewise import PiecewiseExponential
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from privacy.noise.discrete_gaussian import discrete_gaussian
 from privacy.noise.mechanisms import Sampler, noisy_sum, release_rows
 from privacy.studies.layout import Layout

@@ -15,7 +15,7 @@ from hospital_node.kept_set import KeptSetLost, charge_once, chosen_level, kept_
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.stage import apply_stage, cell_counts
 from hospital_node.table import read_table
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from privacy.guarantees.stage_release import LevelRelease, StageRelease, ThresholdRelease, VoidRelease
 from privacy.ledgers.data_epoch import epoch_note
 from privacy.ledgers.ledger import GENESIS

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from hospital_node.ledger_store import LedgerStore
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from privacy.ledgers.charges import charged
 from privacy.ledgers.data_epoch import epoch_name, epoch_note
 from privacy.ledgers.ledger import ENTRY_LABEL, GENESIS, Entry, Ledger, LedgerBroken, Record
 from privacy.ledgers.ledger_export import read_export
-from privacy.ledgers.policy import PolicyRefusal
+from privacy.ledgers.policy_refusal import PolicyRefusal
 from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from privacy.assessment.recompute_ledgers import guaranteed_epsilon, planned_epsilon, read_ledger
 from privacy.assessment.recompute_rounds import parameters
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from privacy.ledgers.charges import is_closed
 from privacy.ledgers.ledger import ENTRY_LABEL, Entry, Ledger, Record
 from privacy.ledgers.ledger_export import SEAL_LABEL, export

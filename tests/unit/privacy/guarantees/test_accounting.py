@@ -26,8 +26,8 @@ from privacy.guarantees.composition import (
 )
 from privacy.guarantees.guarantee import Adjacency
 from privacy.guarantees.mixture import sampled_rdp
-from privacy.guarantees.plan import Release
 from privacy.guarantees.pricing import price
+from privacy.guarantees.release import Release
 from privacy.guarantees.stage_release import LevelRelease
 
 DELTA = 1e-5

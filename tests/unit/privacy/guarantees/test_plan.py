@@ -8,7 +8,8 @@ import dp_accounting
 import numpy as np
 import pytest
 
-from privacy.guarantees.plan import DpPlan, PlanError, Release, binomial_weights
+from privacy.guarantees.plan import DpPlan, PlanError, Release
+from privacy.guarantees.release import binomial_weights
 
 TRAIN = Release("train", "poisson_gaussian", 2.275, sample_rate=0.1, steps=200)
 TABLE = Release("life_table", "gaussian", 4.3975)

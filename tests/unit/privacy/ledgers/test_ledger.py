@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from privacy.guarantees.guarantee import Guarantee
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from privacy.ledgers.charges import charged, cumulative
 from privacy.ledgers.ledger import (
     ENTRY_LABEL,

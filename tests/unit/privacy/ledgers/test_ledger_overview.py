@@ -6,7 +6,7 @@ import pytest
 
 from privacy.guarantees.accounting import spent
 from privacy.guarantees.composition import gdp_epsilon
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from privacy.guarantees.stage_release import ThresholdRelease
 from privacy.ledgers.data_epoch import check_new, epoch_name, epoch_note, in_epoch
 from privacy.ledgers.drawn_before import reuse_note

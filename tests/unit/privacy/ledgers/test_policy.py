@@ -11,8 +11,9 @@ from privacy.guarantees.accounting import renyi_epsilon, spent
 from privacy.guarantees.composition import gdp_mu
 from privacy.guarantees.guarantee import rounded_up
 from privacy.guarantees.plan import DpPlan, Release
+from privacy.ledgers.budget import filter_order
 from privacy.ledgers.ledger import ENTRY_LABEL, Entry, Ledger, Record
-from privacy.ledgers.policy import Policy, PolicyRefusal, StudyTerms, check, check_round, filter_order
+from privacy.ledgers.policy import Policy, PolicyRefusal, StudyTerms, check, check_round
 from privacy.ledgers.policy_file import PolicyFileError, parse_policy
 from secagg.identity import sign
 from secagg.secret import SecretBytes
