@@ -12,7 +12,7 @@ from privacy.analytics.asks import MOMENTS, RISK_TABLE
 from privacy.analytics.report import NOT_ANSWERED, release_names
 from privacy.guarantees.accounting import spent
 from privacy.ledgers.charges import charged
-from privacy.studies import exchange
+from privacy.studies import exchange, next_model
 from secagg.fixed_point import from_ring
 from tests.consortium import HOSPITALS, Hand, World, small_agreement
 from tests.unit.hospital_node.test_node import refusal
@@ -113,7 +113,7 @@ def test_a_hospital_refuses_to_evaluate_a_model_that_was_not_trained_and_bins_th
         total, receipt, members = hand.round(number, model)
         for hospital in HOSPITALS:
             assert hand.ask(hospital, receipt) == []
-        fit = exchange.followed(agreement, fit, number, from_ring(total, 64), sorted(members))
+        fit = next_model.followed(agreement, fit, number, from_ring(total, 64), sorted(members))
         assert fit is not None
         model = (
             exchange.model_bytes(fit.ordered(exchange.task_of(agreement, number + 1))) if number < 3 else b""

@@ -12,7 +12,8 @@ import pytest
 from coordinator import rounds
 from coordinator.gather import Silence
 from coordinator.rounds import Outcome
-from privacy.studies.exchange import model_bytes, start_model
+from privacy.studies.exchange import model_bytes
+from privacy.studies.next_model import start_model
 from secagg import agreed_set, identity
 from secagg.states import Uploaded
 from secagg.wire import codec

@@ -18,7 +18,7 @@ from privacy.guarantees.plan import DpPlan
 from privacy.ledgers.policy import Policy, check
 from privacy.link.canonical import canonical, parse_canonical
 from privacy.studies import agreement as agreement_module
-from privacy.studies.agreement import expected_releases
+from privacy.studies.study_tasks import expected_releases
 from privacy.studies.training import resolve_training
 from secagg.secret import SecretBytes
 from secagg.wire import codec

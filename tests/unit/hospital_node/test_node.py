@@ -21,7 +21,7 @@ from privacy.ledgers import participation
 from privacy.ledgers.ledger import Entry
 from privacy.ledgers.ledger_export import read_sealed
 from privacy.link.canonical import canonical, parse_canonical
-from privacy.studies import exchange
+from privacy.studies import exchange, next_model
 from secagg import coordinator as protocol
 from secagg import hospital as arrows
 from secagg.errors import WireError
@@ -67,7 +67,7 @@ def refusal(messages: list[bytes]) -> Abort:
 def start_of(hand: Hand, total: np.ndarray, members: tuple[str, ...]) -> np.ndarray:
     """The model that round 2 must order."""
     agreement = hand.world.agreement
-    return exchange.start_model(agreement, from_ring(total, agreement.modulus_bits), members)
+    return next_model.start_model(agreement, from_ring(total, agreement.modulus_bits), members)
 
 
 def second_round(hand: Hand) -> np.ndarray:
@@ -702,7 +702,7 @@ def test_a_receipt_without_its_sum_is_refused(hand: Hand) -> None:
 @pytest.mark.threat("FL-09", control="C-MODELBIND")
 def test_before_the_first_receipt_the_model_is_the_public_start(hand: Hand) -> None:
     lenient(hand)
-    start = exchange.start_model(hand.world.agreement, None, ())
+    start = next_model.start_model(hand.world.agreement, None, ())
     _, made_up = hand.order(2, model=_trap(0.5)(start))
     assert "does not follow from the public start" in refusal(hand.ask("a", made_up)).reason
     _, order = hand.order(2, model=exchange.model_bytes(start))
