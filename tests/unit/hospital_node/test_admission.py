@@ -11,9 +11,10 @@ import pytest
 
 from deploy.simulate import consortium, simulation_policy
 from hospital_node import admission as admission_module
-from hospital_node.admission import Admission, Admitted, StudyRefused, terms_of
+from hospital_node.admission import Admission, Admitted, StudyRefused
 from hospital_node.entropy import DiscreteGaussian, OsEntropy
 from hospital_node.ledger_store import LedgerStore
+from hospital_node.stated_terms import terms_of
 from privacy.guarantees.plan import DpPlan
 from privacy.ledgers.policy import Policy, check
 from privacy.link.canonical import canonical, parse_canonical
