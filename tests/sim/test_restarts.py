@@ -13,7 +13,8 @@ import pytest
 from coordinator.gather import Gatherer
 from hospital_node.journal import Journal
 from secagg.wire import codec
-from tests.consortium import HOSPITALS, BentLink, World
+from tests.bent_link import BentLink
+from tests.consortium import HOSPITALS, World
 
 VICTIM = "d"
 ONE_ROUND = (("rounds = 2", "rounds = 1"),)

@@ -15,7 +15,7 @@ from privacy.ledgers.charges import charged
 from privacy.studies import exchange, next_model
 from secagg.fixed_point import from_ring
 from tests.consortium import HOSPITALS, Hand, World, small_agreement
-from tests.unit.hospital_node.test_node import refusal
+from tests.unit.hospital_node.rounds import refusal
 
 MODEL = 'family = "piecewise_exponential"\nrounds = 2\nlocal_steps = 2\nsample_rate = 1.0'
 ASKS = """

@@ -11,7 +11,7 @@ from privacy.ledgers.charges import charged
 from privacy.studies import exchange, next_model
 from secagg.fixed_point import from_ring
 from tests.consortium import HOSPITALS, Hand, World, small_agreement
-from tests.unit.hospital_node.test_node import refusal
+from tests.unit.hospital_node.rounds import refusal
 
 STATED = "\nrounds = 2\nlocal_steps = 2\nsample_rate = 1.0"
 DISTRIBUTED = (('mode = "local"', 'mode = "distributed"'), (STATED, "\nrounds = 3"))

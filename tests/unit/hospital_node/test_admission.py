@@ -24,16 +24,8 @@ from privacy.studies.training import resolve_training
 from secagg.secret import SecretBytes
 from secagg.wire import codec
 from secagg.wire.records import Abort, StudyAnswer, StudyOffer
-from tests.consortium import (
-    HOSPITALS,
-    Hand,
-    ManualClock,
-    World,
-    keys_and_roster,
-    offer,
-    small_agreement,
-    small_study,
-)
+from tests.bent_link import ManualClock
+from tests.consortium import HOSPITALS, Hand, World, keys_and_roster, offer, small_agreement, small_study
 from tests.study_files import table, write_csv
 
 

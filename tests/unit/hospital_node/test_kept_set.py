@@ -22,7 +22,8 @@ from privacy.ledgers.ledger import GENESIS
 from privacy.ledgers.ledger_overview import overview
 from privacy.noise.level_choice import levels_of, small_classes
 from secagg.secret import SecretBytes
-from tests.consortium import Hand, ManualClock, World
+from tests.bent_link import ManualClock
+from tests.consortium import Hand, World
 from tests.study_files import study, table, write_csv
 from tests.unit.privacy.ledgers.test_policy import POLICY
 

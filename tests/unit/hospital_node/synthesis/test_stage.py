@@ -28,9 +28,10 @@ from privacy.ledgers.ledger import GENESIS
 from privacy.synthesis.charges import DerivedRelease, SynthesisRelease
 from privacy.synthesis.gate import gate_of
 from secagg.secret import SecretBytes
-from tests.consortium import MODE_NONE, Hand, ManualClock, World, offer
+from tests.bent_link import ManualClock
+from tests.consortium import MODE_NONE, Hand, World, offer
 from tests.study_files import study, table, write_csv
-from tests.unit.hospital_node.test_consent import DUO, WITHDRAW, opened, register
+from tests.unit.hospital_node.consents import DUO, WITHDRAW, opened, register
 
 PRIVATE = ('kind = "generalize"', 'kind = "synthetic_dp"\nepsilon = 1.0\ndelta = 1e-6')
 WHOLE = ("\nsample_rate = 1.0", "")
