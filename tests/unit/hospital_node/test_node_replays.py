@@ -152,6 +152,7 @@ def test_the_ordered_model_is_on_the_disk_before_the_answer_is(
     write, commit, seen = sums._write, Journal.commit, []
 
     def writes(path: Path, data: bytes) -> None:
+        # A node that waits for its disk does not mind; one that does not has answered by then.
         time.sleep(0.2)
         if disk == "full":
             raise OSError("no space left on device")
