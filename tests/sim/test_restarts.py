@@ -48,9 +48,9 @@ class CrashingLink(BentLink):
         node = self.nodes[hospital]
         match self.moment:
             case "reserved":
-                node.ledger.spend = crash  # type: ignore[method-assign]
+                node.ledger.spend = crash  # type: ignore[method-assign]  # the process ends here
             case "spent":
-                node.journal.commit = crash  # type: ignore[method-assign]
+                node.journal.commit = crash  # type: ignore[method-assign]  # the process ends here
         if self.moment != "before":
             with suppress(Crash):
                 for reply in node.on_message(message):

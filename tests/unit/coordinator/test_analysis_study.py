@@ -14,7 +14,7 @@ from privacy.guarantees.accounting import spent
 from privacy.ledgers.charges import charged
 from privacy.studies import exchange, next_model
 from secagg.fixed_point import from_ring
-from tests.consortium import HOSPITALS, Hand, World, small_agreement
+from tests.consortium import HOSPITALS, Hand, RememberingAdmission, World, small_agreement
 from tests.unit.hospital_node.rounds import refusal
 
 MODEL = 'family = "piecewise_exponential"\nrounds = 2\nlocal_steps = 2\nsample_rate = 1.0'
@@ -91,7 +91,8 @@ def test_mode_none_is_exact_says_so_and_leaves_small_counts_out(tmp_path: Path) 
     tables = [world.nodes[h].admission for h in HOSPITALS]
     ages, smokers = [], 0
     for admission in tables:
-        local, _ = admission.read[admission.me, world.agreement.hash, admission.data.read_bytes()]  # type: ignore[attr-defined]
+        key = (admission.me, world.agreement.hash, admission.data.read_bytes())
+        local, _ = RememberingAdmission.read[key]
         smoking = local.cells["smoker"] == 1
         ages += local.cells["age"][smoking].tolist()
         smokers += int(smoking.sum())

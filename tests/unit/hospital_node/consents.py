@@ -16,7 +16,7 @@ def opened(place: RegisterPlace, *, create: bool = True) -> ConsentStore:
     return ConsentStore(place, ManualClock(), create=create)
 
 
-def consenting(world: World, hospital: str, place: RegisterPlace, **policy: object) -> Node:
+def consenting(world: World, hospital: str, place: RegisterPlace | None, **policy: object) -> Node:
     """The node asks the register from now on."""
     node = world.nodes[hospital]
     own = node.admission

@@ -199,7 +199,7 @@ def test_a_register_that_cannot_be_read_excludes_everybody(
         case "key":
             place.key.unlink()
         case "none":
-            consenting(world, "a", None)  # type: ignore[arg-type]
+            consenting(world, "a", None)
     # The round is computed and noised as ever: outside nothing looks different.
     hand.round(1)
     assert patients(node) == 0

@@ -7,6 +7,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -82,7 +83,7 @@ def server(place: RegisterPlace) -> Iterator[ConsentServer]:
 
 def ask(
     server: ConsentServer, method: str, path: str, body: object = None, **headers: str
-) -> tuple[int, dict[str, object]]:
+) -> tuple[int, dict[str, Any]]:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
     data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
     connection.request(method, path, data, {"Authorization": f"Bearer {TOKEN}"} | headers)
@@ -102,7 +103,7 @@ def test_grant_read_revoke(server: ConsentServer) -> None:
     assert ask(server, "POST", f"/consents/{pseudonym}/revoke")[0] == 201
     status, shown = ask(server, "GET", f"/consents/{pseudonym}")
     assert status == 200
-    assert [(e["purpose"], e["decision"]) for e in shown["entries"]] == [(HEALTH, "permit"), ("*", "deny")]  # type: ignore[attr-defined]
+    assert [(e["purpose"], e["decision"]) for e in shown["entries"]] == [(HEALTH, "permit"), ("*", "deny")]
     assert "P1" not in json.dumps(shown)
 
 
@@ -143,7 +144,7 @@ def test_what_the_register_refuses(
 def test_the_description_names_every_address(server: ConsentServer) -> None:
     status, body = ask(server, "GET", "/openapi.json", Authorization="")
     assert status == 200
-    assert set(body["paths"]) == {  # type: ignore[arg-type]
+    assert set(body["paths"]) == {
         "/consents",
         "/consents/{pseudonym}",
         "/consents/{pseudonym}/revoke",

@@ -123,13 +123,13 @@ def test_the_round_is_reserved_before_training_and_spent_before_anything_leaves(
     seen: list[tuple[str, list[tuple[str, int]]]] = []
     train, mask = FlowerTraining.run, arrows.upload
 
-    def watched_training(*arguments: object) -> object:
+    def watched_training(*arguments: Any) -> object:
         seen.append(("training", hand.world.ledger("a")))
-        return train(*arguments)  # type: ignore[arg-type]
+        return train(*arguments)
 
-    def watched_mask(*arguments: object) -> object:
+    def watched_mask(*arguments: Any) -> object:
         seen.append(("masking", hand.world.ledger("a")))
-        return mask(*arguments)  # type: ignore[arg-type]
+        return mask(*arguments)
 
     monkeypatch.setattr(FlowerTraining, "run", watched_training)
     monkeypatch.setattr(arrows, "upload", watched_mask)

@@ -42,7 +42,7 @@ def craft(uploading: co.Uploading, members: Any, receiver: str) -> bytes:
 
 
 def asking(c: Consortium, name: str, request: bytes) -> Callable[[], tuple[ho.Agreed, bytes]]:
-    return lambda: ho.agree(c.hospitals[name], request)  # type: ignore[arg-type]
+    return lambda: ho.agree(c.hospitals[name], request)
 
 
 def craft_small(uploading: co.Uploading, members: Any, receiver: str) -> bytes:

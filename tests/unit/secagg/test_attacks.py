@@ -32,6 +32,7 @@ from secagg.errors import (
     WrongStep,
 )
 from secagg.pairs import RoundFrame
+from secagg.params import SecAggParams
 from secagg.receipt import NO_RECEIPT
 from secagg.roster import Roster
 from secagg.secret import SecretBytes
@@ -85,7 +86,7 @@ def test_copied_key(monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ALL[:3]:
             c.hospitals[name] = ho.accept_key_list(c.advertise(name)[0], message)
         del c.hospitals["h003"]
-        c.session = replace(c.session, participants=c.hospitals["h000"].participants)  # type: ignore[union-attr]
+        c.session = replace(c.session, participants=c.hospitals["h000"].participants)
         uploading = c.upload_all(c.order(1, c.hospitals), ALL[:3])
         loot = Loot(c, uploading)
         for name in ALL[:3]:
@@ -170,10 +171,14 @@ def entries_in_any_order(
 
 
 def entries_are_counted(
-    signatures: Sequence[MemberSignature], data: bytes, frame: RoundFrame, params: object, roster: Roster
+    signatures: Sequence[MemberSignature],
+    data: bytes,
+    frame: RoundFrame,
+    params: SecAggParams,
+    roster: Roster,
 ) -> None:
     """`check_signatures` with the mistake: entries instead of hospitals."""
-    if len(signatures) < params.threshold:  # type: ignore[attr-defined]
+    if len(signatures) < params.threshold:
         raise TooFewSurvivors(0, len(signatures), "open")
     for entry in signatures:
         agreed_set.verify_set_signature(roster, frame, data, entry.hospital, entry.signature)

@@ -29,7 +29,7 @@ from tests.unit.secagg.sparse import ALL, PARAMS, neighbors, uploaded
 @pytest.mark.parametrize("lost", [(), (ALL[3],)])
 def test_the_sum_is_exact_whoever_falls_silent(lost: tuple[str, ...]) -> None:
     c = Consortium(PARAMS, lost=lost)
-    ring = c.session.participants.graph.ring  # type: ignore[union-attr]
+    ring = c.ring
     gone = [name for name in ring[::4] if name not in lost]
     late = () if lost else gone[2:3]
     opening, total, receipt = c.run(1, no_upload=gone[:1], no_agree=gone[1:2], no_open=late)
@@ -42,7 +42,7 @@ def test_the_sum_is_exact_whoever_falls_silent(lost: tuple[str, ...]) -> None:
 
 def test_who_is_silent_at_signing_stays_in_the_sum() -> None:
     c = Consortium(PARAMS)
-    silent = c.session.participants.graph.ring[3]  # type: ignore[union-attr]
+    silent = c.ring[3]
     opening, total, receipt = c.run(1, no_sign=[silent])
     assert silent in opening.members
     assert (total == exact_sum(PARAMS, [c.vectors[name] for name in ALL])).all()
@@ -57,7 +57,7 @@ def test_masks_seals_and_shares_are_the_neighbors_alone() -> None:
         assert len(around) == 6
         assert name not in around
         assert all(name in neighbors(c, peer) for peer in around)
-        assert set(c.hospitals[name].after.chains) == set(around)  # type: ignore[union-attr]
+        assert set(c.hospitals[name].after.chains) == set(around)
         assert tuple(uploading.uploads[name].seals) == around
         assert len(uploading.uploads[name].header.share_commitments) == 6
 
@@ -76,7 +76,7 @@ def test_every_state_survives_a_restart() -> None:
         revealed, contribution = ho.reveal_contribution(again(state), c.key_list)
         assert contribution == ho.reveal_contribution(state, c.key_list)[1]
         assert again(ho.accept_graph_seed(again(revealed), c.graph_seed)) == c.hospitals[name]
-        assert c.hospitals[name].graphs == 1  # type: ignore[union-attr]
+        assert c.hospitals[name].graphs == 1
         assert SecretBytes(codec.unpack("graph_contribution", GraphContribution, contribution).contribution)
     uploading = c.order(1, c.hospitals)
     seen = [again(c.hospitals[ALL[0]])]
@@ -99,7 +99,7 @@ def test_messages_of_the_sparse_graph_never_crash_a_machine() -> None:
     for message in (b"", b"\x00", c.key_list[:-1], c.graph_seed[:-1], c.graph_seed + b"\0"):
         for arrow, state in ((ho.reveal_contribution, advertised), (ho.accept_graph_seed, revealed)):
             with pytest.raises(SecAggError):
-                arrow(state, message)  # type: ignore[operator]
+                arrow(state, message)
 
 
 @pytest.mark.threat("FL-11", control="C-FRESH")

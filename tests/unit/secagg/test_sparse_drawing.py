@@ -135,7 +135,7 @@ def test_a_hospital_reveals_once_a_session_and_a_few_times_a_study(monkeypatch: 
     assert revealed.advertised.graphs == GRAPHS_PER_HOSPITAL
     assert revealed.advertised.contribution is None
     with pytest.raises(AttributeError):
-        ho.reveal_contribution(revealed, c.key_list)  # type: ignore[arg-type]
+        ho.reveal_contribution(revealed, c.key_list)  # type: ignore[arg-type]  # not its step
     with pytest.raises(GraphNotDrawn):
         ho.reveal_contribution(join(GRAPHS_PER_HOSPITAL), c.key_list)
     monkeypatch.setattr(joining, "few_graphs", nothing)

@@ -80,9 +80,9 @@ def test_a_second_final_set_is_refused() -> None:
     first = codec.pack("sign_request", SignRequest(1, large_hash))
     settled, signature = ho.settle(agreed, first)
     with pytest.raises(AttributeError):
-        ho.agree(settled, craft(uploading, small, name))  # type: ignore[arg-type]
+        ho.agree(settled, craft(uploading, small, name))  # type: ignore[arg-type]  # not its step
     with pytest.raises(AttributeError):
-        ho.settle(ho.agree(settled, craft(uploading, small, name))[0], first)  # type: ignore[arg-type]
+        ho.settle(ho.agree(settled, craft(uploading, small, name))[0], first)  # type: ignore[arg-type]  # not its step
     # The control off: the state before was kept, and two sets carry its signature.
     again, _ = ho.agree(agreed, craft(uploading, small, name))
     second_hash = agreed_set.set_hash(frame, again.agreed_set)
@@ -118,10 +118,10 @@ def test_nothing_is_opened_but_the_final_set(monkeypatch: pytest.MonkeyPatch) ->
     signatures = tuple(MemberSignature(w, agreed_set.sign_set(key_of(w), frame, data)) for w in ALL[:7])
     request = codec.pack("open_request", OpenRequest(1, signatures))
     with pytest.raises(WrongStep):
-        ho.open_shares(c.hospitals[ALL[0]], request)  # type: ignore[arg-type]
+        ho.open_shares(c.hospitals[ALL[0]], request)
     monkeypatch.setattr(rules, "final_set_is_signed", nothing)
     monkeypatch.setattr(rules, "everybody_signed", nothing)
-    ho.open_shares(c.hospitals[ALL[0]], request)  # type: ignore[arg-type]
+    ho.open_shares(c.hospitals[ALL[0]], request)
 
 
 def test_the_final_set_opens_against_a_threshold_of_all_hospitals(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,9 +133,9 @@ def test_the_final_set_opens_against_a_threshold_of_all_hospitals(monkeypatch: p
     few = tuple(MemberSignature(who, given[who]) for who in neighbors(c, name))
     request = codec.pack("open_request", OpenRequest(1, few))
     with pytest.raises(TooFewSurvivors):
-        ho.open_shares(c.hospitals[name], request)  # type: ignore[arg-type]
+        ho.open_shares(c.hospitals[name], request)
     monkeypatch.setattr(agreed_set, "check_signatures", nothing)
-    ho.open_shares(c.hospitals[name], request)  # type: ignore[arg-type]
+    ho.open_shares(c.hospitals[name], request)
 
 
 @pytest.mark.threat("FL-08", control="C-ONESHARE")
@@ -153,7 +153,7 @@ def test_never_both_kinds_of_share_for_one_neighbor(monkeypatch: pytest.MonkeyPa
         # Its share of the dropped is gone: the state holds none.
         ho.agree(agreed, craft(uploading, ALL, name))
     kept = c.hospitals[name]
-    again, _ = ho.agree(kept, craft(uploading, ALL, name))  # type: ignore[arg-type]
+    again, _ = ho.agree(kept, craft(uploading, ALL, name))
     digest = agreed_set.set_hash(again.frame, again.agreed_set)
     settled, _ = ho.settle(again, codec.pack("sign_request", SignRequest(1, digest)))
     signatures = tuple(
@@ -193,7 +193,7 @@ def test_a_share_of_a_dealer_that_is_no_neighbor_is_not_taken() -> None:
     opening, asked = co.request_open(c.settle_all(c.agree_all(*co.propose(uploading))))
     name = ALL[0]
     far = next(peer for peer in ALL[1:] if peer not in neighbors(c, name))
-    _, data = ho.open_shares(c.hospitals[name], asked[name])  # type: ignore[arg-type]
+    _, data = ho.open_shares(c.hospitals[name], asked[name])
     answer = codec.unpack("shares", Shares, data)
     changed = sorted((replace(answer.shares[0], dealer=far), *answer.shares[1:]), key=lambda s: s.dealer)
     with pytest.raises(WrongStep):
@@ -222,4 +222,4 @@ def test_machines_of_one_graph_refuse_the_steps_of_the_other() -> None:
         co.request_signatures(agreeing)
     digest = agreed_set.set_hash(uploading.frame, agreeing.proposed_bytes)
     with pytest.raises(WrongStep):
-        ho.settle(complete.hospitals[ALL[0]], codec.pack("sign_request", SignRequest(2, digest)))  # type: ignore[arg-type]
+        ho.settle(complete.hospitals[ALL[0]], codec.pack("sign_request", SignRequest(2, digest)))

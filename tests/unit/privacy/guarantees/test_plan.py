@@ -3,6 +3,7 @@
 from dataclasses import replace
 from fractions import Fraction
 from math import isclose
+from typing import Any
 
 import dp_accounting
 import numpy as np
@@ -87,9 +88,9 @@ def test_json_round_trip_also_through_integers() -> None:
         {"name": ""},
     ],
 )
-def test_a_release_out_of_range_is_refused(change: dict[str, object]) -> None:
+def test_a_release_out_of_range_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(PlanError):
-        replace(TRAIN, **change)  # type: ignore[arg-type]
+        replace(TRAIN, **change)
     with pytest.raises(PlanError):
         Release.from_json({**TRAIN.to_json(), **change})
 
