@@ -245,10 +245,10 @@ def test_blocks_give_the_same_sum() -> None:
     opening = c.open_all(*co.request_open(agreeing))
     vectors = c.masked(opening.members)
     blocks = Speed(threads=2, block_bytes=16, thread_bytes=1)
-    total = co.unmask_blocks(opening, lambda who, first, count: vectors[who][first : first + count], blocks)
+    total = co.unmask_blocks(opening, lambda who, first, due: vectors[who][first : first + due.size], blocks)
     assert (total == co.unmask(opening, vectors)).all()
     with pytest.raises(ParameterError, match="were due"):
-        co.unmask_blocks(opening, lambda who, first, count: vectors[who][first + 1 : first + count])
+        co.unmask_blocks(opening, lambda who, first, due: vectors[who][first + 1 : first + due.size])
 
 
 def test_vectors_must_be_those_of_the_members() -> None:
