@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,9 +71,11 @@ class Spool:
 
         Memory of the caller, because a block of new pages costs more than to read what is to stand in it.
         """
-        with self._path(hospital).open("rb", buffering=0) as file:
-            file.seek(offset)
-            return file.readinto(memory)
+        file = os.open(self._path(hospital), os.O_RDONLY)
+        try:
+            return os.preadv(file, [memory], offset)
+        finally:
+            os.close(file)
 
     def clear(self) -> None:
         """Deletes all vectors of the round."""

@@ -45,6 +45,7 @@ from secagg import hospital as ho
 from secagg.errors import CheckFailed
 from secagg.fixed_point import FixedPoint
 from secagg.masks import DEFAULT_SPEED, Ring, Speed
+from secagg.memory import lent_vector
 from secagg.params import SecAggParams, default_threshold
 from secagg.unmask import unmask_blocks
 from secagg.wire import codec
@@ -188,10 +189,11 @@ def measure(peers: int, coordinates: int, repeats: int, directory: Path) -> Line
     def mask(threads: int) -> memoryview:
         return dealing.masked_vector(state, vector, entropy("seed"), Speed(threads))
 
-    held: list[memoryview] = []
-
-    def mask_first() -> None:
-        held[:] = [mask(2), *held[:1]]  # Whoever holds the vector of the round before keeps its memory.
+    def mask_first() -> tuple[Ring, memoryview]:
+        taken = lent_vector(
+            params.wire_dim, params.ring
+        )  # Whoever holds the memory of the round before keeps it.
+        return taken, mask(2)
 
     def upload() -> ho.UploadMessages:
         return ho.upload(state, FORMAT.encode(values), entropy("bench"))[1]
@@ -219,7 +221,6 @@ def measure(peers: int, coordinates: int, repeats: int, directory: Path) -> Line
         upload,
         unmask,
     )
-    held.clear()
     files = None
     if members * params.vector_bytes <= SPOOL_MOST_BYTES:
         with spooled(opening, masked, directory) as spool:
