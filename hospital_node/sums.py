@@ -18,7 +18,7 @@ from hospital_node.sum_store import SumStore
 from privacy.analytics.evaluated import Evaluated
 from privacy.link.canonical import canonical, parse_canonical
 from privacy.recipes.fit import Fit
-from privacy.studies import exchange
+from privacy.studies import exchange, next_model
 from privacy.studies.agreement import Agreement
 from secagg.fixed_point import from_ring
 from secagg.receipt import VerifiedReceipt
@@ -108,10 +108,10 @@ class Sums:
         if exchange.task_at(self._agreement, told.round).part == "analysis":
             return None if last is None or last.evaluated is None else last.evaluated.ordered(task)
         if last is not None:
-            return exchange.expected_model(
+            return next_model.expected_model(
                 self._agreement, task, last.round, last.model, last.total, last.members, last.fit
             )
-        return exchange.start_model(self._agreement, None, ())
+        return next_model.start_model(self._agreement, None, ())
 
     def _followed(self, number: int, previous: int, members: tuple[str, ...], data: bytes) -> Summed:
         """A sum behind the latest one, and what follows from both."""
@@ -120,7 +120,7 @@ class Sums:
         total = from_ring(np.frombuffer(data, dtype=ring), agreement.modulus_bits)
         if before is not None and before.round != previous:
             before = None
-        fit = exchange.followed(agreement, None if before is None else before.fit, number, total, members)
+        fit = next_model.followed(agreement, None if before is None else before.fit, number, total, members)
         ordered, model = self._ordered
         if ordered != number:
             model = self._store.get(f"{number}{_MODEL}")
@@ -131,7 +131,7 @@ class Sums:
         agreement = self._agreement
         task = exchange.task_at(agreement, last.round)
         if task.part == "fit":
-            theta = exchange.result_after(
+            theta = next_model.result_after(
                 agreement, last.fit, last.round, last.model, last.total, last.members
             )
             return None if theta is None else Evaluated(theta, agreement.study.intervals)

@@ -9,7 +9,8 @@ import pytest
 
 from hospital_node.anchor import Anchor, AnchorLost, share_a_volume
 from hospital_node.home import Home
-from hospital_node.journal import Journal
+from hospital_node.journal import FILE_BYTES, Journal
+from hospital_node.upload_files import UploadFiles
 from privacy.link.command_line import exit_code_of
 from secagg.wire import codec
 from secagg.wire.records import Abort
@@ -113,6 +114,71 @@ def test_death_between_the_two_files(
             journal.commit(STUDY, 2, b"state 2", b"request", [b"reply"])
     journal.close()
     assert reopen(path) == (False, state, floor)
+
+
+def quietly(journal: Journal, number: int) -> None:
+    """A step of which nothing leaves."""
+    journal.commit(STUDY, number, b"state %d" % number, b"request %d" % number, [])
+
+
+@pytest.mark.parametrize("place", ["behind them", "in an answer behind them", "beside its anchor"])
+def test_death_after_steps_of_which_nothing_was_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """The anchor was told of none of them; the journal still names the hash that it was told of last."""
+    path = tmp_path / "j.db"
+    journal = Journal(path)
+    journal.commit(STUDY, 1, b"state 1", b"request 1", [b"reply"])
+    quietly(journal, 2)
+    quietly(journal, 3)
+    with monkeypatch.context() as patch:
+        if place != "behind them":
+            patch.setattr(Anchor if place == "beside its anchor" else UploadFiles, "keep", dies)
+            with pytest.raises(Died):
+                journal.commit(STUDY, 4, b"state 4", b"request 4", [bytes(FILE_BYTES)])
+    journal.close()
+    restored, state, _ = reopen(path)
+    assert not restored
+    assert state == (b"state 4" if place == "beside its anchor" else b"state 3")
+
+
+@pytest.mark.threat("FL-08", control="C-ONESHARE")
+def test_a_copy_with_steps_of_which_nothing_was_sent_is_noticed_after_the_next_answer(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    journal = Journal(path)
+    journal.commit(STUDY, 1, b"state 1", b"request 1", [b"reply"])
+    quietly(journal, 2)
+    journal.close()
+    shutil.copy(path, tmp_path / "copy.db")
+    journal = Journal(path)
+    quietly(journal, 3)
+    journal.commit(STUDY, 4, b"state 4", b"request 4", [b"reply"])
+    journal.close()
+    shutil.copy(tmp_path / "copy.db", path)
+    assert reopen(path) == (True, None, 4)
+
+
+def test_what_is_answered_waits_for_the_disk_and_what_is_not_does_not(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.db")
+    waits: list[int] = []
+
+    def look(statement: str) -> None:
+        if statement == "COMMIT":
+            waits.append(level())
+
+    def level() -> int:
+        journal._db.set_trace_callback(None)
+        found = int(journal._db.execute("PRAGMA synchronous").fetchone()[0])
+        journal._db.set_trace_callback(look)
+        return found
+
+    journal._db.set_trace_callback(look)
+    quietly(journal, 1)
+    journal.commit(STUDY, 1, b"state", b"request", [b"reply"])
+    quietly(journal, 2)
+    journal.commit(STUDY, 2, b"state", b"graph", [], graphs=("study", 1))
+    journal.close()
+    assert waits == [1, 2, 1, 2], "1 is NORMAL, 2 is FULL"
 
 
 def break_disk(journal: Journal) -> None:

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hospital_node.ledger_store import LedgerStore
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from privacy.ledgers.charges import charged
 from privacy.ledgers.data_epoch import epoch_name, epoch_note
 from privacy.ledgers.ledger import ENTRY_LABEL, GENESIS, Entry, Ledger, LedgerBroken, Record
 from privacy.ledgers.ledger_export import read_export
-from privacy.ledgers.policy import PolicyRefusal
+from privacy.ledgers.policy_refusal import PolicyRefusal
 from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes
 
@@ -169,6 +170,20 @@ def test_the_file_is_the_owners_and_durable(tmp_path: Path) -> None:
         assert store.durability() == ("wal", 2)
 
 
+def test_a_reservation_alone_does_not_wait_for_the_disk_and_nothing_else_goes_without(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        reserve(store, 1)
+        assert store.durability() == ("wal", 1)
+        spend(store, 1)
+        assert store.durability() == ("wal", 2)
+        reserve(store, 2)
+        store.abort(study_hash=STUDY_HASH, study_id="study", session=SESSION, round_number=2, reason="x")
+        assert store.durability() == ("wal", 2)
+        reserve(store, 3)
+        store.note(study_hash=STUDY_HASH, study_id="study", session=SESSION, text="x")
+        assert store.durability() == ("wal", 2)
+
+
 @pytest.mark.threat("FL-15", control="C-LEDGER")
 def test_the_budget_is_asked_under_the_lock_that_the_charge_takes(tmp_path: Path) -> None:
     """Two processes with room for one round: the second sees what the first has charged a moment ago."""
@@ -179,13 +194,18 @@ def test_the_budget_is_asked_under_the_lock_that_the_charge_takes(tmp_path: Path
 
     with opened(tmp_path) as first, opened(tmp_path) as second:
         assert first.entries() == second.entries() == ()
-        common = {"study_hash": STUDY, "study_id": "demo", "release": TRAIN, "permit": room_for_one}
-        first.reserve(session=SESSION, round_number=1, **common)  # type: ignore[arg-type]
+        common: dict[str, Any] = {
+            "study_hash": STUDY,
+            "study_id": "demo",
+            "release": TRAIN,
+            "permit": room_for_one,
+        }
+        first.reserve(session=SESSION, round_number=1, **common)
         with pytest.raises(PolicyRefusal):
-            second.reserve(session="02" * 16, round_number=1, **common)  # type: ignore[arg-type]
+            second.reserve(session="02" * 16, round_number=1, **common)
         assert len(second.entries()) == 1
         # The restarted round has paid already.
-        second.reserve(session=SESSION, round_number=1, **common)  # type: ignore[arg-type]
+        second.reserve(session=SESSION, round_number=1, **common)
 
 
 @pytest.mark.threat("FL-15", control="C-LEDGER")
