@@ -1,7 +1,7 @@
 """The ledger on disk: SQLite that forgets nothing and survives kill -9.
 
-Write-ahead log with synchronous FULL: when a method returns, its entry is on the disk. A reservation alone does not wait for it, since
-nothing leaves before the round is spent, which takes it along: a killed process finds it again, a loss of power takes both away. Triggers refuse changes and
+Write-ahead log with synchronous FULL: when a method returns, its entry is on the disk. The reservation of a round alone does not wait
+for it, since nothing leaves before the round is spent, which takes it along: a killed process finds it again, a loss of power takes both away. Triggers refuse changes and
 deletions, opening verifies the whole chain, and what another process adds is verified as it is read, so that an edited file is
 noticed before anything is spent.
 """
@@ -91,8 +91,9 @@ class LedgerStore:
         round_number: int,
         release: Charge,
         permit: Callable[[Sequence[Entry]], object] = _anything,
+        durable: bool = True,
     ) -> Entry:
-        """Charge a round, before anything about it is computed; on the disk at the latest when it is spent.
+        """Charge a round, before anything about it is computed.
 
         A round reserved before with the same release and not yet spent gives the entry it has: nothing left the
         hospital since, and the restarted round draws fresh noise. `permit` sees all entries under the file's write lock, so that two
@@ -101,7 +102,7 @@ class LedgerStore:
         Raises:
             LedgerBroken: the round was spent or aborted, or reserved for another release.
         """
-        with self._writing("NORMAL"):
+        with self._writing("FULL" if durable else "NORMAL"):
             open_entry = self._open_reservation((study_hash, session, round_number))
             if open_entry is not None and open_entry.record.release == release:
                 return open_entry

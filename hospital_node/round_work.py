@@ -112,6 +112,7 @@ class RoundWork:
             round_number=told.round,
             release=release,
             permit=permit,
+            durable=False,
         )
         if isinstance(release, Release):
             return f"ledger entry {release.name}, noise multiplier {release.noise_multiplier:.3g}"

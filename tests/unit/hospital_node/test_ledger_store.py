@@ -52,6 +52,7 @@ def test_entries_survive_a_restart(tmp_path: Path) -> None:
         reserve(store, 1)
         spend(store, 1)
         reserve(store, 2)
+        assert store.durability() == ("wal", 2)
         store.abort(study_hash=STUDY, study_id="demo", session=SESSION, round_number=2, reason="a peer left")
         store.note(study_hash=STUDY, study_id="demo", session=SESSION, text="resumed")
         before = store.entries()
@@ -172,15 +173,23 @@ def test_the_file_is_the_owners_and_durable(tmp_path: Path) -> None:
 
 def test_a_reservation_alone_does_not_wait_for_the_disk_and_nothing_else_goes_without(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
-        reserve(store, 1)
+        store.reserve(
+            study_hash=STUDY,
+            study_id="demo",
+            session=SESSION,
+            round_number=1,
+            release=TRAIN,
+            durable=False,
+        )
         assert store.durability() == ("wal", 1)
         spend(store, 1)
         assert store.durability() == ("wal", 2)
         reserve(store, 2)
-        store.abort(study_hash=STUDY_HASH, study_id="study", session=SESSION, round_number=2, reason="x")
+        assert store.durability() == ("wal", 2)
+        store.abort(study_hash=STUDY, study_id="demo", session=SESSION, round_number=2, reason="x")
         assert store.durability() == ("wal", 2)
         reserve(store, 3)
-        store.note(study_hash=STUDY_HASH, study_id="study", session=SESSION, text="x")
+        store.note(study_hash=STUDY, study_id="demo", session=SESSION, text="x")
         assert store.durability() == ("wal", 2)
 
 
