@@ -18,6 +18,7 @@ from privacy.guarantees.plan import Charge
 from privacy.ledgers.charges import is_closed
 from privacy.ledgers.ledger import ENTRY_LABEL, Entry, EntryKind, Key, Ledger, LedgerBroken, Record
 from privacy.ledgers.ledger_export import SEAL_LABEL, export
+from privacy.ledgers.told_noise import Runs
 from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes
 
@@ -173,13 +174,17 @@ class LedgerStore:
             (level,) = self._database.execute("PRAGMA synchronous").fetchone()
         return str(mode), int(level)
 
-    def export(self, study_hash: str = "") -> bytes:
-        """The chain as signed JSON lines, what evidence takes; final for a study that was closed before."""
+    def export(self, study_hash: str = "", told: Runs | None = None) -> bytes:
+        """The chain as signed JSON lines, what evidence takes; final for a study that was closed before.
+
+        `told`: rounds in which this hospital told its spare noise, which the seal states.
+        """
         return export(
             self.entries(),
             iso_time(self._clock.now()),
             lambda body: sign(self._identity, SEAL_LABEL, body),
             study_hash=study_hash,
+            told=told,
         )
 
     def _append(

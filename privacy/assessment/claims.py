@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from privacy.assessment import claims_code, claims_dp, claims_result, claims_rounds, claims_synthetic
+from privacy.assessment import (
+    claims_code,
+    claims_dp,
+    claims_result,
+    claims_rounds,
+    claims_spare,
+    claims_synthetic,
+)
 from privacy.assessment.evidence import Evidence
 from privacy.assessment.pia_schema import Claim as Claim
 from privacy.assessment.pia_schema import Status as Status
@@ -35,6 +42,7 @@ def _all(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
     yield from claims_dp.stage(evidence)
     yield from claims_synthetic.table(evidence, facts)
     yield from claims_rounds.rounds(evidence, facts)
+    yield from claims_spare.spare_noise(evidence, facts)
     yield from claims_result.results(evidence, facts)
     yield from claims_code.audits()
     yield from claims_code.threats(evidence)
