@@ -148,9 +148,12 @@ class LedgerStore:
     ) -> Entry:
         """Keep a sentence that charges nothing and is about no patient.
 
-        `permit` sees all entries under the file's write lock; what it raises writes nothing.
+        `permit` sees all entries under the file's write lock; what it raises writes nothing. A round is noted once, as it is reserved once: an
+        order that comes again gives the entry that is there.
         """
         with self._writing():
+            if round_number and (noted := self._noted((study_hash, session, round_number))) is not None:
+                return noted
             permit(self._ledger.entries)
             return self._append("NOTE", study_hash, study_id, session, round_number, None, text)
 
@@ -212,6 +215,10 @@ class LedgerStore:
         line = entry.line_around(signed)
         self._database.execute("INSERT INTO entries (seq, line) VALUES (?, ?)", (entry.seq, line))
         return entry
+
+    def _noted(self, key: Key) -> Entry | None:
+        """The note of a round."""
+        return next((e for e in self._ledger.entries if e.kind == "NOTE" and e.record.key == key), None)
 
     def _open_reservation(self, key: Key) -> Entry | None:
         """The reservation of a round that was neither spent nor aborted."""
