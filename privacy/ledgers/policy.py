@@ -64,6 +64,7 @@ class StudyTerms:
         duo: code of the purpose, what a consent register is asked.
         analyses: kinds of what is asked beside a model.
         minimum_cell: smallest count that is printed where nothing is noised; None where noise covers counts, or none are asked.
+        sparse: secure aggregation runs over the sparse graph.
     """
 
     mode: Mode
@@ -82,6 +83,7 @@ class StudyTerms:
     duo: str = ""
     analyses: tuple[str, ...] = ()
     minimum_cell: int | None = None
+    sparse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +284,9 @@ def check_rules(policy: Policy, terms: StudyTerms, now: datetime) -> None:
     _check_expiry(policy, now)
     if terms.mode == "none" and not policy.allow_mode_none:
         raise PolicyRefusal("allow_mode_none", "training without noise", "false")
+    if terms.sparse and not policy.allow_sparse_graph:
+        asked = "secure aggregation over the sparse graph, which may fail by a small chance and assumes that nobody is broken into once it is drawn"
+        raise PolicyRefusal("allow_sparse_graph", asked, "false")
     named = (
         ("modes", terms.mode, policy.modes),
         ("families", terms.family, policy.families),
