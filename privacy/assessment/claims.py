@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from privacy.assessment import (
     claims_code,
     claims_dp,
+    claims_ledgers,
     claims_result,
     claims_rounds,
     claims_spare,
+    claims_stage,
     claims_synthetic,
 )
 from privacy.assessment.evidence import Evidence
@@ -38,8 +40,8 @@ def _all(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
     yield from claims_code.description(evidence, facts)
     yield from claims_code.necessity(evidence)
     yield from claims_dp.guarantee(evidence, facts)
-    yield from claims_dp.ledgers(evidence, facts)
-    yield from claims_dp.stage(evidence)
+    yield from claims_ledgers.ledgers(evidence, facts)
+    yield from claims_stage.stage(evidence)
     yield from claims_synthetic.table(evidence, facts)
     yield from claims_rounds.rounds(evidence, facts)
     yield from claims_spare.spare_noise(evidence, facts)

@@ -160,7 +160,7 @@ def test_noised_integers_wrap_and_are_never_clamped(bits: int) -> None:
     assert from_ring(one + two, bits).tolist() == [0, -2]
     assert from_ring(to_ring(np.array([-7, 9], dtype=np.int64), bits), bits).tolist() == [-7, 9]
     with pytest.raises(ParameterError):
-        from_ring(np.zeros(1, dtype=np.int64), bits)  # type: ignore[arg-type]
+        from_ring(np.zeros(1, dtype=np.int64), bits)
 
 
 def test_bits_needed() -> None:

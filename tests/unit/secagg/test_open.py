@@ -134,7 +134,7 @@ def test_open_once_by_type() -> None:
     _, asked = co.request_open(agreeing)
     opened, _ = ho.open_shares(state_of(c, "h000"), asked["h000"])
     with pytest.raises(AttributeError):
-        ho.open_shares(opened, asked["h000"])  # type: ignore[arg-type]
+        ho.open_shares(opened, asked["h000"])  # type: ignore[arg-type]  # not its step
 
 
 def test_open_only_when_all_members_agreed() -> None:
