@@ -52,7 +52,7 @@ def test_mask_seed_is_not_folded() -> None:
 
 def test_own_values_stand_where_nothing_masks_them() -> None:
     own, vector = np.arange(8, dtype="<u4"), np.zeros(8, dtype="<u4")
-    add_masks(vector, [], fill=lambda start, part: own[start : start + part.size])
+    add_masks(vector, [], fill=lambda start, part, _: own[start : start + part.size])
     assert vector.tolist() == own.tolist()
 
 
