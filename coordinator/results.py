@@ -26,7 +26,7 @@ from privacy.link.canonical import canonical
 from privacy.recipes.fit import Statistic
 from privacy.recipes.intervals import Estimate
 from privacy.studies.agreement import Agreement
-from privacy.studies.coefficients import coefficient_rows
+from privacy.studies.coefficients import coefficient_rows, known_limit
 from privacy.studies.trained_model import TrainedModel
 from privacy.synthesis.gate import gate_of
 from privacy.synthesis.request import GATED
@@ -127,6 +127,7 @@ def result_json(agreement: Agreement, roster: SignedRoster, record: StudyRecord)
         if record.theta is None
         else coefficient_rows(agreement, record.theta, record.estimate),
         "coefficients_reason": _no_ratios(agreement),
+        "coefficients_limit": known_limit(agreement, record.estimate),
         **_analysis(agreement, record),
         "seconds": {phase: round(seconds, 3) for phase, seconds in record.seconds.items()},
         "pia": "pia.html",

@@ -85,6 +85,4 @@ class SpareNoiseTaken:
 
 def spare_noise_of(agreement: Agreement, task: Task) -> SpareNoiseTaken | None:
     """What collects a round's spare noise; None where the study's sums have none."""
-    if agreement.noising is None or not agreement.study.spare_layers:
-        return None
-    return SpareNoiseTaken(agreement, task)
+    return SpareNoiseTaken(agreement, task) if agreement.study.spare_layers else None

@@ -212,6 +212,7 @@ def simulation_policy(study: Study) -> Policy:
         purposes=(ANY,),
         modes=(study.mode,),  # type: ignore[arg-type]  # the study's validator allows exactly these
         allow_mode_none=study.mode == "none" or isinstance(study.effect, Voids),
+        allow_sparse_graph=study.neighborhood is not None,
         aborted_rounds_maximum=0,
         expires=date.max,
         analyses=(ANY,),

@@ -288,6 +288,8 @@ def print_result(body: Any) -> None:
         say(f"  {coefficient['name']:24} log hazard ratio {coefficient['log_hr']:+.4f}{told}")
     for reason in sorted({c["reason"] for c in body["coefficients"] if c.get("reason")}):
         say(f"  no intervals: {reason}")
+    if body.get("coefficients_limit"):
+        say(f"  known limit: {body['coefficients_limit']}")
     for line in analysis_lines(body):
         say(line)
     if "test" in body:

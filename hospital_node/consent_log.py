@@ -3,6 +3,8 @@
 The ledger is handed to the coordinator, and a line in it that says "somebody withdrew" would be a release about one patient
 that nothing pays for. So the ledger gets one line before every round, whatever the register said: the hash of a record with
 random salt. The record itself, with the affected rounds and the action, stays here and can be shown to an auditor against that hash.
+An order that comes again (the operator declined it, the process died) is asked about again and gets no second line, or the ledger could be made to
+grow without end; each record names the one before it, so that the next line's hash stands for those records too.
 """
 
 from __future__ import annotations
@@ -69,10 +71,12 @@ class ConsentLog:
         spent = [entry.record for entry in entries if entry.kind == "SPENT" and entry.record.round > 0]
         affected = sorted({r.round for r in spent if r.study_hash == self.study_hash})
         earlier = sorted({r.study_id for r in spent if r.study_hash != self.study_hash})
+        held = _participants(self._own / "participants.json") or {"ever": [], "former_before": [], "last": []}
         body = {
             "salt": entropy.random_bytes(SALT_BYTES).hex(),
             "study_id": self.study_id,
             "round": round_number,
+            "before": "".join(held["last"]),
             "problem": problem,
             "withdrawn": sorted(left),
             "affected_rounds": affected if left else [],
@@ -82,11 +86,27 @@ class ConsentLog:
         digest = sha256_hex(canonical(body))
         self._own.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self._own / f"{digest}.json").write_bytes(canonical(body))
-        held = _participants(self._own / "participants.json") or {"ever": [], "former_before": []}
         ever = sorted({*now, *held["ever"]})
         former = [str(round_number)] if is_former else held["former_before"]
-        self._keep({"study_id": [self.study_id], "now": list(now), "ever": ever, "former_before": former})
-        return f"consent: the register was asked before round {round_number}; record {digest} stays here"
+        self._keep(
+            {
+                "study_id": [self.study_id],
+                "now": list(now),
+                "ever": ever,
+                "former_before": former,
+                "last": [digest],
+            }
+        )
+        return f"{_asked(round_number)}{digest} stays here"
+
+    def is_noted(self, entries: Sequence[Entry], session: str, round_number: int) -> bool:
+        """Whether the ledger has its line for this round of this session."""
+        return any(
+            (e.record.study_hash, e.record.session) == (self.study_hash, session)
+            and e.record.note.startswith(_asked(round_number))
+            for e in entries
+            if e.kind == "NOTE"
+        )
 
     def former_before(self) -> int:
         """What is kept of the rounds before this one is about a former set of patients; 0 for nothing."""
@@ -127,5 +147,10 @@ def _participants(path: Path) -> dict[str, list[str]] | None:
     keys = ("study_id", "now", "ever")
     if not isinstance(held, dict) or not all(isinstance(held.get(key), list) for key in keys):
         return None
-    held.setdefault("former_before", [])
+    for key in ("former_before", "last"):
+        held.setdefault(key, [])
     return held
+
+
+def _asked(round_number: int) -> str:
+    return f"consent: the register was asked before round {round_number}; record "

@@ -32,7 +32,8 @@ def respect_consent(node: Participant, session: str, round_number: int) -> None:
     entries, now = node.ledger.entries(), node.require().local.pseudonyms
     action = ACTION_PRIVATE if local.behind == "private" else ACTION
     line = log.record(round_number, now, left, problem, entries, node.entropy, is_former, action)
-    node.ledger.note(study_hash=agreement.hash, study_id=agreement.study.id, session=session, text=line)
+    if not log.is_noted(entries, session, round_number):
+        node.ledger.note(study_hash=agreement.hash, study_id=agreement.study.id, session=session, text=line)
 
 
 def forget_former(node: Participant) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from opendp import domains, measurements, metrics
 from opendp.mod import Measurement, enable_features
 
+from hospital_node.forks import fork_mark
 from privacy.noise.discrete_gaussian import discrete_gaussian
 from privacy.noise.mechanisms import Sampler
 
@@ -118,13 +119,13 @@ class DrawnAhead:
         self._count = count
         self._left = np.zeros(0, dtype=np.int64)
         self._scale = 0
-        self._process = os.getpid()
+        self._process = fork_mark()
 
     def draw(self, count: int, scale: int) -> NDArray[np.int64]:
         """As the sampler's own."""
-        if self._process != os.getpid() or scale != self._scale or count > len(self._left):
+        if self._process != fork_mark() or scale != self._scale or count > len(self._left):
             # What is left is thrown away, never mixed with noise of another process or scale.
-            self._process, self._scale = os.getpid(), scale
+            self._process, self._scale = fork_mark(), scale
             drawn = self._sampler.draw(max(count, self._count), scale)
             self._left = np.array(drawn, dtype=np.int64)
         taken, self._left = self._left[:count], self._left[count:]
@@ -167,14 +168,14 @@ class SampledAhead:
         # A public number: so many at a time stay in a core's cache.
         self._at_once = max(1, min(count, _WORDS_AT_ONCE // max(1, n_patients)))
         self._left: list[NDArray[np.intp]] = []
-        self._process = os.getpid()
+        self._process = fork_mark()
 
     def next(self) -> NDArray[np.intp]:
         """Places of the patients in the next sample, ascending."""
         if self._threshold == _WORD:
             return np.arange(self._patients)
-        if not self._left or self._process != os.getpid():
-            self._process = os.getpid()
+        if not self._left or self._process != fork_mark():
+            self._process = fork_mark()
             self._left = self._drawn()
         return self._left.pop()
 

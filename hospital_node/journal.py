@@ -19,6 +19,7 @@ from pathlib import Path
 from hospital_node.anchor import COUNT_GRAPHS, Anchor, AnchorLost
 from hospital_node.home import ANCHOR_SUFFIX
 from hospital_node.upload_files import UploadFiles
+from privacy.ledgers.told_noise import Runs, merged
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS protocol (study_hash BLOB PRIMARY KEY, round INTEGER NOT NULL, state BLOB NOT NULL);
@@ -29,6 +30,7 @@ CREATE TABLE IF NOT EXISTS files (
     study_hash BLOB NOT NULL, request BLOB NOT NULL, position INTEGER NOT NULL, round INTEGER NOT NULL,
     name TEXT NOT NULL, length INTEGER NOT NULL, PRIMARY KEY (study_hash, request, position));
 CREATE TABLE IF NOT EXISTS graphs (study BLOB PRIMARY KEY, graphs INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS told (study_hash BLOB NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS ends (one INTEGER PRIMARY KEY CHECK (one = 1), hash BLOB NOT NULL, previous BLOB NOT NULL);
 INSERT OR IGNORE INTO ends VALUES (1, x'', x'');
 """
@@ -143,6 +145,11 @@ class Journal:
         row = self._db.execute("SELECT graphs FROM graphs WHERE study = ?", (study,)).fetchone()
         return max(self._anchor.graphs(study), 0 if row is None else int(row[0]))
 
+    def told(self, study_hash: bytes) -> Runs:
+        """Rounds of a study in which spare noise was told, or may have been: written down with the state that let it leave."""
+        rows = self._db.execute("SELECT first, last FROM told WHERE study_hash = ?", (study_hash,))
+        return merged((int(first), int(last)) for first, last in rows)
+
     def state(self, study_hash: bytes) -> bytes | None:
         """The last journaled state of the study's protocol, encoded; None before its first session."""
         row = self._db.execute("SELECT state FROM protocol WHERE study_hash = ?", (study_hash,)).fetchone()
@@ -177,6 +184,7 @@ class Journal:
         *,
         ends_round: bool = False,
         graphs: tuple[str, int] | None = None,
+        told: tuple[int, int] | None = None,
     ) -> None:
         """Writes the new state and the replies in one transaction; replies of older rounds are forgotten with their secrets.
 
@@ -185,6 +193,7 @@ class Journal:
 
         Args:
             ends_round: nobody asks for this round's vector any more: whatever answered with a file is forgotten too.
+            told: first and last of the rounds whose spare noise may leave from here on, or may have left before.
 
         Raises:
             OSError, sqlite3.Error: nothing was written; what was kept before stands.
@@ -233,6 +242,8 @@ class Journal:
                 self._files.keep(kept.name, reply)
             if counted:
                 self._db.executemany(COUNT_GRAPHS, counted)
+            if told is not None:
+                self._db.execute("INSERT INTO told VALUES (?, ?, ?)", (study_hash, *told))
             self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, self._told))
             self._db.execute("COMMIT")
         except (sqlite3.Error, OSError, JournalTaken):

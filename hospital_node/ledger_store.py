@@ -19,6 +19,7 @@ from privacy.guarantees.plan import Charge
 from privacy.ledgers.charges import is_closed
 from privacy.ledgers.ledger import ENTRY_LABEL, Entry, EntryKind, Key, Ledger, LedgerBroken, Record
 from privacy.ledgers.ledger_export import SEAL_LABEL, export
+from privacy.ledgers.told_noise import Runs
 from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes
 
@@ -149,9 +150,12 @@ class LedgerStore:
     ) -> Entry:
         """Keep a sentence that charges nothing and is about no patient.
 
-        `permit` sees all entries under the file's write lock; what it raises writes nothing.
+        `permit` sees all entries under the file's write lock; what it raises writes nothing. A round is noted once, as it is reserved once: an
+        order that comes again gives the entry that is there.
         """
         with self._writing():
+            if round_number and (noted := self._noted((study_hash, session, round_number))) is not None:
+                return noted
             permit(self._ledger.entries)
             return self._append("NOTE", study_hash, study_id, session, round_number, None, text)
 
@@ -175,13 +179,17 @@ class LedgerStore:
             (level,) = self._database.execute("PRAGMA synchronous").fetchone()
         return str(mode), int(level)
 
-    def export(self, study_hash: str = "") -> bytes:
-        """The chain as signed JSON lines, what evidence takes; final for a study that was closed before."""
+    def export(self, study_hash: str = "", told: Runs | None = None) -> bytes:
+        """The chain as signed JSON lines, what evidence takes; final for a study that was closed before.
+
+        `told`: rounds in which this hospital told its spare noise, which the seal states.
+        """
         return export(
             self.entries(),
             iso_time(self._clock.now()),
             lambda body: sign(self._identity, SEAL_LABEL, body),
             study_hash=study_hash,
+            told=told,
         )
 
     def _append(
@@ -209,6 +217,10 @@ class LedgerStore:
         line = entry.line_around(signed)
         self._database.execute("INSERT INTO entries (seq, line) VALUES (?, ?)", (entry.seq, line))
         return entry
+
+    def _noted(self, key: Key) -> Entry | None:
+        """The note of a round."""
+        return next((e for e in self._ledger.entries if e.kind == "NOTE" and e.record.key == key), None)
 
     def _open_reservation(self, key: Key) -> Entry | None:
         """The reservation of a round that was neither spent nor aborted."""

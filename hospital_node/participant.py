@@ -57,10 +57,11 @@ class Participant:
         *,
         ends_round: bool = False,
         graphs: int = 0,
+        told: tuple[int, int] | None = None,
     ) -> None:
         """The state and the replies on disk; only then does the state move. A round that ends takes its uploaded vector with it.
 
-        `graphs`: as `Journal.commit` counts them.
+        `graphs`, `told`: as `Journal.commit` keeps them.
         """
         assert self.admitted is not None
         self.journal.commit(
@@ -71,6 +72,7 @@ class Participant:
             replies,
             ends_round=ends_round,
             graphs=(self.admitted.agreement.study.id, graphs) if graphs else None,
+            told=told,
         )
         self.state = state
 

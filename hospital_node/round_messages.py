@@ -71,7 +71,8 @@ def open_shares(node: Participant, message: bytes) -> Iterator[bytes]:
     told = () if held is None else held.told(opened)
     also = ", and the noise that it does not need" if told else ""
     node.show("open", number, f"shares that unmask the sum of round {number}{also}")
-    node.commit(opened, message, (reply,))
+    # That it is told is on disk, in the same transaction, before it leaves: the hospital states it at the end.
+    node.commit(opened, message, (reply,), told=(number, number) if told else None)
     yield from told
     yield reply
 

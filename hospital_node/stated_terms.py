@@ -39,4 +39,5 @@ def stated_terms(study: Study) -> StudyTerms:
         duo=study.about.duo,
         analyses=study.analyses,
         minimum_cell=study.analysis.minimum_cell if study.asks and study.mode == "none" else None,
+        sparse=study.neighborhood is not None,
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from hospital_node.admission import StudyRefused
+from hospital_node.admission import Admitted, StudyRefused
 from hospital_node.consent_round import forget_former
 from hospital_node.graph_messages import reveal
 from hospital_node.node_states import history, is_known, session_id
 from hospital_node.node_words import REFUSED, RESTORED, Ended, NodeEvent, terms
 from hospital_node.participant import Participant
 from privacy.ledgers.charges import highest_round
+from privacy.ledgers.told_noise import Runs, merged
 from secagg import hospital as protocol
 from secagg.context import Context
 from secagg.dealing import ENTROPY_BYTES
@@ -73,11 +74,9 @@ def open_session(node: Participant, payload: bytes, message: bytes) -> Iterator[
     if start.session_id == session_id(node.state):
         raise ProtocolError("this session was opened before; a new one has a new id")
     context = Context(PROTOCOL_VERSION, start.study_hash, roster.hash, start.session_id)
-    highest, last = history(node.state)
-    if node.state is None:
-        highest = node.journal.floor(start.study_hash)
-    # The ledger remembers rounds that a lost journal does not.
-    highest = max(highest, highest_round(node.ledger.entries(), agreement.hash))
+    _, last = history(node.state)
+    forgotten = forgotten_rounds(node, admitted)
+    highest = history(node.state)[0] if forgotten is None else forgotten[1]
     graphs = node.journal.graphs(agreement.study.id)
     if agreement.neighborhood is not None:
         few_graphs(graphs)
@@ -92,7 +91,7 @@ def open_session(node: Participant, payload: bytes, message: bytes) -> Iterator[
         last_receipt=last,
         graphs=graphs,
     )
-    node.commit(state, message, (advert,))
+    node.commit(state, message, (advert,), told=forgotten)
     yield advert
 
 
@@ -114,12 +113,40 @@ def take_keys(node: Participant, message: bytes) -> Iterator[bytes]:
 
 def export_ledger(node: Participant, asked: LedgerExportRequest) -> Iterator[bytes]:
     """The signed ledger, asked for at the end of a study: this hospital closes the study with it."""
-    agreement = node.require().agreement
+    admitted = node.require()
+    agreement = admitted.agreement
     if asked.study_hash.hex() != agreement.hash:
         raise ProtocolError("the ledger is asked for another study than the accepted one")
     node.show("ledger", 0, "signed ledger of every release of this hospital; it ends the study")
     node.ledger.close_study(study_hash=agreement.hash, study_id=agreement.study.id)
-    yield codec.pack("ledger_export", LedgerExport(node.ledger.export(agreement.hash)))
+    yield codec.pack(
+        "ledger_export", LedgerExport(node.ledger.export(agreement.hash, told_rounds(node, admitted)))
+    )
+
+
+def forgotten_rounds(node: Participant, admitted: Admitted) -> tuple[int, int] | None:
+    """First and last of the rounds that this hospital started and its journal does not know: anchor and ledger remember them.
+
+    A round that was charged and never uploaded is one too. None where there is none.
+    """
+    study_hash = admitted.agreement.hash
+    known = history(node.state)[0]
+    highest = highest_round(node.ledger.entries(), study_hash)
+    if node.state is None:
+        highest = max(highest, node.journal.floor(bytes.fromhex(study_hash)))
+    return (known + 1, highest) if highest > known else None
+
+
+def told_rounds(node: Participant, admitted: Admitted) -> Runs | None:
+    """What this hospital states of its spare noise: the rounds in which it told it, or may have; None in studies without.
+
+    Of rounds that the journal lost nobody knows; they count as told, so that a coordinator that took noise out is not made a liar.
+    """
+    if not admitted.agreement.study.spare_layers:
+        return None
+    told = node.journal.told(bytes.fromhex(admitted.agreement.hash))
+    forgotten = forgotten_rounds(node, admitted)
+    return told if forgotten is None else merged((*told, forgotten))
 
 
 def end_study(node: Participant, payload: bytes) -> None:

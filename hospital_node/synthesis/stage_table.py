@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,31 @@ from privacy.studies.study_stage import synthesis_settings
 from privacy.synthesis.charges import SynthesisRelease
 
 Draw = Callable[[], pd.DataFrame]
+
+
+class RegisterSwitched(KeptSetLost):
+    """The table was drawn and is there, for others than this study may share it with: `consent_register` was switched in between."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, path: Path, *, asks_now: bool) -> None:
+        """Say what was switched and what pays for another table."""
+        super().__init__(path)
+        if asks_now:
+            happened = "for all studies while policy.toml said consent_register = false, and now it says true"
+            remedy = "set it to false again for this study, or run it under another study id, which draws and pays a table of its own"
+        else:
+            happened = (
+                "for one study alone while policy.toml said consent_register = true, and now it says false"
+            )
+            remedy = (
+                "set it to true again, which draws and pays a table of this study's own, or give [stage] another epsilon, which "
+                "is another drawing and paid as one"
+            )
+        self.args = (
+            f"{path.parent}: the synthetic table of this stage was drawn and charged {happened}; nothing is lost, and equal stages are not drawn "
+            f"again unpaid: {remedy}",
+        )
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -56,11 +82,20 @@ class Drawing:
 
     def path(self, what: dict[str, object]) -> Path:
         """Where a table lies: of these settings, in this data epoch, and with a register of this study."""
+        return self._path(what, self.study_hash if self.own else "")
+
+    def is_elsewhere(self, what: dict[str, object]) -> bool:
+        """Whether a table of these settings was kept for one study alone, or for all, while this one looks for the other kind."""
+        ledger = in_epoch(self.ledger.entries())
+        owners = {""} if self.own else {entry.record.study_hash for entry in ledger}
+        return any(self._path(what, owner).exists() for owner in owners)
+
+    def _path(self, what: dict[str, object], owner: str) -> Path:
         named = {
             **what,
             "settings": synthesis_settings(self.study),
             "data_epoch": epoch_name(self.ledger.entries()),
-            "study": self.study_hash if self.own else "",
+            "study": owner,
         }
         return self.folder / f"{sha256_hex(canonical(named))}.table.json"
 
@@ -80,9 +115,12 @@ def private_table(stage: SynthesisRelease, drawing: Drawing, draw: Draw) -> tupl
 
     Raises:
         KeptSetLost: drawn already, and the file is gone.
+        RegisterSwitched: drawn already for others, under another setting of the policy.
     """
     path, entries, ledger = drawing.path(stage.to_json()), drawing.entries(), drawing.ledger
     if drawn(entries, stage):
+        if not path.exists() and drawing.is_elsewhere(stage.to_json()):
+            raise RegisterSwitched(path, asks_now=drawing.own)
         note_reuse(stage, ledger, drawing.study_hash, drawing.study.id)
         return read(path, drawing.study.dictionary), path
     mine = fold(entries).get((drawing.study_hash, STAGE_SESSION, 0))

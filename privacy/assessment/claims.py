@@ -15,6 +15,7 @@ from privacy.assessment import (
     claims_ledgers,
     claims_result,
     claims_rounds,
+    claims_spare,
     claims_stage,
     claims_synthetic,
 )
@@ -43,6 +44,7 @@ def _all(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
     yield from claims_stage.stage(evidence)
     yield from claims_synthetic.table(evidence, facts)
     yield from claims_rounds.rounds(evidence, facts)
+    yield from claims_spare.spare_noise(evidence, facts)
     yield from claims_result.results(evidence, facts)
     yield from claims_code.audits()
     yield from claims_code.threats(evidence)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from privacy.assessment.claims_dp import evidence_delta
-from privacy.assessment.claims_epochs import data_epochs
-from privacy.assessment.evidence import AGREEMENT, BUDGETS, LEDGERS, Evidence
+from privacy.assessment.claims_epochs import budgets, data_epochs
+from privacy.assessment.evidence import AGREEMENT, LEDGERS, Evidence
 from privacy.assessment.pia_schema import Claim
 from privacy.assessment.recompute import Facts
-from privacy.assessment.recompute_ledgers import EPSILON_TOLERANCE, LedgerFacts, noise_problem
-from privacy.assessment.statements import attested, failed, gap, stated, verified
+from privacy.assessment.recompute_ledgers import LedgerFacts, noise_problem
+from privacy.assessment.statements import attested, failed, gap, verified
 
 SECTION = "evidence"
 
@@ -40,7 +39,7 @@ def ledgers(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
             "It shows what was charged. That the noise drawn was the noise charged is attested by the hospital.",
             ("FL-29", "FL-16"),
         )
-    yield from _budgets(evidence, facts)
+    yield from budgets(evidence, facts)
     yield from data_epochs(facts)
 
 
@@ -80,49 +79,3 @@ def _chain(ledger: LedgerFacts, *, charges: bool) -> Claim:
         "Only the hospital knows what it released. A hospital could keep two chains.",
         ("FL-15", "FL-22", "FL-35"),
     )
-
-
-def _budgets(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
-    """Cumulative loss against the hospital's own budget, where the bundle knows it."""
-    delta = evidence_delta(evidence)
-    if delta is None:
-        return
-    known = [ledger for ledger in facts.ledgers if ledger.epsilon_cumulative is not None]
-    over = [
-        ledger.hospital
-        for ledger in known
-        if ledger.hospital in evidence.budgets
-        and (ledger.epsilon_cumulative or 0.0)
-        > evidence.budgets[ledger.hospital].epsilon_total + EPSILON_TOLERANCE
-    ]
-    without = [ledger.hospital for ledger in facts.ledgers if ledger.hospital not in evidence.budgets]
-    unbounded = [
-        ledger.hospital
-        for ledger in facts.ledgers
-        if not ledger.problem and ledger.epsilon_cumulative is None
-    ]
-    if unbounded:
-        text = f"Nothing bounds all studies together at this delta at {', '.join(unbounded)}."
-        note = "A study or a stage without guarantee ran there, or stages alone spend this study's delta."
-        yield gap("E-BUDGET", SECTION, text, note, ("FL-15", "FL-31"))
-    elif over:
-        text = f"More was spent over all studies than the budget allows at {', '.join(over)}."
-        yield failed("E-BUDGET", SECTION, text, (BUDGETS,), ("FL-15", "FL-31"))
-    elif without:
-        text = f"The budget of {', '.join(without)} is not in the bundle; it stays in the hospital's policy file."
-        yield gap(
-            "E-BUDGET",
-            SECTION,
-            text,
-            "The hospital's node checks it before data is read.",
-            ("FL-15", "FL-31"),
-        )
-    elif known:
-        yield stated(
-            "E-BUDGET",
-            SECTION,
-            "Over all studies in the ledgers, no hospital in the bundle has spent more than its own budget.",
-            (BUDGETS,),
-            "Budgets are in the bundle as somebody told them: no hospital signed them. Analyses outside this system are not in any ledger.",
-            ("FL-15", "FL-31"),
-        )

@@ -13,7 +13,7 @@ from privacy.assessment.pia_schema import Claim
 from privacy.assessment.recompute import Facts
 from privacy.assessment.statements import attested, failed, gap, not_applicable, verified
 from privacy.studies.agreement import Agreement
-from privacy.studies.coefficients import coefficient_rows
+from privacy.studies.coefficients import coefficient_rows, known_limit
 from privacy.studies.exchange import ExchangeError
 from privacy.studies.grid import FloatArray
 from privacy.studies.trained_model import ModelFileError, TrainedModel
@@ -97,9 +97,15 @@ def _coefficients(
     agreement: Agreement, result: Result, model: TrainedModel, followed: FollowedModel
 ) -> Claim:
     """The rows of the result against the model, or the recipe's own estimate where it has one."""
-    rows = coefficient_rows(agreement, model.theta, followed.estimate)
+    rows, limit = (
+        coefficient_rows(agreement, model.theta, followed.estimate),
+        known_limit(agreement, followed.estimate),
+    )
     if not _same(result, rows):
         text = "The coefficients of the result are not those of the model."
+        return failed("E-COEFFICIENTS", SECTION, text, (RESULT, MODEL), ("FL-36",))
+    if result.coefficients_limit != limit:
+        text = "The result leaves out, or makes up, what is known to be wrong with its coefficients."
         return failed("E-COEFFICIENTS", SECTION, text, (RESULT, MODEL), ("FL-36",))
     if not rows:
         return not_applicable("E-COEFFICIENTS", SECTION, "A network has no hazard ratios.", "-")
@@ -108,11 +114,18 @@ def _coefficients(
         SECTION,
         "The coefficients of the result, with their errors where they have any, are computed again from the model in the bundle.",
         (RESULT, MODEL),
-        f"The model itself is told by the coordinator: {followed.told}."
-        if followed.told
-        else "They are as good as the model.",
+        _sentence(limit)
+        or (
+            f"The model itself is told by the coordinator: {followed.told}."
+            if followed.told
+            else "They are as good as the model."
+        ),
         ("FL-36",),
     )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _same(result: Result, rows: list[dict[str, object]]) -> bool:

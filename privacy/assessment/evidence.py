@@ -228,6 +228,7 @@ class Result(BaseModel):
     per_hospital: dict[str, StatedHospital]
     status: Literal["done", "failed"] = "done"
     coefficients: tuple[StatedCoefficient, ...] = ()
+    coefficients_limit: str = ""
     analysis: dict[str, Any] | None = None
     transport: Literal["mutual_tls_1_3", "in_process"] | None = None
 

@@ -13,7 +13,8 @@ from privacy.guarantees.remembered import epsilon
 from privacy.guarantees.stage_release import StageRelease, void_reason
 from privacy.ledgers.charges import charged, charged_to, is_closed, without_noise
 from privacy.ledgers.ledger import Entry, LedgerBroken
-from privacy.ledgers.ledger_export import read_export
+from privacy.ledgers.ledger_export import read_sealed
+from privacy.ledgers.told_noise import Runs
 from privacy.studies.agreement import Agreement
 from privacy.synthesis.charges import DerivedRelease
 from secagg.roster import SignedRoster
@@ -44,6 +45,8 @@ class LedgerFacts:
         epsilon_run, epsilon_cumulative: of this study and of all studies; None too where the chain is not final, since
             more may have been charged since.
         steps: (charges so far, cumulative epsilon), at most CURVE_POINTS + 1 of them.
+        told_noise: rounds of this study in which the hospital told its spare noise, or may have, as it signed when it closed the study;
+            None where no such statement is known.
     """
 
     hospital: str
@@ -59,6 +62,7 @@ class LedgerFacts:
     epsilon_run: float | None = None
     epsilon_cumulative: float | None = None
     steps: tuple[tuple[int, float], ...] = ()
+    told_noise: Runs | None = None
 
 
 def planned_epsilon(agreement: Agreement) -> float | None:
@@ -100,9 +104,10 @@ def read_ledger(
     if data is None:
         return LedgerFacts(hospital, "missing")
     try:
-        entries = read_export(data, public_key)
+        sealed = read_sealed(data, public_key)
     except (LedgerBroken, ValueError) as error:
         return LedgerFacts(hospital, str(error))
+    entries = sealed.entries
     ours = tuple(entry for entry in entries if entry.record.study_hash == study_hash)
     rounds = [entry for entry in ours if isinstance(entry.record.release, Release | DerivedRelease)]
     reserved = {entry.record.key for entry in rounds if entry.kind == "RESERVE"}
@@ -131,6 +136,8 @@ def read_ledger(
         if delta is None or void or without_noise(entries) or not final
         else epsilon(everything, delta),
         steps=() if delta is None or void else _steps(everything, delta),
+        # A seal about another study, or from before the end of this one, does not speak of all rounds.
+        told_noise=sealed.told if final and sealed.study_hash == study_hash else None,
     )
 
 

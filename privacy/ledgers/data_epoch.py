@@ -8,7 +8,7 @@ those of every earlier epoch (hospital_node/epoch_marks.py) before it charges an
 
 from collections.abc import Sequence
 
-from privacy.ledgers.ledger import GENESIS, Entry
+from privacy.ledgers.ledger import GENESIS, Entry, Key
 
 _BEGINS = "data epoch {name!r} begins: no patient of its table is in the table of an earlier epoch"
 
@@ -88,11 +88,26 @@ def in_epoch(entries: Sequence[Entry]) -> Sequence[Entry]:
     )
 
 
+def by_epoch(entries: Sequence[Entry]) -> tuple[tuple[str, tuple[Entry, ...]], ...]:
+    """Every epoch in its order, "" for the time before the first, with what was written in it; the end of a round belongs to its reservation."""
+    found: dict[str, list[Entry]] = {"": []}
+    at, home = "", dict[Key, str]()
+    for entry in entries:
+        if (name := _begun(entry)) and name not in found:
+            at = name
+            found[at] = []
+        if entry.kind == "RESERVE":
+            home[entry.record.key] = at
+        late = entry.kind in ("SPENT", "ABORT")
+        found[home.get(entry.record.key, at) if late else at].append(entry)
+    return tuple((name, tuple(own)) for name, own in found.items())
+
+
 def _present(entries: Sequence[Entry]) -> tuple[str, int]:
     """Name of the present epoch and the position of its first entry; a name that was used before begins nothing."""
     seen, present = set[str](), ("", 0)
     for position, entry in enumerate(entries, start=1):
-        if (name := _begun(entry)) and name not in seen:
+        if entry.record.kind == "NOTE" and (name := _begun(entry)) and name not in seen:
             seen.add(name)
             present = (name, position)
     return present

@@ -38,6 +38,8 @@ class Policy(BaseModel):
         colluding_minimum: floor for T, the hospitals assumed to collude with the coordinator.
         families, stages, purposes, modes: what is permitted; purposes may be ["*"], any stated purpose.
         allow_mode_none: permit training without noise as well (mode "none" must then be in modes too).
+        allow_sparse_graph: permit studies over the sparse graph of secure aggregation, which hides one hospital but for a small chance, and not at all from
+            a coordinator that can choose whom to break into once the graph is known; false where the file does not say.
         aborted_rounds_maximum: a study with more aborted rounds than this goes no further.
         expires: last day on which this policy permits anything.
         consent_register: patients take part only if the hospital's consent register permits it; a study then has to
@@ -69,6 +71,7 @@ class Policy(BaseModel):
     purposes: tuple[str, ...]
     modes: tuple[Mode, ...]
     allow_mode_none: bool = False
+    allow_sparse_graph: bool = False
     aborted_rounds_maximum: int = Field(ge=0)
     expires: date
     consent_register: bool = False

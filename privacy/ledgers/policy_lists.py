@@ -19,6 +19,9 @@ def check_rules(policy: Policy, terms: StudyTerms, now: datetime) -> None:
     check_expiry(policy, now)
     if terms.mode == "none" and not policy.allow_mode_none:
         raise PolicyRefusal("allow_mode_none", "training without noise", "false")
+    if terms.sparse and not policy.allow_sparse_graph:
+        asked = "secure aggregation over the sparse graph, which may fail by a small chance and assumes that nobody is broken into once it is drawn"
+        raise PolicyRefusal("allow_sparse_graph", asked, "false")
     named = (
         ("modes", terms.mode, policy.modes),
         ("families", terms.family, policy.families),

@@ -88,7 +88,7 @@ OUTGOING: Mapping[str, Outgoing] = {
     # Drawn, not computed from patients; paid all the same, because what the ledger was charged is the noise that is left.
     "spare_noise": Outgoing(records.SpareNoise, {**_public("round", "offset"), "data": PAID}),
     "abort": Outgoing(records.Abort, _public("round", "reason", "culprit")),
-    # Charges, hashes and times of the ledger itself; nothing in it is computed from patients.
+    # Charges, hashes and times of the ledger itself, and the rounds of which spare noise was told; nothing in it is computed from patients.
     "ledger_export": Outgoing(records.LedgerExport, _public("jsonl")),
 }
 

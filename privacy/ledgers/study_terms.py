@@ -21,6 +21,7 @@ class StudyTerms:
         duo: code of the purpose, what a consent register is asked.
         analyses: kinds of what is asked beside a model.
         minimum_cell: smallest count that is printed where nothing is noised; None where noise covers counts, or none are asked.
+        sparse: secure aggregation runs over the sparse graph.
     """
 
     mode: Mode
@@ -39,3 +40,4 @@ class StudyTerms:
     duo: str = ""
     analyses: tuple[str, ...] = ()
     minimum_cell: int | None = None
+    sparse: bool = False

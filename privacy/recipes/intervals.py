@@ -34,11 +34,13 @@ class Estimate:
         log_hr: (d,) per scaled unit of each column.
         standard_error: (d,) sampling and noise together; None where no honest one exists.
         reason: why there is none, "" otherwise.
+        limit: what is known to be wrong with them and is in no interval, "" otherwise; public quantities alone decide.
     """
 
     log_hr: FloatArray
     standard_error: FloatArray | None
     reason: str = ""
+    limit: str = ""
 
     @property
     def interval(self) -> FloatArray | None:

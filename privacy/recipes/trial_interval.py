@@ -26,12 +26,13 @@ For two arms that nowhere stop the first four terms leave about the inverse of C
 1 / D_1 + 1 / D_0 only where proportions at risk do not drift.
 
 Proportional hazards are assumed, and that censoring does not depend on the arm. Two things are left out. Who is at risk in each arm is taken to be
-as many as expected. And hazards are taken as constant within an interval: Weibull ones of shape 1.2 on ten intervals move a log hazard ratio of -.7 by
-.006 towards zero at a cumulative hazard of 2 (200,000 patients without noise), a tenth of the standard error of 2,000 patients.
+as many as expected. And hazards are taken as constant within an interval, and leaving as even: where half of the patients or more have the event, that moves the effects, and
+`LATE` says so (`python -m tests.bench.trial_bias`).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,14 @@ CERTAIN_EVENTS = 3.0
 FEW_EVENTS = (
     "the noise is as large as the number of events, in the whole trial or in one of its arms, so an interval would be wrong; "
     "ask a larger epsilon or more patients"
+)
+# Cumulative hazard of the released life table from which the bias is worth a word: half of the patients have the event.
+LATE_HAZARD = math.log(2.0)
+LATE = (
+    "by the released life table half of the patients or more have the event before the horizon; there the effects are biased by what happens within an interval of "
+    "the grid, where hazards change and patients leave, and no confidence interval counts that: without noise, on ten intervals with censoring from the middle of the "
+    "horizon on, a log hazard ratio of -0.7 came out too near to zero by up to 0.004 under constant hazards, 0.006 under Weibull hazards of shape 1.2 and 0.010 of shape "
+    "1.5; 0.006 is a tenth of the standard error of 2,000 patients and that of 200,000"
 )
 _SOLVING_STEPS = 12
 # Of a log hazard, for slopes; errors of slopes are of its square.
@@ -63,7 +72,8 @@ def trial_estimate(fit: Trial) -> Estimate:
     b = asked.solved(fit.averaged)
     contrast = np.hstack([-np.ones((len(b) - 1, 1)), np.eye(len(b) - 1)])
     covariance = contrast @ asked.covariance(b) @ contrast.T
-    return Estimate(contrast @ b, np.sqrt(np.diag(covariance)))
+    late = float(np.exp(fit.marginal).sum()) >= LATE_HAZARD
+    return Estimate(contrast @ b, np.sqrt(np.diag(covariance)), limit=LATE if late else "")
 
 
 @dataclass(frozen=True, slots=True)

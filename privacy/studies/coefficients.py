@@ -15,6 +15,13 @@ OF_SYNTHETIC = "the fit is to synthetic patients, and nothing here knows how far
 NO_INTERVAL = "this recipe averages models and does not know its own noise; recipe newton has intervals"
 
 
+def known_limit(agreement: Agreement, estimate: Estimate | None) -> str:
+    """What the recipe knows to be wrong with the coefficients and counts in no interval; "" for nothing."""
+    if estimate is None or agreement.study.stage.kind in SYNTHETIC:
+        return ""
+    return estimate.limit
+
+
 def coefficient_rows(
     agreement: Agreement, theta: FloatArray, estimate: Estimate | None
 ) -> list[dict[str, Any]]:

@@ -139,7 +139,8 @@ def remark(found: GraphFacts) -> str:
         if found.hospitals < WORTH_FROM
         else ""
     )
-    return f"[secure_aggregation] {found.sentence()}{small}"
+    permitted = "; each hospital's policy.toml has to permit it (allow_sparse_graph), which none does unless it says so"
+    return f"[secure_aggregation] {found.sentence()}{permitted}{small}"
 
 
 def _explicit_problem(chosen: Neighborhood, n: int, colluding: int) -> str:

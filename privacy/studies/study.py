@@ -257,10 +257,11 @@ class Study(Section):
     def spare_layers(self) -> int:
         """n - t: layers of each noise share that larger sums than the smallest one do not need; 0 where nothing is taken out.
 
+        Positive only where rounds are noised: whoever asks this need not ask `noised` too.
         Over the sparse graph nothing is: a set opens against t signatures there, so that the sum over the signers alone may be
         solvable, and what they told for all of it would be missing.
         """
-        if self.noise_shares == 1 or self.neighborhood is not None:
+        if not self.noised or self.noise_shares == 1 or self.neighborhood is not None:
             return 0
         return len(self.hospitals) - self.threshold
 

@@ -40,6 +40,7 @@ def six(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DemoRun:
     write_demo(source)
     policy = (source / "north.policy.toml").read_text(encoding="utf-8")
     policy = policy.replace('modes = ["local"]', 'modes = ["distributed"]')
+    policy = policy.replace("allow_sparse_graph = false", "allow_sparse_graph = true")
     form_consortium(
         run.folder.coordinator, {run.folder.hospital(name): policy for name in SIX}, "operator of the test"
     )

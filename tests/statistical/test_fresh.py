@@ -3,6 +3,7 @@
 A right sampler repeats one number of this scale by chance about once in 10^12, and all of them never.
 """
 
+import ctypes
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from hospital_node import entropy as entropy_module
+from hospital_node import forks
 from hospital_node.admission import Admission
 from hospital_node.entropy import DiscreteGaussian, DrawnAhead, OsEntropy, SampledAhead, poisson_sample
 from hospital_node.local_study import LocalStudy
@@ -43,10 +45,15 @@ class Buffered:
         return np.array(taken)
 
 
-def repeats_in_a_fork(numbers: Numbers) -> bool:
+def past_python() -> int:
+    """A fork as a C library makes it: Python's hooks do not run."""
+    return int(ctypes.PyDLL(None).fork())
+
+
+def repeats_in_a_fork(numbers: Numbers, fork: Callable[[], int] = os.fork) -> bool:
     """Whether a child that was forked now and its parent get a number in common."""
     read, write = os.pipe()
-    child = os.fork()
+    child = fork()
     if child == 0:
         os.write(write, " ".join(map(str, numbers())).encode())
         os._exit(0)
@@ -106,6 +113,57 @@ def test_a_fork_draws_other_noise(numbers: Numbers) -> None:
 @pytest.mark.parametrize("broken", [Seeded(), Buffered()])
 def test_a_generator_that_a_fork_copies_is_noticed(broken: Sampler) -> None:
     assert repeats_in_a_fork(few(broken))
+
+
+def by_process_id() -> tuple[int, int]:
+    """As the mark was before: a grandchild may have the id of its grandparent, which has ended."""
+    return 0, os.getpid()
+
+
+@pytest.mark.threat("FL-30", control="C-RNG")
+@pytest.mark.parametrize(
+    "ahead", [lambda: few(begun(DiscreteGaussian())), samples_begun], ids=["noise", "samples"]
+)
+@pytest.mark.parametrize(("mark", "repeats"), [(forks.fork_mark, False), (by_process_id, True)])
+def test_a_fork_whose_process_id_is_given_anew_is_noticed(
+    ahead: Callable[[], Numbers],
+    mark: Callable[[], tuple[int, int]],
+    repeats: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The operating system gives an ended process's id to another one when it likes; here to everybody."""
+    monkeypatch.setattr(os, "getpid", lambda: 4711)
+    monkeypatch.setattr(entropy_module, "fork_mark", mark)
+    numbers = ahead()
+    assert repeats_in_a_fork(numbers) is repeats
+
+
+@pytest.mark.threat("FL-30", control="C-RNG")
+@pytest.mark.parametrize(
+    "ahead", [lambda: few(begun(DiscreteGaussian())), samples_begun], ids=["noise", "samples"]
+)
+def test_a_fork_past_python_is_noticed(ahead: Callable[[], Numbers]) -> None:
+    assert not repeats_in_a_fork(ahead(), past_python)
+
+
+def forks_down(generations: int) -> list[int]:
+    """The count in this process, in a child, in its child, ..."""
+    if generations == 0:
+        return [forks.fork_mark()[0]]
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write, bytes(forks_down(generations - 1)))
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        return [forks.fork_mark()[0], *pipe.read()]
+
+
+def test_the_mark_of_a_process_is_never_met_again_in_its_line() -> None:
+    first = forks.fork_mark()[0]
+    assert forks_down(3) == [first, first + 1, first + 2, first + 3]
 
 
 def own_sampler(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from coordinator.records import outcome_of, round_record
 from coordinator.rounds import Outcome
-from coordinator.spare_noise import SpareNoiseTaken
+from coordinator.spare_noise import SpareNoiseTaken, spare_noise_of
 from coordinator.state import StoredRound
 from hospital_node import round_messages
 from hospital_node.statistics import sums
@@ -240,6 +241,18 @@ def test_the_count_in_the_sum_is_checked_and_kept(quiet: tuple[World, list[Outco
         total[exchange.REMOVED] = wrong
         with pytest.raises(ExchangeError, match="took noise out"):
             exchange.removed_in(world.agreement, total, outcome.answered)
+
+
+def test_where_the_stage_pays_for_the_rounds_nothing_is_spare(quiet: tuple[World, list[Outcome]]) -> None:
+    """No study file says this today, since `synthetic_dp` is for mode local: there is a plan then, and it noises no round."""
+    agreement = quiet[0].agreement
+    task = exchange.task_at(agreement, 1)
+    assert agreement.study.spare_layers == 1
+    assert spare_noise_of(agreement, task) is not None
+    stage = agreement.study.stage.model_copy(update={"kind": "synthetic_dp"})
+    paid = agreement.study.model_copy(update={"stage": stage})
+    assert paid.spare_layers == 0
+    assert spare_noise_of(replace(agreement, study=paid), task) is None
 
 
 def test_a_member_alone_counts(quiet: tuple[World, list[Outcome]]) -> None:

@@ -8,7 +8,13 @@ import pandas as pd
 
 from deploy.dpo_cli import read_bundle
 from deploy.simulate import simulate
+from privacy.assessment.claims_result import results
+from privacy.assessment.evidence import RESULT, load
+from privacy.assessment.pia_schema import Status
+from privacy.assessment.recompute import recompute
 from privacy.assessment.verify import verify_bundle
+from privacy.link.canonical import canonical
+from privacy.recipes.trial_interval import LATE
 from privacy.studies.study import parse_study
 from tests.bench.trial import study_text
 
@@ -22,7 +28,7 @@ THREE = (
 
 def write_hospital(folder: Path, name: str, rng: np.random.Generator) -> None:
     arm = rng.integers(0, 2, PATIENTS)
-    days = np.round(1500 * rng.exponential(size=PATIENTS) / np.exp(LOG_HR * arm) + 1, 1)
+    days = np.round(500 * rng.exponential(size=PATIENTS) / np.exp(LOG_HR * arm) + 1, 1)
     pd.DataFrame(
         {
             "patient": [f"{name}{i}" for i in range(PATIENTS)],
@@ -57,4 +63,17 @@ def test_the_effect_has_an_interval_that_knows_of_the_noise(tmp_path: Path) -> N
         claim["id"]: claim for claim in json.loads((tmp_path / "out" / "pia.json").read_bytes())["claims"]
     }
     assert not [claim for claim in claims.values() if claim["status"] == "FAILED"]
-    assert verify_bundle(read_bundle(tmp_path / "out")).ok
+    files = read_bundle(tmp_path / "out")
+    assert verify_bundle(files).ok
+    # More than half have the event: the bias that no interval counts stands in the result and on the page, and cannot be left out.
+    assert done.result["coefficients_limit"] == LATE
+    assert claims["E-COEFFICIENTS"]["limits"] == f"{LATE[0].upper()}{LATE[1:]}."
+    result = json.loads(files[RESULT])
+    assert status_without(files, canonical(result | {"coefficients_limit": ""})) is Status.FAILED
+    assert status_without(files, canonical(result | {"coefficients_limit": LATE})) is Status.VERIFIED
+
+
+def status_without(files: dict[str, bytes], result: bytes) -> Status:
+    """Of the claim on coefficients, with another result file."""
+    evidence = load({**files, RESULT: result})
+    return next(c.status for c in results(evidence, recompute(evidence)) if c.id == "E-COEFFICIENTS")

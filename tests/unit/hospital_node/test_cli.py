@@ -25,6 +25,7 @@ from hospital_node.service import ask_on_terminal
 from tests.command_lines import run
 from tests.consortium import SMALL, keys_and_roster, small_agreement
 from tests.study_files import table, text, write_csv
+from tests.unit.privacy.studies.test_graph_choice import chosen
 
 POLICY = """
 epsilon_total = {epsilon}
@@ -170,6 +171,26 @@ def test_a_policy_that_does_not_permit_a_study_is_exit_code_1(home: Home, study:
     ran = run(main, "study", "show", "--study", study, "--home", home.root)
     assert ran.code == 1
     assert "purposes" in ran.error()
+
+
+@pytest.mark.threat("FL-16", control="C-POLICY")
+def test_the_sparse_graph_has_to_be_permitted(home: Home, tmp_path: Path) -> None:
+    """Left out and false are one: exit code 1 and a sentence; with true the command says what the graph comes to."""
+    sparse = tmp_path / "sparse.toml"
+    sparse.write_text(chosen(6, 'graph = "sparse"'), encoding="utf-8")
+    plain = POLICY.format(epsilon=3.5)
+    for policy in (plain, plain + "allow_sparse_graph = false\n"):
+        home.policy.write_text(policy, encoding="utf-8")
+        ran = run(main, "study", "show", "--study", sparse, "--home", home.root)
+        assert ran.code == 1
+        assert (
+            "policy.toml refuses by allow_sparse_graph: asked secure aggregation over the sparse graph"
+            in ran.error()
+        )
+    home.policy.write_text(plain + "allow_sparse_graph = true\n", encoding="utf-8")
+    ran = run(main, "study", "show", "--study", sparse, "--home", home.root)
+    assert ran.code == 0
+    assert "secure aggregation over a sparse graph: each of 6 hospitals masks against 4" in ran.out
 
 
 def test_an_unknown_policy_key_is_bad_input(home: Home, study: Path) -> None:

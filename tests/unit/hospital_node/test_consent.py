@@ -16,7 +16,7 @@ from hospital_node.consent_store import RegisterPlace
 from hospital_node.home import Home
 from hospital_node.node import Node
 from privacy.link.canonical import sha256_hex
-from tests.consortium import Hand, World, offer
+from tests.consortium import MODE_NONE, Hand, World, offer
 from tests.unit.hospital_node.consents import DUO, WITHDRAW, consenting, opened, register
 
 
@@ -119,6 +119,47 @@ def test_a_refused_order_adds_nothing_to_the_ledger_however_often_it_comes(
         hand.ask("a", order)
     assert any("expires" in refusal for refusal in world.refusals("a"))
     assert node.ledger.entries() == ()
+
+
+@pytest.mark.parametrize("noise", [True, False])
+def test_an_order_that_the_operator_declines_again_and_again_has_one_line_of_each_kind(
+    tmp_path: Path, place: RegisterPlace, noise: bool
+) -> None:
+    """Who withdraws between two of them is recorded at home, and the next line's hash stands for that record too."""
+    world = World.of(tmp_path, DUO, *(() if noise else MODE_NONE))
+    register(place, 30)
+    node = consenting(world, "a", place, allow_mode_none=True)
+    hand = Hand(world).join()
+    node.approve = lambda outgoing: False
+    _, order = hand.order(1)
+    for patient in ("P00003", "P00011", "P00012"):
+        hand.ask("a", order)
+        with opened(place) as store:
+            store.add([(patient, WITHDRAW)], b"")
+    hand.ask("a", order)
+    expected = [("RESERVE", 1), ("NOTE", 0)] if noise else [("NOTE", 1), ("NOTE", 0)]
+    assert world.ledger("a") == expected
+    assert patients(node) == 27
+    respect_consent(node, "00", 2)
+    note = node.ledger.entries()[-1].record.note
+    records = {
+        path.stem: json.loads(path.read_bytes())
+        for path in (node.admission.reports / "consent").glob("*/*.json")
+        if path.stem != "participants"
+    }
+    digest = next(word for word in note.split() if word in records)
+    chain = []
+    while digest:
+        chain.append(records.pop(digest))
+        digest = chain[-1]["before"]
+    assert [(record["round"], len(record["withdrawn"])) for record in chain] == [
+        (2, 0),
+        (1, 1),
+        (1, 1),
+        (1, 1),
+        (1, 0),
+    ]
+    assert records == {}
 
 
 @pytest.mark.threat("FL-37", control="C-OPTOUT")

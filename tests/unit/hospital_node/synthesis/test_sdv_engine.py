@@ -40,8 +40,9 @@ def permit_no_numbers(home: Home) -> None:
 @pytest.mark.threat("FL-26", control="C-DPSYNTH")
 def test_a_table_without_a_number_voids_every_number_of_the_ledger(home: Home) -> None:
     permit_no_numbers(home)
-    frame = table(200)
-    frame["age"] = np.round(np.random.default_rng(4).normal(55, 3, 200), 2).astype(str)
+    frame, rng = table(200), np.random.default_rng(4)
+    # Two peaks and nobody beside them: of a normal with their mean and spread three in ten lie beyond the patients' extremes.
+    frame["age"] = np.round(55 + 5 * rng.choice([-1, 1], 200) + rng.uniform(-0.3, 0.3, 200), 2).astype(str)
     write_csv(frame, home.root.parent, "extract.csv")
     out = home.root.parent / "synthetic.csv"
     ran = synthesize(home, "--engine", "sdv", "--patients", 500, "--json")
@@ -56,9 +57,11 @@ def test_a_table_without_a_number_voids_every_number_of_the_ledger(home: Home) -
     assert json.loads(last)["cumulative"]["kind"] == "none"
     made = pd.read_csv(out)
     real = frame["age"].astype(float)
-    # Truncated at the dictionary's bounds, not at the patients' extremes.
-    assert made["age"].max() > real.max() or made["age"].min() < real.min()
-    assert not set(made["age"]) & {real.max(), real.min()}
+    # Truncated at the dictionary's bounds, not at the patients' extremes: some three in ten of 500 lie beyond them, and none of those is moved onto
+    # them. By chance a tenth or fewer lie beyond once in 10^20 tables; that a few are drawn equal to an extreme is no fault.
+    beyond = (made["age"] > real.max()) | (made["age"] < real.min())
+    assert beyond.mean() > 0.1
+    assert made["age"].isin([real.max(), real.min()]).mean() < 0.05
     assert made["age"].between(0, 100).all()
     share = frame["dead"].astype(int).where(frame["days"].astype(float) <= 1000, 0).mean()
     assert made["dead"].mean() == pytest.approx(share, abs=0.005)

@@ -20,7 +20,7 @@ from hospital_node.node import Node
 from hospital_node.synthesis import in_study, stage_table
 from hospital_node.synthesis.in_study import Stage
 from hospital_node.synthesis.rows import typed
-from hospital_node.synthesis.stage_table import Drawing, private_table, unprotected_table
+from hospital_node.synthesis.stage_table import Drawing, RegisterSwitched, private_table, unprotected_table
 from hospital_node.table import read_table
 from privacy.guarantees.stage_release import VoidRelease
 from privacy.ledgers.data_epoch import epoch_note
@@ -125,6 +125,35 @@ def test_a_crash_anywhere_leaves_one_table_and_one_charge(
         with pytest.raises(KeptSetLost):
             ask()
     assert kinds(ledger) == ["RESERVE", "SPENT"]
+
+
+@pytest.mark.threat("FL-27", control="C-BUDGETALL")
+def test_a_register_that_is_switched_between_two_studies_is_told_with_its_remedy(
+    tmp_path: Path, ledger: LedgerStore
+) -> None:
+    """Nothing is drawn a second time unpaid, and nobody is sent to look for a file that is there."""
+
+    def ask(study_hash: str, stage: SynthesisRelease = STAGE, **more: object) -> pd.DataFrame:
+        return private_table(stage, drawing(tmp_path, ledger, study_hash, **more), lambda: made(1))[0]
+
+    ask("aa" * 32, own=True)
+    with pytest.raises(RegisterSwitched, match=r"for one study alone .* set it to true again") as off:
+        ask("bb" * 32)
+    assert "restore" not in str(off.value)
+    assert off.value.exit_code == 1
+    assert kinds(ledger) == ["RESERVE", "SPENT"]
+    # Both remedies hold.
+    ask("bb" * 32, own=True)
+    ask("cc" * 32, replace(STAGE, epsilon=2.0))
+    # The other way round the study that has its table has to stay with its setting; another one draws its own.
+    with pytest.raises(RegisterSwitched, match=r"for all studies .* under another study id"):
+        ask("cc" * 32, replace(STAGE, epsilon=2.0), own=True)
+    ask("dd" * 32, replace(STAGE, epsilon=2.0), own=True)
+    # A file that is gone is gone.
+    for path in (tmp_path / "kept").iterdir():
+        path.unlink()
+    with pytest.raises(KeptSetLost, match="restore the file"):
+        ask("dd" * 32, replace(STAGE, epsilon=2.0), own=True)
 
 
 def test_who_stored_first_is_who_is_used(tmp_path: Path, ledger: LedgerStore) -> None:

@@ -100,6 +100,7 @@ def test_a_study_within_every_limit_is_permitted_with_its_account() -> None:
         ("modes", replace(TERMS, plan=None)),
         ("modes", replace(TERMS, mode="none")),
         ("allow_mode_none", replace(TERMS, mode="none", plan=None)),
+        ("allow_sparse_graph", replace(TERMS, sparse=True)),
         ("families", replace(TERMS, family="mlp")),
         ("stages", replace(TERMS, stage="drop")),
         ("purposes", replace(TERMS, purpose="Marketing")),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from privacy.recipes.trial import Trial
-from privacy.recipes.trial_interval import FEW_EVENTS, trial_estimate
+from privacy.recipes.trial_interval import FEW_EVENTS, LATE, trial_estimate
 
 K = 10
 
@@ -91,6 +91,13 @@ def test_effects_are_found_whatever_the_hazard(
 ) -> None:
     known = trial_estimate(Population(1e6, hazard, log_hr, allocation).fit(rounds=rounds))
     np.testing.assert_allclose(known.log_hr, log_hr, atol=0.004)
+
+
+def test_a_bias_that_no_interval_counts_is_told_from_where_half_have_the_event() -> None:
+    """The released life table alone decides: just below and just above one half."""
+    for hazard, said in ((0.68, ""), (0.70, LATE)):
+        known = trial_estimate(Population(1e5, hazard, (0.0,)).fit())
+        assert known.limit == said
 
 
 @pytest.mark.parametrize(("hazard", "log_hr"), [(0.1, -0.7), (0.5, 0.6)])

@@ -109,6 +109,7 @@ def test_lint_and_price_say_what_was_chosen(tmp_path: Path) -> None:
     path.write_text(chosen(6, SPARSE), encoding="utf-8")
     linted = CliRunner().invoke(app, ["lint", str(path)])
     assert "each of 6 hospitals masks against 4 random neighbors and needs 3 of them" in linted.output
+    assert "each hospital's policy.toml has to permit it (allow_sparse_graph)" in linted.output
     assert "below about 100 hospitals the complete graph" in linted.output
     priced = json.loads(CliRunner().invoke(app, ["price", str(path), "--json"]).output)
     assert priced["secure_aggregation"] == {
