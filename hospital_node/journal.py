@@ -18,6 +18,7 @@ from pathlib import Path
 from hospital_node.anchor import COUNT_GRAPHS, Anchor, AnchorLost
 from hospital_node.home import ANCHOR_SUFFIX
 from hospital_node.upload_files import UploadFiles
+from secagg.long_hash import fingerprint
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS protocol (study_hash BLOB PRIMARY KEY, round INTEGER NOT NULL, state BLOB NOT NULL);
@@ -54,7 +55,7 @@ def graph_key(study_id: str) -> bytes:
 
 def request_digest(message: bytes) -> bytes:
     """What a request is recognized by when it comes again."""
-    return hashlib.sha256(message).digest()
+    return fingerprint(message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,8 @@ from secagg.wire.records import Length, Most, Name, Text
 def check_scalar(bound: Any, value: Any, where: str, name: str) -> None:
     """Raise WireError unless a number, a text or a byte string is within its bound."""
     match bound:
-        case Length(low, high):
-            if not low <= len(value) <= high:
-                raise WireError(f"{where}.{name}", f"{len(value)} bytes, expected {low} to {high}")
+        case Length():
+            check_length(bound, len(value), where, name)
         case Most(high):
             if value > high:
                 raise WireError(f"{where}.{name}", f"the number exceeds {high}")
@@ -24,3 +23,9 @@ def check_scalar(bound: Any, value: Any, where: str, name: str) -> None:
         case Name(optional):
             if not (optional and value == "") and not ID_PATTERN.fullmatch(value):
                 raise WireError(f"{where}.{name}", "not a hospital id")
+
+
+def check_length(bound: Length, length: int, where: str, name: str) -> None:
+    """Raise WireError unless a byte string of this length is within its bound."""
+    if not bound.low <= length <= bound.high:
+        raise WireError(f"{where}.{name}", f"{length} bytes, expected {bound.low} to {bound.high}")
