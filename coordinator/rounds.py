@@ -298,7 +298,7 @@ class RoundEngine:
 
 
 def sum_spooled(state: protocol.Opening, spool: Spool) -> Ring:
-    """The checked sum; vectors are read from disk block by block."""
+    """The checked sum; vectors are read block by block, from memory or from disk."""
     ring = state.agreeing.uploading.session.desk.params.ring
 
     def read(hospital: str, first: int, count: int) -> Ring:
