@@ -39,7 +39,7 @@ def sha256_of(part: bytes | memoryview) -> bytes:
 
     Only views of `bytes` are remembered: nothing else stays what it was.
     """
-    global _last  # noqa: PLW0603 - one value, replaced as a whole; whoever loses a race hashes again
+    global _last
     view = memoryview(part)
     whole = view.obj
     if len(view) < LONG_BYTES or type(whole) is not bytes:

@@ -35,7 +35,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
     monkeypatch.setattr("secagg.long_hash.hashlib.sha256", counting)
     monkeypatch.setattr(long_hash, "_last", long_hash._Hashed(b"", 0, 0, b""))
-    yield lengths
+    return lengths
 
 
 def test_same_part_of_the_same_bytes_is_hashed_once(hashed: list[int]) -> None:
@@ -43,7 +43,8 @@ def test_same_part_of_the_same_bytes_is_hashed_once(hashed: list[int]) -> None:
     first, second = memoryview(whole)[: len(LONG)], memoryview(whole)[len(LONG) :]
     assert sha256_of(first) == sha256_of(memoryview(whole)[: len(LONG)]) == hashlib.sha256(LONG).digest()
     assert len(hashed) == 1 + 1
-    assert sha256_of(second) == sha256_of(second[:]) and len(hashed) == 1 + 2
+    assert sha256_of(second) == sha256_of(second[:])
+    assert len(hashed) == 1 + 2
     assert sha256_of(memoryview(whole)[1 : len(LONG) + 1]) != sha256_of(first)
 
 
@@ -109,7 +110,11 @@ def test_order_is_decoded_after_its_signature_alone() -> None:
     body = b"\xff no order"
     told = orders.order_hash(c.context, c.session.participants, hashlib.sha256(body).digest())
     tag = label(c.context, "order", key_list=c.session.participants.hash)
-    for signer, signed in (("h001", told), ("coordinator", body), ("coordinator", hashlib.sha256(body).digest())):
+    for signer, signed in (
+        ("h001", told),
+        ("coordinator", body),
+        ("coordinator", hashlib.sha256(body).digest()),
+    ):
         message = codec.pack("round_order", Signed(body, identity.sign(key_of(signer), tag, signed)))
         with pytest.raises(BadSignature):
             ho.accept_order(state, message)
@@ -134,5 +139,7 @@ def test_model_of_an_order_is_a_view_of_its_message() -> None:
     c = consortium()
     _, message = co.start_round(c.session, 1, "train", LONG, b"settings")
     told, _ = orders.read_order(message, c.roster, c.context, c.session.participants)
-    assert isinstance(told.model, memoryview) and told.model.obj is message
-    assert type(told.settings) is bytes and type(told.previous_receipt) is bytes
+    assert isinstance(told.model, memoryview)
+    assert told.model.obj is message
+    assert type(told.settings) is bytes
+    assert type(told.previous_receipt) is bytes
