@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
@@ -127,6 +129,24 @@ def test_a_second_round_of_a_number_leaves_the_first_ones_file(path: Path) -> No
     with pytest.raises(sqlite3.IntegrityError):
         state.add_round(STUDY, StoredRound(1, b"{}", (long_round(1).receipt or b"")[:-1] + b"x", None))
     assert state.rounds(STUDY) == [long_round()]
+    state.close()
+
+
+def test_file_and_folder_are_on_the_disk_before_the_row(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = long_receipts(path)
+    reader = sqlite3.connect(path)
+    synced: list[tuple[bool, int]] = []
+    real = os.fsync
+
+    def noting(handle: int) -> None:
+        (rows,) = reader.execute("SELECT count(*) FROM rounds").fetchone()
+        synced.append((stat.S_ISDIR(os.fstat(handle).st_mode), rows))
+        real(handle)
+
+    monkeypatch.setattr("coordinator.receipt_files.os.fsync", noting)
+    state.add_round(STUDY, long_round())
+    assert synced == [(False, 0), (True, 0)]
+    reader.close()
     state.close()
 
 
