@@ -46,8 +46,11 @@ class RoundWork:
         """Whether the receipt of the last planned round was seen."""
         return exchange.total_rounds(self.admitted.agreement) in self.sums.receipted
 
-    def check_order(self, told: RoundOrder) -> None:
+    def check_order(self, told: RoundOrder) -> NDArray[np.float64]:
         """The order is the one that follows from the agreement, and its model from the last signed sum.
+
+        Returns:
+            The model, (parameters,), with what else the task carries behind it; zeros where the order has none.
 
         Raises:
             RoundRefused: another task or setting, or a model that the coordinator made up.
@@ -62,8 +65,8 @@ class RoundWork:
         if not task.carries_model:
             if told.model:
                 raise RoundRefused(f"the round of {told.task} carries a model")
-            return
-        theta = exchange.parse_model(agreement, told.model, exchange.task_at(agreement, told.round).carries)
+            return np.zeros(agreement.parameters)
+        theta = exchange.parse_model(agreement, told.model, task.carries)
         expected = self._expected(told)
         if expected is not None and not exchange.is_expected(
             agreement, theta, expected, evaluates=task.part == "analysis"
@@ -76,6 +79,7 @@ class RoundWork:
                     else "the public start"
                 )
             )
+        return theta
 
     def _expected(self, told: RoundOrder) -> NDArray[np.float64] | None:
         return self.sums.expected(told)
@@ -158,29 +162,28 @@ class RoundWork:
 
         return remember
 
-    def vector(self, told: RoundOrder) -> TaggedVector:
+    def vector(self, told: RoundOrder, theta: NDArray[np.float64]) -> TaggedVector:
         """The ring vector of a round, (dim,), with the event that pays for it.
+
+        Args:
+            told: the order.
+            theta: its model, from `check_order`.
 
         Raises:
             UntaggedRelease: the training answered with a number that has no tag.
         """
         agreement = self.admitted.agreement
         task = exchange.task_at(agreement, told.round)
-        theta = (
-            exchange.parse_model(agreement, told.model, task.carries)
-            if told.model
-            else np.zeros(agreement.parameters)
-        )
         if task.payload == "change":
             training_round = told.round - int(agreement.training.life_table)
             trained = self.training.run(task.name, theta, training_round)
-            changed = trained.values.astype(np.float64)
+            changed = trained.values.astype(np.float64, copy=False)
             return TaggedVector(exchange.update_vector(agreement, self.me, theta, changed), trained.event)
         answer = self.training.run(task.name, theta, 1)
         if task.payload == "counts":
             vector = exchange.count_vector(agreement, self.me, np.rint(answer.values).astype(np.int64))
         else:
-            integers = answer.values.astype(np.int64, casting="no")
+            integers = answer.values.astype(np.int64, casting="no", copy=False)
             vector = exchange.statistic_vector(agreement, self.me, integers)
         return TaggedVector(vector, answer.event, self.admitted.local.spare.take())
 
