@@ -23,7 +23,8 @@ def train_and_upload(node: Participant, message: bytes) -> Iterator[bytes]:
     if node.state is None or isinstance(node.state, Joining) or node.work is None:
         raise ProtocolError("a round order came before the session's key list")
     ordered, told = protocol.accept_order(node.state, message)
-    theta = node.work.check_order(told)
+    theta = node.work.model(told)
+    node.work.check_order(told, theta)
     model_is_kept = node.work.sums.ordered(told)
     release = node.work.reserve(ordered, told, node.ledger, node.clock)
     # Behind the charge: an order that the policy refuses could be sent again for ever, with one line in the ledger each time.

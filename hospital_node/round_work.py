@@ -46,15 +46,24 @@ class RoundWork:
         """Whether the receipt of the last planned round was seen."""
         return exchange.total_rounds(self.admitted.agreement) in self.sums.receipted
 
-    def check_order(self, told: RoundOrder) -> NDArray[np.float64]:
-        """The order is the one that follows from the agreement, and its model from the last signed sum.
+    def model(self, told: RoundOrder) -> NDArray[np.float64]:
+        """The order's model, (parameters,), with what else its task carries behind it; zeros where the task has none.
 
-        Returns:
-            The model, (parameters,), with what else the task carries behind it; zeros where the order has none.
+        Raises:
+            ExchangeError: no such round, or a model of the wrong length or with wild parameters.
+        """
+        agreement = self.admitted.agreement
+        task = exchange.task_at(agreement, told.round)
+        if not task.carries_model:
+            return np.zeros(agreement.parameters)
+        return exchange.parse_model(agreement, told.model, task.carries)
+
+    def check_order(self, told: RoundOrder, theta: NDArray[np.float64]) -> None:
+        """The order is the one that follows from the agreement, and its model, `theta`, from the last signed sum.
 
         Raises:
             RoundRefused: another task or setting, or a model that the coordinator made up.
-            ExchangeError: no such round, or a model of the wrong length or with wild parameters.
+            ExchangeError: no such round.
         """
         agreement = self.admitted.agreement
         if told.task != exchange.task_of(agreement, told.round):
@@ -65,8 +74,7 @@ class RoundWork:
         if not task.carries_model:
             if told.model:
                 raise RoundRefused(f"the round of {told.task} carries a model")
-            return np.zeros(agreement.parameters)
-        theta = exchange.parse_model(agreement, told.model, task.carries)
+            return
         expected = self._expected(told)
         if expected is not None and not exchange.is_expected(
             agreement, theta, expected, evaluates=task.part == "analysis"
@@ -79,7 +87,6 @@ class RoundWork:
                     else "the public start"
                 )
             )
-        return theta
 
     def _expected(self, told: RoundOrder) -> NDArray[np.float64] | None:
         return self.sums.expected(told)
@@ -167,7 +174,7 @@ class RoundWork:
 
         Args:
             told: the order.
-            theta: its model, from `check_order`.
+            theta: its model.
 
         Raises:
             UntaggedRelease: the training answered with a number that has no tag.
