@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from coordinator.gather import Gatherer, Silence
 from secagg import coordinator as protocol
@@ -12,6 +13,8 @@ from secagg.roster import Roster
 from secagg.secret import SecretBytes
 from secagg.wire import codec
 from secagg.wire.records import SessionStart
+
+State = TypeVar("State")
 
 
 def agree_on_keys(
@@ -67,15 +70,7 @@ def _advertise(
     )
     for hospital in sorted(present):
         gatherer.ask(hospital, start)
-
-    def take(hospital: str, kind: str, message: bytes) -> bool:
-        nonlocal collecting
-        if kind == "advert":
-            collecting = protocol.add_advert(collecting, hospital, message)
-        return kind == "advert"
-
-    silent = gatherer.gather("advertise", present, take)
-    return collecting, silent
+    return _gathered(gatherer, "advertise", present, "advert", collecting, protocol.add_advert)
 
 
 def _tell(gatherer: Gatherer, listed: frozenset[str], greeting: tuple[bytes, ...], news: bytes) -> None:
@@ -92,12 +87,24 @@ def _reveal(
     """Everybody's contribution; the graph needs all: who were left out now could choose between two graphs."""
     for hospital in sorted(listed):
         gatherer.ask(hospital, key_list)
+    return _gathered(gatherer, "reveal", listed, "graph_contribution", revealing, protocol.add_contribution)
 
-    def take(hospital: str, kind: str, message: bytes) -> bool:
-        nonlocal revealing
-        if kind == "graph_contribution":
-            revealing = protocol.add_contribution(revealing, hospital, message)
-        return kind == "graph_contribution"
 
-    silent = gatherer.gather("reveal", listed, take)
-    return revealing, silent
+def _gathered(
+    gatherer: Gatherer,
+    step: str,
+    asked: frozenset[str],
+    kind: str,
+    state: State,
+    add: Callable[[State, str, bytes], State],
+) -> tuple[State, dict[str, Silence]]:
+    """The state with every answer of this kind from the hospitals that were asked, and who gave none."""
+
+    def take(hospital: str, came: str, message: bytes) -> bool:
+        nonlocal state
+        if came == kind:
+            state = add(state, hospital, message)
+        return came == kind
+
+    silent = gatherer.gather(step, asked, take)
+    return state, silent

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from secagg.masks import Ring, fresh_vector
+from secagg.masks import Ring
+from secagg.memory import fresh_vector
 
 # What a round's vectors may take in memory together; a vector that does not fit goes to disk.
 MEMORY_BYTES = 64 << 20
@@ -90,13 +91,26 @@ class Spool:
         """Digest of the bytes spooled so far."""
         return bytes(self._incoming[hospital].digest.digest())
 
-    def read(self, hospital: str, offset: int, length: int) -> bytes | memoryview:
-        """So many bytes of the hospital's vector, fewer behind its end; from any thread. What is in memory is not copied."""
+    def in_memory(self, hospital: str) -> memoryview | None:
+        """The hospital's vector where it is, so far as it came; None if it is on disk."""
         incoming = self._incoming[hospital]
-        if incoming.memory is not None:
-            return incoming.memory.data.toreadonly()[offset : min(offset + length, incoming.length)]
-        with self._path(hospital).open("rb", buffering=0) as file:
-            return os.pread(file.fileno(), length, offset)
+        return None if incoming.memory is None else incoming.memory.data.toreadonly()[: incoming.length]
+
+    def read_into(self, hospital: str, offset: int, memory: memoryview) -> int:
+        """Fills the memory with the hospital's vector from this byte on; how many bytes there were. From any thread.
+
+        Memory of the caller, because a block of new pages costs more than to read what is to stand in it.
+        """
+        held = self.in_memory(hospital)
+        if held is not None:
+            part = held[offset : offset + len(memory)]
+            memory[: len(part)] = part
+            return len(part)
+        file = os.open(self._path(hospital), os.O_RDONLY)
+        try:
+            return os.preadv(file, [memory], offset)
+        finally:
+            os.close(file)
 
     def clear(self) -> None:
         """Drops all vectors of the round."""

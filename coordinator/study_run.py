@@ -31,17 +31,16 @@ from privacy.recipes.intervals import Estimate
 from privacy.studies.agreement import Agreement
 from privacy.studies.exchange import (
     ExchangeError,
-    begin_fit,
     fit_rounds,
     mean_update,
     model_bytes,
     order_settings,
-    start_model,
     statistic,
     task_at,
     task_of,
     total_rounds,
 )
+from privacy.studies.next_model import begin_fit, start_model
 from secagg.context import SESSION_ID_BYTES, Context
 from secagg.errors import ProtocolError
 from secagg.params import PROTOCOL_VERSION

@@ -35,7 +35,8 @@ from hospital_node.journal import Journal
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.node import Node
 from privacy.guarantees.stage_effect import Voids
-from privacy.ledgers.policy import ANY, Policy
+from privacy.ledgers.policy_file import Policy
+from privacy.ledgers.policy_lists import ANY
 from privacy.link.member_keys import ENTROPY_BYTES, MemberKeys, key_files, read_key_files
 from privacy.studies.agreement import build as build_agreement
 from privacy.studies.study import Study

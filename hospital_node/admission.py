@@ -17,10 +17,12 @@ from hospital_node.home import RegisterPlace
 from hospital_node.kept_set import KeptSetLost, charge_once, chosen_level, kept_set
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.local_study import LocalStudy
+from hospital_node.stated_terms import stated_terms, terms_of
 from privacy.guarantees.stage_release import LevelRelease, ThresholdRelease, VoidRelease
 from privacy.ledgers.data_epoch import compared_note, earlier_epochs, is_compared
 from privacy.ledgers.ledger import GENESIS, Entry
-from privacy.ledgers.policy import Permit, Policy, PolicyRefusal, StudyTerms, check, check_rules
+from privacy.ledgers.policy import Permit, Policy, PolicyRefusal, StudyTerms, check
+from privacy.ledgers.policy_lists import check_rules
 from privacy.noise.level_choice import Level, costs, levels_of, small_classes
 from privacy.noise.mechanisms import Sampler
 from privacy.noise.noisy_threshold import Cell
@@ -281,41 +283,6 @@ class Admission:
             case VoidRelease():
                 charge_once(stage, ledger, agreement.hash, study.id, permit)
                 return None, None
-
-
-def terms_of(agreement: Agreement) -> StudyTerms:
-    """The agreement as a policy sees it."""
-    return replace(
-        stated_terms(agreement.study),
-        plan=agreement.plan,
-        family=agreement.training.family,
-        threshold=agreement.threshold,
-        colluding=agreement.colluding,
-        n=agreement.n,
-        study_hash=agreement.hash,
-    )
-
-
-def stated_terms(study: Study) -> StudyTerms:
-    """What a study file says by itself, without the plan that is calibrated for it."""
-    return StudyTerms(
-        mode=study.mode,  # type: ignore[arg-type]  # the study's validator allows exactly these
-        plan=None,
-        family=study.model.family,
-        stage=study.stage.kind,
-        purpose=study.purpose,
-        threshold=study.threshold,
-        colluding=study.colluding,
-        n=len(study.hospitals),
-        epsilon=study.epsilon,
-        delta=study.delta,
-        study_id=study.id,
-        study_hash="",
-        fields=tuple((field.name, field.purpose) for field in study.fields),
-        duo=study.about.duo,
-        analyses=study.analyses,
-        minimum_cell=study.analysis.minimum_cell if study.asks and study.mode == "none" else None,
-    )
 
 
 def check_before_dialing(

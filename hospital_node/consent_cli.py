@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
+from hospital_node.options import HOME, JSON
 from privacy.link.command_line import say, say_json
 
-HOME = Annotated[Path, typer.Option("--home", help="Folder of this hospital's keys, policy and state.")]
-JSON = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 PATIENT = Annotated[
     str, typer.Argument(help="The patient's id as in your table; - reads it from standard input.")
 ]

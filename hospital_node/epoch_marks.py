@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hospital_node.entropy import Entropy
-from privacy.ledgers.policy import PolicyRefusal
+from privacy.ledgers.policy_refusal import PolicyRefusal
 from privacy.studies.study import Study
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from hospital_node.sending_edge import SendingEdge
 from hospital_node.study_messages import end_study, export_ledger, open_session, take_keys, take_offer
 from hospital_node.upload_files import UploadLost
 from privacy.ledgers.ledger import LedgerBroken
-from privacy.ledgers.policy import PolicyRefusal
+from privacy.ledgers.policy_refusal import PolicyRefusal
 from privacy.ledgers.release_tags import UntaggedRelease
 from privacy.studies.exchange import ExchangeError
 from secagg.errors import SecAggError, WireError

@@ -8,7 +8,7 @@ from hospital_node.admission import Admitted
 from hospital_node.upload_files import UploadLost
 from privacy.guarantees.guarantee import rounded_up
 from privacy.guarantees.stage_release import VoidRelease
-from privacy.ledgers.policy import PolicyRefusal
+from privacy.ledgers.policy_refusal import PolicyRefusal
 from privacy.synthesis.charges import SynthesisRelease
 from secagg.errors import BadShare, ProtocolError, WireError
 from secagg.wire import codec

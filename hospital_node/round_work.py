@@ -19,7 +19,7 @@ from privacy.guarantees.plan import Charge, Release
 from privacy.ledgers import participation
 from privacy.ledgers.ledger import Entry, fold
 from privacy.ledgers.policy import Policy, check_round
-from privacy.studies import exchange
+from privacy.studies import exchange, next_model
 from secagg.agreed_set import member_headers, read_set
 from secagg.fixed_point import from_ring
 from secagg.masks import Ring
@@ -76,7 +76,7 @@ class RoundWork:
                 raise RoundRefused(f"the round of {told.task} carries a model")
             return
         expected = self._expected(told)
-        if expected is not None and not exchange.is_expected(
+        if expected is not None and not next_model.is_expected(
             agreement, theta, expected, evaluates=task.part == "analysis"
         ):
             raise RoundRefused(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from privacy.analytics.evaluated import Evaluated
 from privacy.link.canonical import canonical, parse_canonical
 from privacy.recipes.fit import Fit
-from privacy.studies import exchange
+from privacy.studies import exchange, next_model
 from privacy.studies.agreement import Agreement
 from secagg.fixed_point import from_ring
 from secagg.receipt import VerifiedReceipt
@@ -103,10 +103,10 @@ class Sums:
         if exchange.task_at(self._agreement, told.round).part == "analysis":
             return None if last is None or last.evaluated is None else last.evaluated.ordered(task)
         if last is not None:
-            return exchange.expected_model(
+            return next_model.expected_model(
                 self._agreement, task, last.round, last.model, last.total, last.members, last.fit
             )
-        return exchange.start_model(self._agreement, None, ())
+        return next_model.start_model(self._agreement, None, ())
 
     def _followed(self, number: int, previous: int, members: tuple[str, ...], data: bytes) -> Summed:
         """A sum behind the latest one, and what follows from both."""
@@ -115,7 +115,7 @@ class Sums:
         total = from_ring(np.frombuffer(data, dtype=ring), agreement.modulus_bits)
         if before is not None and before.round != previous:
             before = None
-        fit = exchange.followed(agreement, None if before is None else before.fit, number, total, members)
+        fit = next_model.followed(agreement, None if before is None else before.fit, number, total, members)
         path = self._folder / f"{number}.model"
         model = path.read_bytes() if path.is_file() else None
         summed = Summed(number, model, total, members, fit)
@@ -125,7 +125,7 @@ class Sums:
         agreement = self._agreement
         task = exchange.task_at(agreement, last.round)
         if task.part == "fit":
-            theta = exchange.result_after(
+            theta = next_model.result_after(
                 agreement, last.fit, last.round, last.model, last.total, last.members
             )
             return None if theta is None else Evaluated(theta, agreement.study.intervals)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from secagg import kdf, sealing, shamir
 from secagg.errors import ParameterError
-from secagg.masks import Ring, Speed, add_masks, fresh_vector
+from secagg.masks import Ring, Speed, add_masks
+from secagg.memory import lent_vector
 from secagg.pairs import RoundFrame, pair_mask, self_mask
 from secagg.sealing import HeldShare
 from secagg.secret import SecretBytes
@@ -55,7 +56,7 @@ def masked_vector(state: Ordered, vector: Ring, seed: bytes, speed: Speed) -> me
     if vector.shape != (params.dim,) or vector.dtype != params.ring:
         raise ParameterError(f"the vector must have shape ({params.dim},) and type {params.ring.name}")
 
-    def fill(start: int, part: Ring) -> Ring:
+    def fill(start: int, part: Ring, _: Ring) -> Ring:
         own = vector[start : start + part.size]
         if own.size == part.size:
             return own
@@ -63,7 +64,7 @@ def masked_vector(state: Ordered, vector: Ring, seed: bytes, speed: Speed) -> me
         part[own.size :] = 1
         return part
 
-    masked = fresh_vector(params.wire_dim, params.ring)
+    masked = lent_vector(params.wire_dim, params.ring)
     pairwise = [pair_mask(secrets.mask_seed, seat.me, peer) for peer, secrets in state.secrets.items()]
     add_masks(masked, [self_mask(seed, frame, seat.me), *pairwise], speed, fill)
     return masked.data.cast("B").toreadonly()

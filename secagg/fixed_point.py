@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg.errors import OutsideClip, ParameterError, RingOverflow
-from secagg.masks import Ring, fresh_vector
+from secagg.masks import Ring
+from secagg.memory import fresh_vector
 
 # Failure of a sum to fit, over all coordinates together. It would make a result wrong, never less private.
 LOG2_OVERFLOW = -40

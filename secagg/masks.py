@@ -23,23 +23,20 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES128
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from secagg.errors import ParameterError
+from secagg.memory import fresh_vector
 from secagg.secret import SecretBytes
 
 SEED_BYTES = 32
 _CIPHER_BLOCK = 16
-# Sums whose operands straddle cache lines take half as long again.
-_CACHE_LINE = 64
-# NumPy asks for huge pages from here on: a vector of 4 MB in small pages costs a thousand page faults, as much as a mask.
-_HUGE_BYTES = 4 << 20
-_WORTH_HUGE_BYTES = 1 << 20
 
 Ring: TypeAlias = npt.NDArray[np.unsignedinteger[Any]]
 
 # Keystream memory of earlier calls; a few threads' worth, and its operations are atomic.
 _KEPT: deque[npt.NDArray[np.uint8]] = deque(maxlen=4)
 
-# Takes the first coordinate of a block and the block; returns what stands there before the masks, the block itself if it wrote there.
-Fill: TypeAlias = Callable[[int, Ring], Ring]
+# Takes the first coordinate of a block, the block and as much memory to work in; returns what stands there before the masks, the
+# block itself if it wrote there.
+Fill: TypeAlias = Callable[[int, Ring, Ring], Ring]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +68,13 @@ class Speed:
                 "threads and thread_bytes must be positive and block_bytes a positive multiple of 16"
             )
 
+    def threads_for(self, vector_bytes: int, masks: int) -> int:
+        """Threads that so many masks of a vector of this length are spread over."""
+        blocks, worth = -(-vector_bytes // self.block_bytes), vector_bytes * masks // self.thread_bytes
+        return max(1, min(self.threads, blocks, worth))
+
 
 DEFAULT_SPEED = Speed()
-
-
-def fresh_vector(size: int, ring: np.dtype[np.unsignedinteger[Any]]) -> Ring:
-    """Memory for a vector, (size,), not initialized, at the start of a cache line."""
-    wanted = size * ring.itemsize + _CACHE_LINE
-    raw = np.empty(max(wanted, _HUGE_BYTES) if wanted >= _WORTH_HUGE_BYTES else wanted, dtype=np.uint8)
-    first = -raw.ctypes.data % _CACHE_LINE
-    return raw[first : first + size * ring.itemsize].view(ring)
 
 
 def add_masks(
@@ -102,8 +96,7 @@ def add_masks(
     ):
         raise ParameterError("masks are added to a contiguous vector of little-endian uint32 or uint64")
     blocks = -(-vector.nbytes // speed.block_bytes)
-    worth = vector.nbytes * len(masks) // speed.thread_bytes
-    spans = max(1, min(speed.threads, blocks, worth))
+    spans = speed.threads_for(vector.nbytes, len(masks))
     edges = [blocks * i // spans for i in range(spans + 1)]
 
     def add_span(number: int) -> None:
@@ -161,8 +154,8 @@ def _add_span(
     elements, stream_bytes = block_bytes // vector.itemsize, keystream.data
     for block in blocks:
         part = vector[block * elements : (block + 1) * elements]
-        before = part if fill is None else fill(block * elements, part)
         plain, mask = zeros[: part.nbytes], keystream[: part.nbytes].view(vector.dtype)
+        before = part if fill is None else fill(block * elements, part, mask)
         for expand_into, combine in streams:
             expand_into(plain, stream_bytes)
             before = combine(before, mask, part)

@@ -14,14 +14,15 @@ import numpy as np
 from secagg import sealing, shamir
 from secagg.agreed_set import member_headers
 from secagg.errors import CheckFailed, InconsistentDealer, ParameterError, TooFewSurvivors
-from secagg.masks import DEFAULT_SPEED, Mask, Ring, Speed, add_masks, fresh_vector
+from secagg.masks import DEFAULT_SPEED, Mask, Ring, Speed, add_masks
+from secagg.memory import lent_vector
 from secagg.pairs import pair_mask, self_mask
 from secagg.params import SecAggParams
 from secagg.secret import SecretBytes
 from secagg.tables import Opening
 
-# Takes an id, a first coordinate and a number of coordinates.
-Read: TypeAlias = Callable[[str, int, int], Ring]
+# Takes an id, a first coordinate and memory for as many coordinates as are due; returns them, there or where they are already.
+Read: TypeAlias = Callable[[str, int, Ring], Ring]
 
 
 def remaining_masks(state: Opening) -> tuple[Mask, ...]:
@@ -63,7 +64,7 @@ def unmask(state: Opening, vectors: Mapping[str, Ring], speed: Speed = DEFAULT_S
     """
     if vectors.keys() != member_headers(state.agreeing.proposed).keys():
         raise ParameterError("the vectors must be those of the members of the agreed set")
-    return unmask_blocks(state, lambda member, first, count: vectors[member][first : first + count], speed)
+    return unmask_blocks(state, lambda member, first, due: vectors[member][first : first + due.size], speed)
 
 
 def unmask_blocks(state: Opening, read: Read, speed: Speed = DEFAULT_SPEED) -> Ring:
@@ -71,7 +72,8 @@ def unmask_blocks(state: Opening, read: Read, speed: Speed = DEFAULT_SPEED) -> R
 
     Args:
         state: enough shares are in (`can_open`).
-        read: coordinates first <= i < first + count of a member's masked vector; called from `speed.threads` threads.
+        read: coordinates first <= i < first + due.size of a member's masked vector, in `due` or elsewhere; called from
+            `speed.threads` threads.
         speed: how masks are expanded.
 
     Raises:
@@ -82,17 +84,17 @@ def unmask_blocks(state: Opening, read: Read, speed: Speed = DEFAULT_SPEED) -> R
     params = state.agreeing.uploading.session.desk.params
     members = tuple(member_headers(state.agreeing.proposed))
 
-    def fill(first: int, part: Ring) -> Ring:
+    def fill(first: int, part: Ring, other: Ring) -> Ring:
         before: Ring | None = None  # The first two go straight into the block: one pass over memory less.
         for member in members:
-            values = read(member, first, part.size)
+            values = read(member, first, part if before is None else other)
             if values.shape != part.shape:
                 raise ParameterError(f"{values.size} coordinates of {member} came where {part.size} were due")
             before = values if before is None else np.add(before, values, part)
         assert before is not None
         return before
 
-    total = fresh_vector(params.wire_dim, params.ring)
+    total = lent_vector(params.wire_dim, params.ring)
     add_masks(total, remaining_masks(state), speed, fill)
     return check_constants(state, total)
 

@@ -6,9 +6,8 @@ that moves only when the coordinator waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,12 +17,10 @@ from numpy.typing import NDArray
 
 from coordinator.entropy import OsEntropy as CoordinatorEntropy
 from coordinator.gather import Gatherer
-from coordinator.link import Connected, Disconnected, LinkEvent
 from coordinator.progress import Progress
 from coordinator.service import Executed, execute
 from coordinator.state import CoordinatorState
 from coordinator.study_run import StudyRun
-from deploy.local_link import LocalLink
 from deploy.simulate import consortium, make_node
 from hospital_node.admission import Admission
 from hospital_node.clock import Clock
@@ -32,7 +29,7 @@ from hospital_node.ledger_store import LedgerStore
 from hospital_node.local_study import LocalStudy
 from hospital_node.node import Node
 from hospital_node.node_words import NodeEvent
-from privacy.ledgers.policy import Policy
+from privacy.ledgers.policy_file import Policy
 from privacy.link.member_keys import MemberKeys
 from privacy.noise.mechanisms import Sampler
 from privacy.studies import exchange
@@ -44,10 +41,10 @@ from secagg.params import PROTOCOL_VERSION, SecAggParams
 from secagg.roster import SignedRoster
 from secagg.wire import codec
 from secagg.wire.records import Receipt, SessionStart, SpareNoise, StudyOffer, VectorChunk
+from tests.bent_link import BentLink, ManualClock
 from tests.study_files import study, table, write_csv
 
 HOSPITALS = ("a", "b", "c", "d")
-START = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 DEADLINE_S = 20.0
 # What a power cut would leave is the business of tests/process.
 NO_FSYNC = "PRAGMA synchronous = OFF"
@@ -84,19 +81,6 @@ def keys_and_roster() -> tuple[dict[str, MemberKeys], SignedRoster]:
     return consortium(HOSPITALS, OsEntropy(), ManualClock())
 
 
-@dataclass(slots=True)
-class ManualClock:
-    """Time stands still until somebody waits."""
-
-    waited_s: float = 0.0
-
-    def now(self) -> datetime:
-        return START + timedelta(seconds=self.waited_s)
-
-    def monotonic_s(self) -> float:
-        return self.waited_s
-
-
 class RememberingAdmission(Admission):
     """Reads equal tables for equal agreements once a process: half the time of most tests otherwise."""
 
@@ -119,73 +103,6 @@ class RememberingAdmission(Admission):
             # Slots make a class anew, so that the short form of super does not find it.
             self.read[key] = Admission._prepare(self, agreement, ledger, clock, sampler, entropy)
         return self.read[key]
-
-
-# What happens to one message on its way: (hospital, kind, bytes) -> the messages that arrive instead.
-Bend = Callable[[str, str, bytes], Iterable[bytes]]
-
-
-def straight(hospital: str, kind: str, message: bytes) -> Iterable[bytes]:
-    """Every message arrives as it was sent."""
-    return (message,)
-
-
-class BentLink(LocalLink):
-    """A LocalLink whose time is the test's clock, with a bend in each direction.
-
-    Attributes:
-        down: bends what goes to hospitals.
-        up: bends what hospitals answer.
-        sent, answered: (hospital, kind, message) as they arrived.
-    """
-
-    def __init__(self, nodes: dict[str, Node], clock: ManualClock) -> None:
-        super().__init__(nodes)
-        self.nodes = nodes
-        self.clock = clock
-        self.down: Bend = straight
-        self.up: Bend = straight
-        self.sent: list[tuple[str, str, bytes]] = []
-        self.answered: list[tuple[str, str, bytes]] = []
-
-    def send(self, hospital: str, message: bytes) -> None:
-        if hospital not in self._connected:
-            return
-        for bent in self.down(hospital, codec.unwrap(message)[0], message):
-            self.sent.append((hospital, codec.unwrap(bent)[0], bent))
-            for reply in self.nodes[hospital].on_message(bent):
-                kind = codec.unwrap(reply)[0]
-                for arrived in self.up(hospital, kind, reply):
-                    self.answered.append((hospital, kind, arrived))
-                    self.put(hospital, arrived)
-
-    def put(self, hospital: str, message: bytes) -> None:
-        """A message that arrives at the coordinator."""
-        from coordinator.link import Received
-
-        self._events.append(Received(hospital, message))
-
-    def receive(self, timeout_s: float) -> LinkEvent | None:
-        event = super().receive(timeout_s)
-        match event:
-            case None:
-                self.clock.waited_s += max(timeout_s, 1e-3)
-            case Disconnected(hospital, _):
-                self._connected.discard(hospital)
-        return event
-
-    def cut(self, hospital: str) -> None:
-        """The connection of a hospital breaks."""
-        self._connected.discard(hospital)
-        self._events.append(Disconnected(hospital, "the peer went away"))
-
-    def back(self, hospital: str, *, fresh: bool) -> None:
-        """It dials in again; `fresh` from a new process."""
-        self._events.append(Connected(hospital, fresh))
-
-    def kinds(self, hospital: str) -> list[str]:
-        """What a hospital answered, in order, without its vector chunks' repetitions."""
-        return [kind for who, kind, _ in self.answered if who == hospital]
 
 
 @dataclass(slots=True)

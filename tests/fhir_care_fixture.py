@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from tests.fhir_fixture import SNOMED, Resources, coded
+from tests.heart_failure import ID_TIME_EVENT
 
 ACT = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 LEVEL = "http://fhir.de/CodeSystem/Kontaktebene"
@@ -54,16 +55,7 @@ concepts = "dialysis"
 code = 3
 death = true
 
-[[field]]
-name = "pid"
-from = "id"
-[[field]]
-name = "days"
-from = "time"
-[[field]]
-name = "event"
-from = "event"
-[[field]]
+{ID_TIME_EVENT}[[field]]
 name = "entered"
 from = "entry"
 [[field]]

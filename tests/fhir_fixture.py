@@ -1,11 +1,13 @@
-"""A small FHIR bulk export with the flaws that real exports have, and a cohort definition for it."""
+"""The patients of `tests.heart_failure` as a FHIR bulk export, with the flaws that real exports have, and a cohort definition for them."""
 
 import json
 import random
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
+
+from tests.heart_failure import ID_TIME_EVENT, Patient, Pressure, patients
 
 SNOMED, LOINC, RXNORM, UCUM = (
     "http://snomed.info/sct",
@@ -16,6 +18,17 @@ SNOMED, LOINC, RXNORM, UCUM = (
 HEART_FAILURE, STROKE, DIABETES = "84114007", "230690007", "73211009"
 PANEL, SYSTOLIC, SMOKING, SMOKER, NEVER = "85354-9", "8480-6", "72166-2", "449868002", "266919005"
 METFORMIN, INSULIN = "6809", "5856"
+CODES = {
+    "heart failure": HEART_FAILURE,
+    "stroke": STROKE,
+    "diabetes": DIABETES,
+    "cancer": "363346000",
+    "another": "1",
+    "metformin": METFORMIN,
+    "insulin": INSULIN,
+}
+# Characters of a date that a hospital writes down.
+KNOWN = {"year": 4, "month": 7, "day": 10}
 
 COHORT = f"""
 [source]
@@ -58,16 +71,7 @@ concepts = "stroke"
 code = 2
 death = true
 
-[[field]]
-name = "pid"
-from = "id"
-[[field]]
-name = "days"
-from = "time"
-[[field]]
-name = "event"
-from = "event"
-[[field]]
+{ID_TIME_EVENT}[[field]]
 name = "age"
 from = "age"
 [[field]]
@@ -139,27 +143,26 @@ def export(n: int = 120, seed: int = 1) -> Resources:
         for code in (METFORMIN, INSULIN)
     ]
     number = iter(range(1, 1_000_000))
-    for patient in range(1, n + 1):
+    for patient in patients(n, seed):
         _one_patient(made, patient, rng, lambda: f"r{next(number)}")
     for resources in made.values():
         rng.shuffle(resources)
     return made
 
 
-def _one_patient(made: Resources, patient: int, rng: random.Random, name: Callable[[], str]) -> None:
-    uuid = f"00000000-0000-4000-8000-{patient:012d}"
-    id_ = rng.choice([f"p{patient}", uuid])
-    index = date(2014, 6, 1) + timedelta(days=rng.randint(0, 2400))
+def _one_patient(made: Resources, patient: Patient, rng: random.Random, name: Callable[[], str]) -> None:
+    uuid = f"00000000-0000-4000-8000-{patient.number:012d}"
+    id_ = rng.choice([f"p{patient.number}", uuid])
     own: dict[str, Any] = {
         "resourceType": "Patient",
         "id": id_,
-        "identifier": [{"system": "urn:mrn", "value": f"m{patient}"}],
-        "gender": rng.choice(["male", "female", "unknown"]),
-        "birthDate": rng.choice(["1941", "1941-05", "1941-05-09", "1920-02-29", "1999-12-31"]),
+        "identifier": [{"system": "urn:mrn", "value": f"m{patient.number}"}],
+        "gender": patient.sex,
+        "birthDate": str(patient.born)[: KNOWN[patient.born_known]],
         "meta": {"versionId": "2", "lastUpdated": "2022-02-01T00:00:00Z"},
     }
-    if rng.random() < 0.5:
-        own["deceasedDateTime"] = f"{index + timedelta(days=rng.choice([0, 1, 40, 400]))}T23:30:00-05:00"
+    if patient.died is not None:
+        own["deceasedDateTime"] = f"{patient.died}T23:30:00-05:00"
     elif rng.random() < 0.2:
         own["deceasedBoolean"] = True
     elif rng.random() < 0.3:
@@ -174,8 +177,10 @@ def _one_patient(made: Resources, patient: int, rng: random.Random, name: Callab
         names.append(f"urn:uuid:{uuid}")
     if rng.random() < 0.1:
         merged = {"other": {"reference": f"Patient/{id_}"}, "type": "replaced-by"}
-        made["Patient.ndjson"].append({"resourceType": "Patient", "id": f"old{patient}", "link": [merged]})
-        names.append(f"Patient/old{patient}")
+        made["Patient.ndjson"].append(
+            {"resourceType": "Patient", "id": f"old{patient.number}", "link": [merged]}
+        )
+        names.append(f"Patient/old{patient.number}")
     if rng.random() < 0.1:
         names.append("Patient/nobody")
 
@@ -187,101 +192,75 @@ def _one_patient(made: Resources, patient: int, rng: random.Random, name: Callab
             return {"id": name(), "subject": {"identifier": own["identifier"][0]}}
         return {"id": name(), "subject": {"reference": rng.choice(names)}}
 
-    def near(days: list[int]) -> date:
-        return index + timedelta(days=rng.choice(days))
-
-    _conditions(made["Condition.ndjson"], about, near, rng)
-    _observations(made, about, near, rng)
-    for _ in range(rng.randint(0, 2)):
-        made["MedicationRequest.ndjson"].append(_order(about(), near([-366, -365, -20, -20, 0, 1]), rng))
-
-
-def _conditions(
-    out: list[dict[str, Any]],
-    about: Callable[[], dict[str, Any]],
-    near: Callable[[list[int]], date],
-    rng: random.Random,
-) -> None:
-    for code, share, days in (
-        (HEART_FAILURE, 1.0, [0]),
-        (HEART_FAILURE, 0.4, [-500, 20]),
-        (STROKE, 0.6, [-40, 0, 1, 300]),
-        (STROKE, 0.5, [-50, 2]),
-        (DIABETES, 0.5, [-3001, -3000, 0, 1]),
-    ):
-        if rng.random() >= share:
-            continue
-        when = near(days)
-        resource: dict[str, Any] = {"resourceType": "Condition", **about(), "code": coded(SNOMED, code)}
-        match rng.randint(0, 5):
-            case 0:
-                resource["onsetPeriod"] = {"start": f"{when}T10:00:00+02:00"}
-            case 1:
-                resource |= {"onsetString": "long ago", "recordedDate": str(when)}
-            case 2:
-                resource["onsetDateTime"] = str(when)[:7]
-            case 3 if rng.random() < 0.2:
-                resource["onsetAge"] = {"value": 50}
-            case _:
-                resource["onsetDateTime"] = str(when)
-        status = rng.choice(["confirmed"] * 8 + ["entered-in-error", "refuted"])
-        resource["verificationStatus"] = {"coding": [{"system": "urn:x", "code": status}]}
-        out.append(resource)
-        if rng.random() < 0.1:
-            out.append(
-                {**resource, "meta": {"lastUpdated": "2023-01-01T00:00:00Z"}, "code": coded(SNOMED, "1")}
-            )
-
-
-def _observations(
-    made: Resources,
-    about: Callable[[], dict[str, Any]],
-    near: Callable[[list[int]], date],
-    rng: random.Random,
-) -> None:
-    for _ in range(rng.randint(0, 5)):
-        value = rng.randint(90, 200)
-        quantity: dict[str, Any] = {"value": value, "unit": "mmHg", "system": UCUM, "code": "mm[Hg]"}
-        if rng.random() < 0.3:
-            quantity |= {"value": value / 7.5, "code": "kPa"}
-        if rng.random() < 0.1:
-            quantity["comparator"] = ">"
-        resource: dict[str, Any] = {"resourceType": "Observation", **about(), "status": "final"}
-        if rng.random() < 0.5:
-            resource |= {
-                "code": coded(LOINC, PANEL),
-                "component": [
-                    {"code": coded(LOINC, "8462-4")},
-                    {"code": coded(LOINC, SYSTOLIC), "valueQuantity": quantity},
-                ],
-            }
-        else:
-            resource |= {"code": coded(LOINC, SYSTOLIC), "valueQuantity": quantity}
-        when = near([-366, -365, -30, -30, 0, 1])
-        resource["effectiveDateTime"] = rng.choice(
-            [str(when), f"{when}T08:00:00Z", f"{when}T08:00:00.5+09:00"]
-        )
-        file = rng.choice(["Observation.000.ndjson", "Observation.001.ndjson"])
-        made[file].append(resource)
-        if rng.random() < 0.2:
-            made["Observation.001.ndjson"].append(
-                {**resource, "status": "entered-in-error", "meta": {"versionId": "2"}}
-            )
-    if rng.random() < 0.6:
+    for what, when in patient.conditions:
+        _condition(made["Condition.ndjson"], about(), CODES[what], when, rng)
+    for pressure in patient.pressures:
+        _pressure(made, about(), pressure, rng)
+    if patient.smoking is not None:
+        smokes, when = patient.smoking
         made["Observation.000.ndjson"].append(
             {
                 "resourceType": "Observation",
                 **about(),
                 "status": rng.choice(["final", "amended", "preliminary"]),
                 "code": coded(LOINC, SMOKING),
-                "effectivePeriod": {"start": str(near([-100, 0]))},
-                "valueCodeableConcept": coded(SNOMED, rng.choice([SMOKER, NEVER])),
+                "effectivePeriod": {"start": str(when)},
+                "valueCodeableConcept": coded(SNOMED, SMOKER if smokes else NEVER),
             }
+        )
+    for drug, when in patient.drugs:
+        made["MedicationRequest.ndjson"].append(_order(about(), CODES[drug], when, rng))
+
+
+def _condition(
+    out: list[dict[str, Any]], about: dict[str, Any], code: str, when: date, rng: random.Random
+) -> None:
+    resource: dict[str, Any] = {"resourceType": "Condition", **about, "code": coded(SNOMED, code)}
+    match rng.randint(0, 5):
+        case 0:
+            resource["onsetPeriod"] = {"start": f"{when}T10:00:00+02:00"}
+        case 1:
+            resource |= {"onsetString": "long ago", "recordedDate": str(when)}
+        case 2:
+            resource["onsetDateTime"] = str(when)[:7]
+        case 3 if rng.random() < 0.2:
+            resource["onsetAge"] = {"value": 50}
+        case _:
+            resource["onsetDateTime"] = str(when)
+    status = rng.choice(["confirmed"] * 8 + ["entered-in-error", "refuted"])
+    resource["verificationStatus"] = {"coding": [{"system": "urn:x", "code": status}]}
+    out.append(resource)
+    if rng.random() < 0.1:
+        out.append({**resource, "meta": {"lastUpdated": "2023-01-01T00:00:00Z"}, "code": coded(SNOMED, "1")})
+
+
+def _pressure(made: Resources, about: dict[str, Any], pressure: Pressure, rng: random.Random) -> None:
+    quantity: dict[str, Any] = {"value": pressure.mmhg, "unit": "mmHg", "system": UCUM, "code": "mm[Hg]"}
+    if pressure.kpa:
+        quantity |= {"value": pressure.mmhg / 7.5, "code": "kPa"}
+    if rng.random() < 0.1:
+        quantity["comparator"] = ">"
+    resource: dict[str, Any] = {"resourceType": "Observation", **about, "status": "final"}
+    if rng.random() < 0.5:
+        resource |= {
+            "code": coded(LOINC, PANEL),
+            "component": [
+                {"code": coded(LOINC, "8462-4")},
+                {"code": coded(LOINC, SYSTOLIC), "valueQuantity": quantity},
+            ],
+        }
+    else:
+        resource |= {"code": coded(LOINC, SYSTOLIC), "valueQuantity": quantity}
+    day = pressure.day
+    resource["effectiveDateTime"] = rng.choice([str(day), f"{day}T08:00:00Z", f"{day}T08:00:00.5+09:00"])
+    made[rng.choice(["Observation.000.ndjson", "Observation.001.ndjson"])].append(resource)
+    if rng.random() < 0.2:
+        made["Observation.001.ndjson"].append(
+            {**resource, "status": "entered-in-error", "meta": {"versionId": "2"}}
         )
 
 
-def _order(about: dict[str, Any], when: date, rng: random.Random) -> dict[str, Any]:
-    code = rng.choice([METFORMIN, INSULIN])
+def _order(about: dict[str, Any], code: str, when: date, rng: random.Random) -> dict[str, Any]:
     resource: dict[str, Any] = {
         "resourceType": "MedicationRequest",
         "status": rng.choice(["active", "active", "completed", "cancelled"]),

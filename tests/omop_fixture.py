@@ -1,18 +1,30 @@
-"""A small OMOP CDM 5.4 population of several tables, with the flaws that real exports have, and a cohort definition for it."""
+"""The patients of `tests.heart_failure` as OMOP CDM 5.4 tables, with the flaws that real exports have, and a cohort definition for them."""
 
 import random
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from tests.heart_failure import ID_TIME_EVENT, Patient, Pressure, patients
 
 HEART_FAILURE, ACUTE_HEART_FAILURE, DIABETES, TYPE_2 = 316139, 4023479, 201820, 201826
 SYSTOLIC, KIDNEY, METFORMIN, INSULIN, SMOKING = 3004249, 3049187, 1503297, 1516766, 4275495
 STROKE, CANCER = 381316, 443392
 MMHG, KPA = 8876, 44777602
 SMOKER, NEVER_SMOKED = 4298794, 4144272
+GENDERS = {"male": 8507, "female": 8532, "unknown": 8551}
+CONCEPTS = {
+    "heart failure": (HEART_FAILURE, ACUTE_HEART_FAILURE),
+    "stroke": (STROKE,),
+    "diabetes": (TYPE_2,),
+    "cancer": (CANCER,),
+    "another": (99,),
+    "metformin": (METFORMIN,),
+    "insulin": (INSULIN,),
+}
 
 COHORT = f"""
 [source]
@@ -35,7 +47,7 @@ codes = [{SMOKING}]
 [index]
 from = "condition"
 concepts = "heart_failure"
-earliest = 2012-01-01
+earliest = 2014-01-01
 latest = 2019-12-31
 prior_observation_days = 180
 minimum_age = 30
@@ -68,16 +80,7 @@ concepts = "stroke"
 code = 2
 death = true
 
-[[field]]
-name = "pid"
-from = "id"
-[[field]]
-name = "days"
-from = "time"
-[[field]]
-name = "event"
-from = "event"
-[[field]]
+{ID_TIME_EVENT}[[field]]
 name = "age"
 from = "age"
 [[field]]
@@ -146,8 +149,8 @@ LATE = (
 Rows = dict[str, list[dict[str, Any]]]
 
 
-def population(n: int = 120, seed: int = 1) -> Rows:
-    """Table name -> rows; every patient has some of everything, at days that meet at the edges of windows."""
+def population(n: int = 200, seed: int = 1) -> Rows:
+    """Table name -> rows."""
     rng = random.Random(seed)
     tables: Rows = {
         name: []
@@ -162,36 +165,34 @@ def population(n: int = 120, seed: int = 1) -> Rows:
         )
     }
     number = iter(range(1, 1_000_000))
-    for patient in range(1, n + 1):
-        _one_patient(tables, 70_000 + patient, rng, lambda: next(number))
+    for patient in patients(n, seed):
+        _one_patient(tables, patient, rng, lambda: next(number))
     tables["measurement"] += [dict(row) for row in tables["measurement"][:5]]
     return tables | vocabulary()
 
 
 def entering_late(tables: Rows) -> Rows:
-    """The tables, with observation of two patients in three beginning on or after their index event."""
+    """The tables, with observation of three patients in four shifted, so that it may begin on or after their index event."""
     for number, row in enumerate(tables["observation_period"]):
-        shift = timedelta(days=(0, 100, 400)[number // 2 % 3])
+        shift = timedelta(days=(0, 100, 400, 400)[number // 2 % 4])
         for end in ("start", "end"):
             row[f"observation_period_{end}_date"] += shift
     return tables
 
 
-def _one_patient(tables: Rows, pid: int, rng: random.Random, number: Callable[[], int]) -> None:
-    born = date(rng.randint(1930, 1985), rng.randint(1, 12), rng.randint(1, 28))
-    known = rng.choice(["year", "month", "day"])
+def _one_patient(tables: Rows, patient: Patient, rng: random.Random, number: Callable[[], int]) -> None:
+    pid, born, known = 70_000 + patient.number, patient.born, patient.born_known
     tables["person"].append(
         {
             "person_id": pid,
-            "gender_concept_id": rng.choice([8507, 8532, 8551]),
+            "gender_concept_id": GENDERS[patient.sex],
             "year_of_birth": born.year,
             "month_of_birth": born.month if known != "year" else None,
             "day_of_birth": born.day if known == "day" else None,
         }
     )
-    index = date(2011, 6, 1) + timedelta(days=rng.randint(0, 3200))
-    start = index - timedelta(days=rng.choice([100, 179, 180, 900, 2000]))
-    end = index + timedelta(days=rng.choice([0, 30, 400, 1500, 2500]))
+    start = patient.index - timedelta(days=rng.choice([100, 179, 180, 900, 2000]))
+    end = patient.index + timedelta(days=rng.choice([0, 30, 400, 1500, 2500]))
     cut = start + timedelta(days=50)
     for first, last in ((start, cut), (cut + timedelta(days=rng.choice([1, 1, 2])), max(end, cut))):
         tables["observation_period"].append(
@@ -202,70 +203,55 @@ def _one_patient(tables: Rows, pid: int, rng: random.Random, number: Callable[[]
                 "observation_period_end_date": last,
             }
         )
-    if rng.random() < 0.5:
-        tables["death"].append(
-            {"person_id": pid, "death_date": index + timedelta(days=rng.choice([0, 1, 30, 400, 800]))}
-        )
-
-    def near(days: list[int]) -> date:
-        return index + timedelta(days=rng.choice(days))
-
-    def condition(concept: int, day: date) -> None:
+    if patient.died is not None:
+        tables["death"].append({"person_id": pid, "death_date": patient.died})
+    for what, day in patient.conditions:
         tables["condition_occurrence"].append(
             {
                 "condition_occurrence_id": number(),
                 "person_id": pid,
-                "condition_concept_id": concept,
+                "condition_concept_id": rng.choice(CONCEPTS[what]),
                 "condition_start_date": day,
             }
         )
-
-    condition(rng.choice([HEART_FAILURE, ACUTE_HEART_FAILURE]), index)
-    for concept, share, days in (
-        (ACUTE_HEART_FAILURE, 0.4, [5, 90]),
-        (STROKE, 0.5, [-30, 0, 1, 30, 400, 1500, 1501]),
-        (TYPE_2, 0.4, [-2001, -2000, -10, 0, 1]),
-        (CANCER, 0.15, [-300, 0]),
-        (99, 0.5, [-1]),
-    ):
-        if rng.random() < share:
-            condition(concept, near(days))
-    for _ in range(rng.randint(0, 6)):
-        _pressure(tables, pid, near([-400, -366, -365, -100, -1, 0, 0, 1]), rng, number())
-    for concept in (METFORMIN, INSULIN):
-        if rng.random() < 0.6:
-            tables["drug_exposure"].append(
-                {
-                    "drug_exposure_id": number(),
-                    "person_id": pid,
-                    "drug_concept_id": concept + 1,
-                    "drug_exposure_start_date": near([-400, -20, -20, 0]),
-                }
-            )
-    if rng.random() < 0.7:
+    for pressure in patient.pressures:
+        _pressure(tables, pid, pressure, rng, number())
+    for drug, day in patient.drugs:
+        tables["drug_exposure"].append(
+            {
+                "drug_exposure_id": number(),
+                "person_id": pid,
+                "drug_concept_id": CONCEPTS[drug][0] + 1,
+                "drug_exposure_start_date": day,
+            }
+        )
+    if patient.smoking is not None:
+        smokes, day = patient.smoking
         tables["observation"].append(
             {
                 "observation_id": number(),
                 "person_id": pid,
                 "observation_concept_id": SMOKING,
-                "observation_date": near([-50, 0]),
-                "value_as_concept_id": rng.choice([SMOKER, NEVER_SMOKED]),
+                "observation_date": day,
+                "value_as_concept_id": SMOKER if smokes else NEVER_SMOKED,
             }
         )
 
 
-def _pressure(tables: Rows, pid: int, day: date, rng: random.Random, key: int) -> None:
-    pressure, unit = rng.randint(85, 200), rng.choice([MMHG, MMHG, KPA, 0])
+def _pressure(tables: Rows, pid: int, pressure: Pressure, rng: random.Random, key: int) -> None:
+    unit = KPA if pressure.kpa else rng.choice([MMHG, MMHG, 0])
     timed = rng.random() < 0.6
     tables["measurement"].append(
         {
             "measurement_id": key,
             "person_id": pid,
             "measurement_concept_id": SYSTOLIC,
-            "measurement_date": day,
-            "measurement_datetime": f"{day} {rng.choice([0, 8, 8, 20]):02d}:30:00" if timed else None,
+            "measurement_date": pressure.day,
+            "measurement_datetime": f"{pressure.day} {rng.choice([0, 8, 8, 20]):02d}:30:00"
+            if timed
+            else None,
             "operator_concept_id": rng.choice([None, 0, 4172703]),
-            "value_as_number": None if rng.random() < 0.1 else (pressure / 7.5 if unit == KPA else pressure),
+            "value_as_number": None if rng.random() < 0.1 else pressure.mmhg / (7.5 if pressure.kpa else 1),
             "unit_concept_id": unit,
             "unit_source_value": "mm[Hg]" if unit == 0 else "whatever",
         }

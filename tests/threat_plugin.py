@@ -85,7 +85,7 @@ class ThreatEvidence:
             commit=self._code.commit if same else None,
             dirty=bool(self._code.dirty or now.dirty) if self._code.dirty is not None else None,
             tests=tuple(
-                TestRecord(id=test, outcome=outcome, controls=controls)  # type: ignore[arg-type]
+                TestRecord.model_validate({"id": test, "outcome": outcome, "controls": controls})
                 for test, (controls, outcome) in sorted(self._outcomes.items())
             ),
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from privacy.noise.mechanisms import Sampler, noisy_sum, noisy_sum_in_layers, quantize
 from privacy.studies.grid import FloatArray, IntArray
 

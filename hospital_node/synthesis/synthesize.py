@@ -23,7 +23,7 @@ from hospital_node.synthesis.drawn_once import is_drawn, sums_once
 from hospital_node.synthesis.rows import table_of
 from hospital_node.synthesis.sdv_engine import check_installed
 from hospital_node.table import read_table
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from privacy.ledgers.ledger import Entry
 from privacy.ledgers.policy import Policy, check
 from privacy.link.canonical import sha256_hex

@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from privacy.assessment import claims_code, claims_dp, claims_result, claims_rounds, claims_synthetic
+from privacy.assessment import (
+    claims_code,
+    claims_dp,
+    claims_ledgers,
+    claims_result,
+    claims_rounds,
+    claims_stage,
+    claims_synthetic,
+)
 from privacy.assessment.evidence import Evidence
 from privacy.assessment.pia_schema import Claim as Claim
 from privacy.assessment.pia_schema import Status as Status
@@ -31,8 +39,8 @@ def _all(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
     yield from claims_code.description(evidence, facts)
     yield from claims_code.necessity(evidence)
     yield from claims_dp.guarantee(evidence, facts)
-    yield from claims_dp.ledgers(evidence, facts)
-    yield from claims_dp.stage(evidence)
+    yield from claims_ledgers.ledgers(evidence, facts)
+    yield from claims_stage.stage(evidence)
     yield from claims_synthetic.table(evidence, facts)
     yield from claims_rounds.rounds(evidence, facts)
     yield from claims_result.results(evidence, facts)

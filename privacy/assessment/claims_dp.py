@@ -1,30 +1,22 @@
-"""Claims about differential privacy: the guarantee, the ledgers behind it, the stage in front of it."""
+"""Claims about the guarantee: the end-to-end number, the agreed one, and the printed ones."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from privacy.assessment.claims_epochs import data_epochs
-from privacy.assessment.evidence import AGREEMENT, BUDGETS, LEDGERS, RESULT, Evidence, StatedHospital
+from privacy.assessment.evidence import AGREEMENT, LEDGERS, RESULT, Evidence, StatedHospital
 from privacy.assessment.pia_schema import Claim
 from privacy.assessment.recompute import Facts, no_guarantee_reason
-from privacy.assessment.recompute_ledgers import EPSILON_TOLERANCE, LedgerFacts, noise_problem
+from privacy.assessment.recompute_ledgers import EPSILON_TOLERANCE
 from privacy.assessment.statements import (
-    attested,
     failed,
     gap,
-    not_applicable,
-    not_tested,
-    stated,
     undefined,
     verified,
 )
 from privacy.guarantees.guarantee import rounded_up
 from privacy.guarantees.pricing import seen_with_shares
-from privacy.guarantees.stage_effect import Voids
-from privacy.guarantees.stage_release import LevelRelease, ThresholdRelease
 from privacy.studies.agreement import Agreement
-from privacy.synthesis.charges import SynthesisRelease
 
 SECTION = "evidence"
 
@@ -182,173 +174,3 @@ def _same(said: float | None, found: float | None) -> bool:
 def evidence_delta(evidence: Evidence) -> float | None:
     """The study's delta; None without an agreement or in mode none."""
     return evidence.agreement.study.delta if evidence.agreement else None
-
-
-def ledgers(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
-    """One claim a hospital on its chain, one on what all of them charged."""
-    agreement = evidence.agreement
-    for ledger in facts.ledgers:
-        yield _chain(ledger, charges=agreement is not None and agreement.plan is not None)
-    if agreement is None or not facts.ledgers:
-        return
-    wrong = [
-        f"{ledger.hospital}: {problem}"
-        for ledger in facts.ledgers
-        if not ledger.problem and (problem := noise_problem(ledger, agreement))
-    ]
-    readable = any(not ledger.problem for ledger in facts.ledgers)
-    if wrong:
-        text = f"Ledgers charge something else than the plan: {'; '.join(wrong)}."
-        yield failed("E-PLAN", SECTION, text, (AGREEMENT, LEDGERS), ("FL-29", "FL-16"))
-    elif readable:
-        yield verified(
-            "E-PLAN",
-            SECTION,
-            "Every charge in the ledgers is a release of the agreed plan, with the agreed noise, sampling and clip.",
-            (AGREEMENT, LEDGERS),
-            "It shows what was charged. That the noise drawn was the noise charged is attested by the hospital.",
-            ("FL-29", "FL-16"),
-        )
-    yield from _budgets(evidence, facts)
-    yield from data_epochs(facts)
-
-
-def _chain(ledger: LedgerFacts, *, charges: bool) -> Claim:
-    identifier, path = f"E-LEDGER-{ledger.hospital}", f"{LEDGERS}{ledger.hospital}.jsonl"
-    if ledger.problem == "missing":
-        text = f"The ledger of {ledger.hospital} is not in the bundle."
-        return gap(
-            identifier,
-            SECTION,
-            text,
-            "The plan bounds what this hospital's patients lost."
-            if charges
-            else "Its notes of rounds are not shown.",
-            ("FL-15", "FL-35"),
-        )
-    if ledger.problem:
-        text = f"The ledger of {ledger.hospital} does not verify: {ledger.problem}."
-        return failed(identifier, SECTION, text, (path,), ("FL-35",))
-    if not ledger.final:
-        return gap(
-            identifier,
-            SECTION,
-            f"The ledger of {ledger.hospital} verifies and does not close this study: it was exported before the end, "
-            "and what was charged later is not in it.",
-            "The plan bounds what this hospital's patients lost."
-            if charges
-            else "Later rounds are not shown.",
-            ("FL-15", "FL-35"),
-        )
-    return attested(
-        identifier,
-        SECTION,
-        f"The ledger of {ledger.hospital} is complete to its signed end and closes this study: {len(ledger.entries)} entries, chained "
-        f"and signed; {len(ledger.run)} releases charged to this study, {ledger.reserved_only} of them reserved and never sent.",
-        (path,),
-        "Only the hospital knows what it released. A hospital could keep two chains.",
-        ("FL-15", "FL-22", "FL-35"),
-    )
-
-
-def _budgets(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
-    """Cumulative loss against the hospital's own budget, where the bundle knows it."""
-    delta = evidence_delta(evidence)
-    if delta is None:
-        return
-    known = [ledger for ledger in facts.ledgers if ledger.epsilon_cumulative is not None]
-    over = [
-        ledger.hospital
-        for ledger in known
-        if ledger.hospital in evidence.budgets
-        and (ledger.epsilon_cumulative or 0.0)
-        > evidence.budgets[ledger.hospital].epsilon_total + EPSILON_TOLERANCE
-    ]
-    without = [ledger.hospital for ledger in facts.ledgers if ledger.hospital not in evidence.budgets]
-    unbounded = [
-        ledger.hospital
-        for ledger in facts.ledgers
-        if not ledger.problem and ledger.epsilon_cumulative is None
-    ]
-    if unbounded:
-        text = f"Nothing bounds all studies together at this delta at {', '.join(unbounded)}."
-        note = "A study or a stage without guarantee ran there, or stages alone spend this study's delta."
-        yield gap("E-BUDGET", SECTION, text, note, ("FL-15", "FL-31"))
-    elif over:
-        text = f"More was spent over all studies than the budget allows at {', '.join(over)}."
-        yield failed("E-BUDGET", SECTION, text, (BUDGETS,), ("FL-15", "FL-31"))
-    elif without:
-        text = f"The budget of {', '.join(without)} is not in the bundle; it stays in the hospital's policy file."
-        yield gap(
-            "E-BUDGET",
-            SECTION,
-            text,
-            "The hospital's node checks it before data is read.",
-            ("FL-15", "FL-31"),
-        )
-    elif known:
-        yield stated(
-            "E-BUDGET",
-            SECTION,
-            "Over all studies in the ledgers, no hospital in the bundle has spent more than its own budget.",
-            (BUDGETS,),
-            "Budgets are in the bundle as somebody told them: no hospital signed them. Analyses outside this system are not in any ledger.",
-            ("FL-15", "FL-31"),
-        )
-
-
-def stage(evidence: Evidence) -> Iterator[Claim]:
-    """What the preprocessing stage does to the guarantee, and what it does not show."""
-    if evidence.agreement is None:
-        return
-    study = evidence.agreement.study
-    kind, rows = study.stage.kind, study.sensitivity_rows
-    if isinstance(study.effect, Voids):
-        text = study.effect.reason
-        yield undefined("E-STAGE-COST", SECTION, text, (AGREEMENT,), ("FL-25", "FL-27"))
-        return
-    if kind == "none":
-        text = "No generalization or suppression of rows before training."
-        yield not_applicable("E-STAGE", SECTION, text, "Scaling and categories are public in any case.")
-        return
-    if kind == "drop":
-        how = f"Classes below k = {rows} are dropped; one patient can move {rows} rows, and the accounting is the mixture for that"
-    elif isinstance(study.stage_release, ThresholdRelease):
-        own = study.stage_release
-        how = (
-            f"Classes are kept when their noisy count reaches k = {own.k}; that costs {bound(own.epsilon, own.delta)}, which is "
-            "added to the training's. The noise only ever lowers a count, so that a class that was kept has at least k patients; that it was drawn, once, is attested"
-        )
-    elif isinstance(study.stage_release, LevelRelease):
-        own_epsilon = study.stage_release.epsilon
-        how = (
-            "Each hospital drew one of the public levels of generalization by the exponential mechanism, for "
-            f"epsilon {digits(own_epsilon)} and no delta (unit: patient; adjacency: add/remove), which is added to the training's. Nothing is suppressed, "
-            "and no class size is promised; that it was drawn, once, is attested"
-        )
-    elif isinstance(study.stage_release, SynthesisRelease):
-        own_table = study.stage_release
-        how = (
-            f"Each hospital's patients were replaced by synthetic ones, drawn once from noised sums for {bound(own_table.epsilon, own_table.delta)}. "
-            "The rounds see nothing else, so what they release costs no patient more; that the table was drawn, once, and that nothing else "
-            "was used, is attested"
-        )
-    else:
-        how = "Values are replaced by fixed public intervals and nothing is suppressed, so the stage costs nothing"
-    yield attested(
-        "E-STAGE-COST",
-        SECTION,
-        f"The stage {kind} is inside the printed number. {how}.",
-        (AGREEMENT,),
-        "What a hospital suppresses only its own node knows. k-anonymity is a property of a table; it adds no formal bound and does not lower the number.",
-        ("FL-25", "FL-27"),
-    )
-    if kind == "synthetic_dp":
-        return
-    yield not_tested(
-        "E-STAGE-KLT",
-        SECTION,
-        "The achieved k, l and t are in each hospital's own report and never on the wire; they are not in this bundle.",
-        "Each data protection officer asks the own hospital for the report.",
-        threats=("FL-25",),
-    )

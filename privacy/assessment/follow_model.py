@@ -12,8 +12,9 @@ from privacy.assessment.recompute_rounds import RoundFacts, parameters
 from privacy.recipes.fit import SAME_MODEL
 from privacy.recipes.intervals import Estimate
 from privacy.studies.agreement import Agreement
-from privacy.studies.exchange import begin_fit, fit_rounds, mean_update, start_model, statistic, task_at
+from privacy.studies.exchange import fit_rounds, mean_update, statistic, task_at
 from privacy.studies.grid import FloatArray
+from privacy.studies.next_model import begin_fit, start_model
 from secagg.fixed_point import from_ring
 
 

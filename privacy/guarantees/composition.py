@@ -23,7 +23,8 @@ from dp_accounting.rdp.rdp_privacy_accountant import compute_epsilon
 
 from privacy.guarantees.guarantee import Adjacency
 from privacy.guarantees.mixture import sampled_rdp
-from privacy.guarantees.plan import Charge, Release, binomial_weights, stages, vectors
+from privacy.guarantees.plan import Charge, Release, stages, vectors
+from privacy.guarantees.release import binomial_weights
 
 # Widths of the PLD grid by the size of the Renyi epsilon, and for mixtures, whose losses take longer to tabulate.
 # Fixed numbers: two parties that account the same releases must use the same grid. Each is pessimistic; at the first width a finer one lowers

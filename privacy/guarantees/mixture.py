@@ -5,7 +5,7 @@ from math import log, log1p
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 
 # Quadrature step and margin in standard deviations; the trapezoid rule on this smooth, fast-decaying integrand is
 # exact to rounding at a twentieth.

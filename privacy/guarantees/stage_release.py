@@ -5,10 +5,11 @@ can change at will is written down too: from then on nothing that is composed wi
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from math import exp, isfinite
 from typing import ClassVar, Literal, Self
 
+from privacy.guarantees.charge_json import charge_fields, charge_json
 from privacy.guarantees.guarantee import Adjacency
 from privacy.guarantees.plan_error import PlanError
 from privacy.noise.noisy_threshold import ThresholdNoise
@@ -56,7 +57,7 @@ class ThresholdRelease:
 
     def to_json(self) -> dict[str, object]:
         """All fields by name, kind and name."""
-        return {"name": self.name, "kind": self.kind} | {f.name: getattr(self, f.name) for f in fields(self)}
+        return charge_json(self)
 
     @classmethod
     def from_json(cls, body: Mapping[str, object]) -> Self:
@@ -65,20 +66,7 @@ class ThresholdRelease:
         Raises:
             PlanError: a key is missing, unknown or of the wrong type, or a value is out of range.
         """
-        match body:
-            case {
-                "name": cls.name,
-                "kind": cls.kind,
-                "epsilon": float() | int() as epsilon,
-                "delta": float() | int() as delta,
-                "k": int(k),
-                "cells": str(cells),
-                **rest,
-            } if not rest and not any(isinstance(value, bool) for value in body.values()):
-                return cls(float(epsilon), float(delta), k, cells)
-        raise PlanError(
-            cls.name, f"keys or types are not those of a noisy threshold: {sorted(map(str, body))}"
-        )
+        return cls(**charge_fields(cls, body, "a noisy threshold"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +103,7 @@ class LevelRelease:
 
     def to_json(self) -> dict[str, object]:
         """All fields by name, kind and name."""
-        return {"name": self.name, "kind": self.kind} | {f.name: getattr(self, f.name) for f in fields(self)}
+        return charge_json(self)
 
     @classmethod
     def from_json(cls, body: Mapping[str, object]) -> Self:
@@ -124,17 +112,7 @@ class LevelRelease:
         Raises:
             PlanError: a key is missing, unknown or of the wrong type, or a value is out of range.
         """
-        match body:
-            case {
-                "name": cls.name,
-                "kind": cls.kind,
-                "epsilon": float() | int() as epsilon,
-                "k": int(k),
-                "cells": str(cells),
-                **rest,
-            } if not rest and not any(isinstance(value, bool) for value in body.values()):
-                return cls(float(epsilon), k, cells)
-        raise PlanError(cls.name, f"keys or types are not those of a chosen level: {sorted(map(str, body))}")
+        return cls(**charge_fields(cls, body, "a chosen level"))
 
 
 @dataclass(frozen=True, slots=True)

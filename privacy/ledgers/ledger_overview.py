@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from privacy.guarantees.accounting import CURVE_DELTAS, curve, renyi_epsilon, spent
 from privacy.guarantees.guarantee import Guarantee
 from privacy.guarantees.plan import Charge
+from privacy.ledgers.budget import decisive_epsilon, filter_order
 from privacy.ledgers.charges import charged, cumulative, without_noise
 from privacy.ledgers.data_epoch import epoch_name, in_epoch
 from privacy.ledgers.drawn_before import reused
 from privacy.ledgers.ledger import Entry, RoundState, fold
-from privacy.ledgers.policy import Policy, decisive_epsilon, filter_order
+from privacy.ledgers.policy_file import Policy
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,85 +3,22 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from math import log, log1p
 
-from privacy.guarantees.accounting import renyi_epsilon, spent
-from privacy.guarantees.composition import gdp_mu
+from privacy.guarantees.accounting import renyi_epsilon
 from privacy.guarantees.guarantee import Guarantee, rounded_up
 from privacy.guarantees.plan import Charge, DpPlan, Release, vectors
 from privacy.guarantees.stage_release import StageRelease, VoidRelease
+from privacy.ledgers.budget import decisive_epsilon, filter_order, noise_epsilon, over_budget
 from privacy.ledgers.charges import cumulative, drawn
-from privacy.ledgers.data_epoch import before_epoch, epoch_name, in_epoch
+from privacy.ledgers.data_epoch import in_epoch
 from privacy.ledgers.ledger import Entry, fold
-from privacy.ledgers.policy_file import Mode
+from privacy.ledgers.ledger_rules import check_aborts, check_epoch, check_lost, check_name
 from privacy.ledgers.policy_file import Policy as Policy
+from privacy.ledgers.policy_lists import check_expiry, check_rules
+from privacy.ledgers.policy_refusal import EXIT_BUDGET
+from privacy.ledgers.policy_refusal import PolicyRefusal as PolicyRefusal
+from privacy.ledgers.study_terms import StudyTerms as StudyTerms
 from privacy.synthesis.charges import DerivedRelease, SynthesisRelease
-
-EXIT_REFUSED = 1
-EXIT_BUDGET = 4
-ANY = "*"
-
-
-class PolicyRefusal(Exception):
-    """The hospital's policy does not permit what a study asks.
-
-    Attributes:
-        rule: the key of policy.toml that decides.
-        asked: what the study asks.
-        limit: what the policy allows.
-        spent: what earlier releases took, or "" where nothing is spent.
-        exit_code: 1 for a rule, 4 for the budget.
-    """
-
-    def __init__(
-        self, rule: str, asked: str, limit: str, spent: str = "", exit_code: int = EXIT_REFUSED
-    ) -> None:
-        """Build the sentence from the parts."""
-        before = f", {spent} is spent" if spent else ""
-        super().__init__(
-            f"policy.toml refuses by {rule}: asked {asked}, limit {limit}{before}; "
-            "change the study, or let the hospital's data protection officer change the policy"
-        )
-        self.rule = rule
-        self.asked = asked
-        self.limit = limit
-        self.spent = spent
-        self.exit_code = exit_code
-
-
-@dataclass(frozen=True, slots=True)
-class StudyTerms:
-    """What a policy needs to know of a study.
-
-    Attributes:
-        mode, family, stage, purpose: as in the study file.
-        plan: None exactly in mode "none".
-        threshold: t. colluding: T. n: number of hospitals in the study.
-        epsilon, delta: what the study promises; None in mode "none".
-        study_id: its name; one agreement a name.
-        study_hash: SHA-256 of the agreement, hexadecimal.
-        fields: (name, purpose) of each field that the study asks for.
-        duo: code of the purpose, what a consent register is asked.
-        analyses: kinds of what is asked beside a model.
-        minimum_cell: smallest count that is printed where nothing is noised; None where noise covers counts, or none are asked.
-    """
-
-    mode: Mode
-    plan: DpPlan | None
-    family: str
-    stage: str
-    purpose: str
-    threshold: int
-    colluding: int
-    n: int
-    epsilon: float | None
-    delta: float | None
-    study_id: str
-    study_hash: str
-    fields: tuple[tuple[str, str], ...] = ()
-    duo: str = ""
-    analyses: tuple[str, ...] = ()
-    minimum_cell: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +36,6 @@ class Permit:
     after: Guarantee
     filter_epsilon: float
     filter_order: int
-
-
-def filter_order(policy: Policy) -> int:
-    """The Renyi order of this policy's filter: the best for one Gaussian that would use the whole budget.
-
-    It depends on nothing but the policy, as the filter's theorem demands.
-    """
-    mu, delta = gdp_mu(policy.epsilon_total, policy.delta_total), policy.delta_total
-
-    def epsilon(order: int) -> float:
-        return order * mu**2 / 2 + log1p(-1 / order) - log(delta * order) / (order - 1)
-
-    return min(range(2, 257), key=epsilon)
 
 
 def check(policy: Policy, terms: StudyTerms, entries: Sequence[Entry], now: datetime) -> Permit:
@@ -135,9 +59,9 @@ def check(policy: Policy, terms: StudyTerms, entries: Sequence[Entry], now: date
             "modes", f"mode {terms.mode!r} with the plan of another", "one plan unless mode is 'none'"
         )
     check_rules(policy, terms, now)
-    _check_epoch(policy, terms, entries)
-    _check_name(terms, entries)
-    _check_aborts(policy, terms, entries)
+    check_epoch(policy, terms, entries)
+    check_name(terms, entries)
+    check_aborts(policy, terms, entries)
     earlier = _charged_beside(terms, entries)
     if terms.plan is not None:
         _check_plan(policy, terms, terms.plan)
@@ -149,18 +73,8 @@ def check(policy: Policy, terms: StudyTerms, entries: Sequence[Entry], now: date
     renyi = renyi_epsilon((*earlier, *planned), policy.delta_total, order)
     decisive = decisive_epsilon(policy, earlier, planned)
     if planned and decisive > policy.epsilon_total:
-        raise _over_budget(policy, decisive, earlier, planned if earlier else ())
+        raise over_budget(policy, decisive, earlier, planned if earlier else ())
     return Permit(before, after, renyi, order)
-
-
-def decisive_epsilon(policy: Policy, earlier: Sequence[Charge], planned: Sequence[Charge]) -> float:
-    """What is held to the budget: the exact composition of a plan on untouched data, else the filter for adaptively chosen studies.
-
-    Behind a stage without guarantee the noise alone is held to it; its permission is a rule.
-    """
-    if earlier:
-        return renyi_epsilon((*earlier, *planned), policy.delta_total, filter_order(policy))
-    return _number(planned, policy.delta_total)
 
 
 def _planned(policy: Policy, terms: StudyTerms, entries: Sequence[Entry]) -> tuple[Charge, ...]:
@@ -204,10 +118,10 @@ def check_round(
     Raises:
         PolicyRefusal: exit code 1 for a rule, 4 for the budget.
     """
-    _check_expiry(policy, now)
-    _check_epoch(policy, terms, entries)
-    _check_aborts(policy, terms, entries)
-    _check_lost(policy, terms, entries, finished)
+    check_expiry(policy, now)
+    check_epoch(policy, terms, entries)
+    check_aborts(policy, terms, entries)
+    check_lost(policy, terms, entries, finished)
     if terms.plan is None or release is None:
         if terms.plan is not None or release is not None:
             raise PolicyRefusal("modes", "a round with the noise of another mode", "the agreement's own")
@@ -237,100 +151,14 @@ def check_round(
         )
     if all(_is_own(terms, key) for key in rounds):
         # Part of the plan that was fixed beforehand, and cheaper than the whole of it.
-        decisive = _number(terms.plan.charges, policy.delta_total)
+        decisive = noise_epsilon(terms.plan.charges, policy.delta_total)
         filtered: tuple[Charge, ...] = ()
     else:
         # Other studies released something: this one may have been chosen after it.
         filtered = (release,)
         decisive = renyi_epsilon((*before, release), policy.delta_total, filter_order(policy))
     if decisive > policy.epsilon_total:
-        raise _over_budget(policy, decisive, before, filtered)
-
-
-def _number(charges: Sequence[Charge], delta: float) -> float:
-    """Epsilon of the charges, of their noise alone where a stage has no guarantee: never less than was paid."""
-    found = spent(charges, delta)
-    return found.epsilon if found.epsilon is not None else spent(vectors(charges), delta).number()
-
-
-def _over_budget(
-    policy: Policy, asked: float, before: Sequence[Charge], filtered: Sequence[Charge]
-) -> PolicyRefusal:
-    """The refusal; where the filter decided about `filtered`, its figure stands beside that of the exact composition, and why they differ."""
-    past, figure = _number(before, policy.delta_total), f"epsilon {rounded_up(asked, 4)} in all"
-    if filtered:
-        exact = _number((*before, *filtered), policy.delta_total)
-        figure += (
-            " by the filter, which holds also where this study was chosen by the results of earlier ones "
-            f"(the exact composition, in which spent is counted, says {rounded_up(exact, 4)}, and holds only where it was not)"
-        )
-    return PolicyRefusal(
-        "epsilon_total",
-        figure,
-        f"{policy.epsilon_total:g} at delta {policy.delta_total:g}",
-        f"epsilon {rounded_up(past, 4)}",
-        EXIT_BUDGET,
-    )
-
-
-def check_rules(policy: Policy, terms: StudyTerms, now: datetime) -> None:
-    """Everything that a study names and a policy lists; neither its plan nor the ledger is looked at.
-
-    Raises:
-        PolicyRefusal: exit code 1.
-    """
-    _check_expiry(policy, now)
-    if terms.mode == "none" and not policy.allow_mode_none:
-        raise PolicyRefusal("allow_mode_none", "training without noise", "false")
-    named = (
-        ("modes", terms.mode, policy.modes),
-        ("families", terms.family, policy.families),
-        ("stages", terms.stage, policy.stages),
-    )
-    for rule, asked, permitted in named:
-        if asked not in permitted:
-            raise PolicyRefusal(rule, repr(asked), _listed(permitted))
-    if not terms.purpose.strip() or not {ANY, terms.purpose} & set(policy.purposes):
-        raise PolicyRefusal("purposes", repr(terms.purpose), _listed(policy.purposes))
-    _check_fields(policy, terms)
-    for analysis in terms.analyses:
-        if not {ANY, analysis} & set(policy.analyses):
-            raise PolicyRefusal("analyses", repr(analysis), _listed(policy.analyses))
-    if policy.consent_register and not terms.duo:
-        raise PolicyRefusal(
-            "consent_register", "a study without [study] duo", "a purpose that patients can permit"
-        )
-    floors = (
-        ("minimum_threshold", terms.threshold, policy.minimum_threshold),
-        ("minimum_cohort", terms.n, policy.minimum_cohort),
-        ("colluding_minimum", terms.colluding, policy.colluding_minimum),
-        ("minimum_cell", terms.minimum_cell or policy.minimum_cell, policy.minimum_cell),
-    )
-    for rule, number, floor in floors:
-        if number < floor:
-            raise PolicyRefusal(rule, str(number), f"at least {floor}")
-
-
-def _check_name(terms: StudyTerms, entries: Sequence[Entry]) -> None:
-    """One accepted study file is one agreement: what differs only in its noise is not run beside it."""
-    for record in (entry.record for entry in entries):
-        released = record.release is not None or record.round > 0
-        if released and record.study_id == terms.study_id and record.study_hash != terms.study_hash:
-            raise PolicyRefusal(
-                "study_id",
-                f"study {terms.study_id!r} under agreement {terms.study_hash[:16]}",
-                f"agreement {record.study_hash[:16]}, under which it released before; another study needs another id",
-            )
-
-
-def _check_fields(policy: Policy, terms: StudyTerms) -> None:
-    """Minimization: no field for a purpose that this hospital does not give it for."""
-    if not policy.field_purposes:
-        return
-    for name, purpose in terms.fields:
-        permitted = policy.field_purposes.get(name, policy.field_purposes.get(ANY, ()))
-        if not {ANY, purpose} & set(permitted):
-            raise PolicyRefusal("field_purposes", f"field {name!r} for {purpose!r}", _listed(permitted))
+        raise over_budget(policy, decisive, before, filtered)
 
 
 def _check_plan(policy: Policy, terms: StudyTerms, plan: DpPlan) -> None:
@@ -350,7 +178,7 @@ def _check_plan(policy: Policy, terms: StudyTerms, plan: DpPlan) -> None:
             )
     if isinstance(plan.stage, VoidRelease) and not policy.allow_mode_none:
         raise PolicyRefusal("allow_mode_none", f"stage {plan.stage.stage!r}, which has no guarantee", "false")
-    cost = _number(plan.charges, plan.delta)
+    cost = noise_epsilon(plan.charges, plan.delta)
     if cost > plan.epsilon:
         raise PolicyRefusal(
             "epsilon_total", f"a plan that costs {rounded_up(cost, 4)}", f"the {plan.epsilon:g} it promises"
@@ -379,54 +207,6 @@ def _check_derived(
         )
 
 
-def _check_expiry(policy: Policy, now: datetime) -> None:
-    if now.date() > policy.expires:
-        raise PolicyRefusal("expires", now.date().isoformat(), f"until {policy.expires.isoformat()}")
-
-
-def _check_epoch(policy: Policy, terms: StudyTerms, entries: Sequence[Entry]) -> None:
-    """The table that the policy is about is the one whose budget is asked, and a study stays within one epoch."""
-    present = epoch_name(entries)
-    if policy.data_epoch != present:
-        raise PolicyRefusal(
-            "data_epoch",
-            f"data of epoch {policy.data_epoch!r}",
-            f"epoch {present!r} of the ledger; if no patient is in an earlier table, begin the epoch with `wardround-hospital epoch`",
-        )
-    if any(entry.record.study_hash == terms.study_hash for entry in before_epoch(entries)):
-        raise PolicyRefusal(
-            "data_epoch", f"study {terms.study_id!r}, begun in an earlier epoch", "a study of one data epoch"
-        )
-
-
-def _check_aborts(policy: Policy, terms: StudyTerms, entries: Sequence[Entry]) -> None:
-    """Rounds of this study that were reserved and came to nothing, over all its sessions."""
-    aborted = sum(state.kind == "ABORT" for key, state in fold(entries).items() if key[0] == terms.study_hash)
-    if aborted > policy.aborted_rounds_maximum:
-        raise PolicyRefusal(
-            "aborted_rounds_maximum", str(aborted), f"at most {policy.aborted_rounds_maximum}"
-        )
-
-
-def _check_lost(
-    policy: Policy, terms: StudyTerms, entries: Sequence[Entry], finished: Collection[int]
-) -> None:
-    """Rounds of this study that were reserved, or noted in mode none, and have no receipt though a later one was begun, whether or not anybody said so."""
-    begun = {
-        entry.record.round
-        for entry in entries
-        if entry.record.study_hash == terms.study_hash and entry.kind in ("RESERVE", "NOTE")
-    }
-    # The latest may have a receipt on its way, or one that a broken connection swallowed.
-    lost = begun - {0, max(begun, default=0), *finished}
-    if len(lost) > policy.aborted_rounds_maximum:
-        raise PolicyRefusal(
-            "aborted_rounds_maximum",
-            f"{len(lost)} rounds without a receipt",
-            f"at most {policy.aborted_rounds_maximum}",
-        )
-
-
 def _charged_beside(terms: StudyTerms, entries: Sequence[Entry]) -> tuple[Charge, ...]:
     """What is charged beyond this study's plan.
 
@@ -438,7 +218,3 @@ def _charged_beside(terms: StudyTerms, entries: Sequence[Entry]) -> tuple[Charge
 
 def _is_own(terms: StudyTerms, key: tuple[str, str, int]) -> bool:
     return key[0] == terms.study_hash
-
-
-def _listed(permitted: Sequence[str]) -> str:
-    return ", ".join(repr(item) for item in permitted) or "nothing"

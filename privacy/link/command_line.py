@@ -11,8 +11,8 @@ import click
 import typer
 
 from privacy.ledgers.ledger import LedgerBroken
-from privacy.ledgers.policy import PolicyRefusal
 from privacy.ledgers.policy_file import PolicyFileError
+from privacy.ledgers.policy_refusal import PolicyRefusal
 from privacy.link.canonical import NotCanonicalError
 from privacy.link.certificates import CertificateProblem
 from privacy.link.member_keys import KeyFileError

@@ -25,7 +25,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.guarantees.plan import UNITS_BITS
+from privacy.guarantees.release import UNITS_BITS
 from privacy.noise.whole import Whole
 from privacy.studies.grid import FloatArray, IntArray
 

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from privacy.guarantees.plan import UNITS_BITS, Release
+from privacy.guarantees.release import UNITS_BITS, Release
 
 # Relative room below D for the rounding of norm and product; rows on the clip lose this much, 2e-9.
 _ROOM = 2.0**-29

@@ -12,18 +12,18 @@ from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
-from privacy.analytics.asks import MOMENTS, MOMENTS_SHARE, RISK_TABLE
 from privacy.guarantees.accounting import spent
 from privacy.guarantees.calibration import calibrate_local, calibrate_shares
 from privacy.guarantees.plan import DpPlan, PlanError, Release
 from privacy.guarantees.reach import is_within_reach
 from privacy.guarantees.stage_release import StageRelease, VoidRelease, additive_cost
 from privacy.link.canonical import NotCanonicalError, canonical, parse_canonical, sha256_hex
-from privacy.recipes.tasks import LIFE_TABLE_SHARE, Task, tasks
+from privacy.recipes.tasks import LIFE_TABLE_SHARE, Task
 from privacy.studies.built import check_events
 from privacy.studies.grid import time_grid
 from privacy.studies.layout import Layout
 from privacy.studies.study import Study, study_from_json
+from privacy.studies.study_tasks import expected_releases, share_apart, tasks_of
 from privacy.studies.training import Training, resolve_training
 from privacy.synthesis.charges import SynthesisRelease
 from privacy.synthesis.releases import calibrated
@@ -180,7 +180,7 @@ def build(study: Study) -> Agreement:
         sample_rate=training.sample_rate,
         steps=training.local_steps,
         rounds=training.rounds,
-        life_table_share=LIFE_TABLE_SHARE * (1 - _apart(study)) if training.life_table else 0.0,
+        life_table_share=LIFE_TABLE_SHARE * (1 - share_apart(study)) if training.life_table else 0.0,
         rows=study.sensitivity_rows,
         clip_l2=training.clip_l2,
         beside=[
@@ -312,48 +312,3 @@ def _quiet(release: Release) -> Release:
 
 def _quiet_stage(stage: StageRelease | None) -> StageRelease | None:
     return stage.quiet if isinstance(stage, SynthesisRelease) else stage
-
-
-def tasks_of(study: Study, training: Training) -> tuple[Task, ...]:
-    """The tasks of the study's recipe, in the order of its rounds, then those of its analysis.
-
-    What is asked beside the model has its part of the budget set apart first; the recipe's shares are of the rest.
-    """
-    columns = study.dictionary.columns()
-    parameters = Layout(study.intervals, columns, training.hidden).dim
-    rest = 1.0 - _apart(study)
-    fit = tasks(training, study.intervals, len(columns), parameters)
-    return (*(replace(task, share=task.share * rest) for task in fit), *_analysis(study))
-
-
-def _apart(study: Study) -> float:
-    """Share of mu^2 that the recipe does not get."""
-    return study.analysis_share + (study.privacy.evaluation_share if study.evaluates else 0.0)
-
-
-def _analysis(study: Study) -> tuple[Task, ...]:
-    """Equal parts of the analysis' share for whatever is asked; the evaluation's own share goes to its two releases."""
-    asked = [ask for ask in study.asks if not ask.needs_model]
-    shares = {ask.name: study.analysis_share / len(asked) for ask in asked}
-    shares[MOMENTS] = MOMENTS_SHARE * study.privacy.evaluation_share
-    shares[RISK_TABLE] = (1 - MOMENTS_SHARE) * study.privacy.evaluation_share
-    return tuple(ask.task(shares[ask.name]) for ask in study.asks)
-
-
-def expected_releases(study: Study, training: Training) -> tuple[Release, ...]:
-    """What the recipe releases, in order, with noise multiplier 1 in place of the calibrated one."""
-    return tuple(
-        Release(
-            task.name,
-            "poisson_gaussian" if task.name == "train" and training.sample_rate < 1 else "gaussian",
-            1.0,
-            study.sensitivity_rows,
-            training.sample_rate if task.name == "train" else 1.0,
-            task.rounds * training.local_steps if task.name == "train" else task.rounds,
-            task.clip_l2,
-            shares=study.noise_shares,
-            spare=study.spare_layers,
-            fewest=study.threshold if study.spare_layers else 0,
-        )
-        for task in tasks_of(study, training)
-    )

@@ -8,9 +8,10 @@ Source: data.md, "DP synthesizer (e_s, d_s), only its output used: post-processi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final, Literal, Self
 
+from privacy.guarantees.charge_json import charge_fields, charge_json
 from privacy.guarantees.plan_error import PlanError
 
 OUTCOME: Final = "synthesis_outcome"
@@ -18,7 +19,7 @@ SCORE: Final = "synthesis_score"
 MOMENTS: Final = "synthesis_moments"
 MARGINS: Final = "synthesis_margins"
 SUMS: Final = (OUTCOME, SCORE, MOMENTS, MARGINS)
-# What an integer scale of 2^40 units a clip holds (privacy.guarantees.plan).
+# What an integer scale of 2^40 units a clip holds (privacy.guarantees.release).
 NOISE_RANGE: Final = (1e-6, 8000.0)
 
 
@@ -64,8 +65,7 @@ class SynthesisRelease:
 
     def to_json(self) -> dict[str, object]:
         """All fields by name, kind and name."""
-        body = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {"name": self.name, "kind": self.kind} | body | {"noise": list(self.noise)}
+        return charge_json(self)
 
     @classmethod
     def from_json(cls, body: Mapping[str, object]) -> Self:
@@ -74,21 +74,7 @@ class SynthesisRelease:
         Raises:
             PlanError: a key is missing, unknown or of the wrong type, or a value is out of range.
         """
-        match body:
-            case {
-                "name": cls.name,
-                "kind": cls.kind,
-                "epsilon": float() | int() as epsilon,
-                "delta": float() | int() as delta,
-                "settings": str(settings),
-                "noise": list(noise),
-                **rest,
-            } if not rest and not any(isinstance(v, bool) for v in (*body.values(), *noise)):
-                if all(isinstance(multiplier, float | int) for multiplier in noise):
-                    return cls(float(epsilon), float(delta), settings, tuple(map(float, noise)))
-        raise PlanError(
-            cls.name, f"keys or types are not those of a private synthesizer: {sorted(map(str, body))}"
-        )
+        return cls(**charge_fields(cls, body, "a private synthesizer"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from privacy.guarantees.guarantee import Guarantee
 from privacy.guarantees.plan import DpPlan
 from privacy.guarantees.stage_effect import SDV
 from privacy.guarantees.stage_release import VoidRelease
-from privacy.ledgers.policy import StudyTerms
+from privacy.ledgers.study_terms import StudyTerms
 from privacy.link.canonical import canonical, sha256_hex
 from privacy.patients.dictionary import Dictionary
 from privacy.studies.study import Study

@@ -124,7 +124,7 @@ def torch_network(hidden: tuple[int, ...]) -> Any:
     import torch
     from torch import nn
 
-    class LogHazards(nn.Module):  # type: ignore[misc]
+    class LogHazards(nn.Module):  # type: ignore[misc]  # torch is not read by mypy
         def __init__(self) -> None:
             super().__init__()
             self.alpha = nn.Linear(1, INTERVALS, bias=False)

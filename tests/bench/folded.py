@@ -18,7 +18,7 @@ from privacy.noise.mechanisms import decode_release
 from privacy.noise.noise_layers import spare_part
 from privacy.recipes.fit import Fit, Statistic
 from privacy.recipes.tasks import Task
-from privacy.studies import exchange
+from privacy.studies import exchange, next_model
 from privacy.studies.agreement import Agreement
 from privacy.studies.grid import FloatArray
 from secagg.fixed_point import from_ring
@@ -92,7 +92,7 @@ def integer_run(agreement: Agreement, train: Mapping[str, Cohort], *, known_nois
                 told.append(spare_part(layers, len(studies) - agreement.threshold))
         if agreement.study.spare_layers:
             total = exchange.without_spare_noise(agreement, total, told)
-        fit = exchange.followed(
+        fit = next_model.followed(
             agreement, fit, number, from_ring(total, agreement.modulus_bits), sorted(studies)
         )
         if known_noise:

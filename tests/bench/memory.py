@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,7 @@ def hospitals_process(link: Connection, hospitals: int, coordinates: int) -> Non
     """All hospitals: answers each message, in order; the first of a message's bytes says whom it is for."""
     params, context = parameters(hospitals, coordinates)
     roster = make_roster(names(hospitals))
-    states: dict[str, ho.HospitalState] = {}
+    states: dict[str, Any] = {}
     for who in roster.ids:
         states[who], advert = ho.advertise(key_of(who), params, roster, context, who, entropy("key", who))
         link.send_bytes(advert)
@@ -87,26 +88,26 @@ def hospitals_process(link: Connection, hospitals: int, coordinates: int) -> Non
         kind, _ = codec.unwrap(data)
         match kind:
             case "key_list":
-                states[who] = ho.accept_key_list(states[who], data)  # type: ignore[arg-type]
+                states[who] = ho.accept_key_list(states[who], data)
             case "round_order":
-                ordered, _ = ho.accept_order(states[who], data)  # type: ignore[arg-type]
+                ordered, _ = ho.accept_order(states[who], data)
                 vector = vector_of(place, params)
                 states[who], sent = ho.upload(ordered, vector, entropy("upload", who), Speed(threads=1))
                 for part in (sent.header, sent.seals, *codec.vector_chunks(1, sent.vector, CHUNK_BYTES)):
                     link.send_bytes(part)
             case "agree_request":
-                states[who], answer = ho.agree(states[who], data)  # type: ignore[arg-type]
+                states[who], answer = ho.agree(states[who], data)
                 link.send_bytes(answer)
             case "open_request":
-                states[who], answer = ho.open_shares(states[who], data)  # type: ignore[arg-type]
+                states[who], answer = ho.open_shares(states[who], data)
                 link.send_bytes(answer)
             case "receipt":
-                members = ho.accept_receipt(states[who], data)[1].members  # type: ignore[arg-type]
+                members = ho.accept_receipt(states[who], data)[1].members
                 total = np.zeros(params.dim, dtype=params.ring)
                 for member in members:
                     total += vector_of(roster.ids.index(member), params)
                 receipt = codec.unpack("receipt", codec.KINDS["receipt"], data)
-                link.send_bytes(b"exact" if receipt.sum == total.tobytes() else b"wrong")  # type: ignore[attr-defined]
+                link.send_bytes(b"exact" if receipt.sum == total.tobytes() else b"wrong")
 
 
 def coordinator_process(directory: Path, hospitals: int, coordinates: int) -> Line:

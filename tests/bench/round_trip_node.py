@@ -48,9 +48,9 @@ def serve() -> None:
     """The hospital's own command line; every line says when it was printed."""
     from hospital_node import cli, local_study, participant
 
-    participant.FlowerTraining = Prepared  # type: ignore[misc, assignment]
+    participant.FlowerTraining = Prepared  # type: ignore[assignment]  # stands where the training is
     # The network that nobody trains would load torch.
-    local_study.build_model = lambda _: None  # type: ignore[assignment, return-value]
+    local_study.build_model = lambda _: None  # type: ignore[assignment, return-value]  # see above
     cli.say_json = _say_when
     cli.app()
 

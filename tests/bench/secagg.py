@@ -3,14 +3,17 @@
 CPU time of the process, all threads together, medians; what is compared takes turns in one run. Conditions:
 
 - The keystream is AES-128 in counter mode over as many bytes as the masks have: one vector for the hospital itself, one for each
-  peer, 4 bytes a coordinate. It is written into one buffer of a block's size over and over, on one thread, so that it pays
-  neither for memory that is touched first nor for handing over between threads: the mask step has to, and is measured with it.
-- The mask step copies the vector into fresh memory, expands and adds all masks, with at most the default two threads (one
-  while the keystream is below 80 MB); wall times of one and of at most two threads are beside it. The upload is everything that the hospital does from its real vector on: fixed point,
-  dealing and sealing of shares, masks, hash, signature.
-- The unmask step is that of the coordinator with 10 % dropped: seeds from shares, sum of the vectors (read from memory),
-  removal of all masks. The round behind it ran with one coordinate, since nothing else of its state depends on their number;
-  every member has the same vector, so that the check coordinate, which is looked at last, is off.
+  peer, 4 bytes a coordinate. It is written into one buffer of a block's size over and over, so that it pays for no new memory.
+  Twice: on one thread (`keystream_cpu_s`, what the aim is about), and on as many threads as the step has, each over its part of
+  every vector (`..._threads_cpu_s`): what two cores cost each other is in that one.
+- The mask step expands and adds all masks to the vector, with at most the default two threads (one while the keystream is
+  below 80 MB), into the memory of the round before; `mask_first_cpu_s` is that of a first round, which needs new memory. Wall
+  times of one and of at most two threads are beside it. The upload is everything that the hospital does from its real vector
+  on: fixed point, dealing and sealing of shares, masks, hash, signature.
+- The unmask step is that of the coordinator with 10 % dropped: seeds from shares, sum of the vectors, removal of all masks.
+  `unmask_cpu_s`: every member has the same vector in memory. `unmask_spooled_cpu_s`: each has its own file under --directory,
+  as in a real round. The round behind it ran with one coordinate, since nothing else of its state depends on their number;
+  the check coordinate, which is looked at last, is off.
 - Flower's mask figure is its client's step from the real vector on, to be compared with the upload; its unmask figure its
   workflow's, with reconstruction and key agreement timed once and multiplied. A case that would take minutes is null.
 """
@@ -20,9 +23,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 
@@ -31,12 +37,15 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES128
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
+from coordinator.rounds import sum_spooled
+from coordinator.spool import Spool
 from secagg import coordinator as co
 from secagg import dealing
 from secagg import hospital as ho
 from secagg.errors import CheckFailed
 from secagg.fixed_point import FixedPoint
 from secagg.masks import DEFAULT_SPEED, Ring, Speed
+from secagg.memory import lent_vector
 from secagg.params import SecAggParams, default_threshold
 from secagg.unmask import unmask_blocks
 from secagg.wire import codec
@@ -45,6 +54,8 @@ from tests.unit.secagg.rounds import Consortium, entropy
 
 # Flower expands some 10^8 coordinates a second: beyond this it is left out.
 FLOWER_MOST = 4_000_000_000
+# All vectors on disk; beyond this the unmask step with files is left out.
+SPOOL_MOST_BYTES = 2_000_000_000
 LONG_S = 4.0
 FORMAT = FixedPoint(20, CLIP, 32)
 
@@ -57,6 +68,10 @@ class Line:
         upload_cpu_s: the mask step with all that is around it.
         unmask_expansions: masks that the coordinator expands; the mask step expands peers + 1.
         mask_wall_1_s, mask_wall_2_s: time on the clock of the mask step with one and with two threads.
+        keystream_threads_cpu_s, unmask_keystream_threads_cpu_s: keystream of peers + 1 masks on as many threads as the mask step
+            has (`mask_threads`) and the unmask step has (`unmask_threads`).
+        mask_first_cpu_s: the mask step into new memory.
+        unmask_spooled_cpu_s: the unmask step with the vectors in files, null if they are too large.
     """
 
     peers: int
@@ -71,6 +86,12 @@ class Line:
     unmask_expansions: int
     mask_wall_1_s: float
     mask_wall_2_s: float
+    keystream_threads_cpu_s: float
+    mask_threads: int
+    unmask_keystream_threads_cpu_s: float
+    unmask_threads: int
+    mask_first_cpu_s: float
+    unmask_spooled_cpu_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +116,38 @@ def take_turns(repeats: int, *works: Callable[[], object]) -> list[Times]:
     return [Times(median(cpu for cpu, _ in times), median(wall for _, wall in times)) for times in taken]
 
 
-def keystream(coordinates: int, expansions: int) -> None:
-    """AES-128 in counter mode over 4-byte coordinates, in the blocks that masks are expanded in."""
-    size = 4 * coordinates
-    zeros, out = bytes(DEFAULT_SPEED.block_bytes), bytearray(DEFAULT_SPEED.block_bytes + 16)
-    for number in range(expansions):
-        stream = Cipher(AES128(number.to_bytes(16, "big")), CTR(bytes(16))).encryptor()
-        for start in range(0, size, len(zeros)):
-            stream.update_into(memoryview(zeros)[: min(len(zeros), size - start)], out)
+def keystream(coordinates: int, expansions: int, threads: int = 1) -> None:
+    """AES-128 in counter mode over 4-byte coordinates, in the blocks that masks are expanded in; each thread has its part of all."""
+    size = 4 * coordinates // threads
+
+    def part() -> None:
+        zeros, out = bytes(DEFAULT_SPEED.block_bytes), bytearray(DEFAULT_SPEED.block_bytes + 16)
+        for number in range(expansions):
+            stream = Cipher(AES128(number.to_bytes(16, "big")), CTR(bytes(16))).encryptor()
+            for start in range(0, size, len(zeros)):
+                stream.update_into(memoryview(zeros)[: min(len(zeros), size - start)], out)
+
+    if threads == 1:
+        part()
+        return
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(part) for _ in range(threads - 1)]
+        part()
+        for other in others:
+            other.result()
+
+
+@contextmanager
+def spooled(opening: co.Opening, vector: Ring, directory: Path) -> Iterator[Spool]:
+    """A spool in which each member has the vector as its own."""
+    spool = Spool(directory / "spool", vector.nbytes)
+    try:
+        for member in opening.members:
+            for start in range(0, vector.nbytes, DEFAULT_SPEED.block_bytes):
+                spool.add(member, start, vector.data.cast("B")[start : start + DEFAULT_SPEED.block_bytes])
+        yield spool
+    finally:
+        spool.clear()
 
 
 def ordered(hospitals: int, coordinates: int) -> tuple[ho.Ordered, SecAggParams]:
@@ -130,7 +175,7 @@ def opened_for(opening: co.Opening, coordinates: int) -> co.Opening:
     return replace(opening, agreeing=replace(agreeing, uploading=replace(uploading, session=session)))
 
 
-def measure(peers: int, coordinates: int, repeats: int) -> Line:
+def measure(peers: int, coordinates: int, repeats: int, directory: Path) -> Line:
     """One case of the table."""
     hospitals = peers + 1
     dropped = round(hospitals / 10)
@@ -141,8 +186,14 @@ def measure(peers: int, coordinates: int, repeats: int) -> Line:
     vector = FORMAT.encode(values)
     opening = opened_for(opened(hospitals, dropped), coordinates)
 
-    def mask(threads: int) -> None:
-        dealing.masked_vector(state, vector, entropy("seed"), Speed(threads))
+    def mask(threads: int) -> memoryview:
+        return dealing.masked_vector(state, vector, entropy("seed"), Speed(threads))
+
+    def mask_first() -> tuple[Ring, memoryview]:
+        taken = lent_vector(
+            params.wire_dim, params.ring
+        )  # Whoever holds the memory of the round before keeps it.
+        return taken, mask(2)
 
     def upload() -> ho.UploadMessages:
         return ho.upload(state, FORMAT.encode(values), entropy("bench"))[1]
@@ -150,21 +201,35 @@ def measure(peers: int, coordinates: int, repeats: int) -> Line:
     sent = upload()
     masked = np.frombuffer(sent.vector, dtype=params.ring)
 
-    def read(_: str, first: int, count: int) -> Ring:
-        return masked[first : first + count]
+    def read(_: str, first: int, due: Ring) -> Ring:
+        return masked[first : first + due.size]
 
     def unmask() -> None:
         with suppress(CheckFailed):
             unmask_blocks(opening, read)
 
-    stream, one, two, whole, removal = take_turns(
+    mask_threads = DEFAULT_SPEED.threads_for(params.vector_bytes, hospitals)
+    unmask_threads = DEFAULT_SPEED.threads_for(params.vector_bytes, expansions)
+    stream, streams, unmask_streams, one, two, first, whole, removal = take_turns(
         repeats,
         lambda: keystream(coordinates + 1, hospitals),
+        lambda: keystream(coordinates + 1, hospitals, mask_threads),
+        lambda: keystream(coordinates + 1, hospitals, unmask_threads),
         lambda: mask(1),
         lambda: mask(2),
+        mask_first,
         upload,
         unmask,
     )
+    files = None
+    if members * params.vector_bytes <= SPOOL_MOST_BYTES:
+        with spooled(opening, masked, directory) as spool:
+
+            def unmask_spooled() -> None:
+                with suppress(CheckFailed):
+                    sum_spooled(opening, spool)
+
+            files = take_turns(repeats, unmask_spooled)[0].cpu_s
     chunks = sum(len(chunk) for chunk in codec.vector_chunks(1, sent.vector))
     flower = flower_client(peers, params.threshold)
     small = coordinates * expansions <= FLOWER_MOST
@@ -181,19 +246,33 @@ def measure(peers: int, coordinates: int, repeats: int) -> Line:
         expansions,
         one.wall_s,
         two.wall_s,
+        streams.cpu_s,
+        mask_threads,
+        unmask_streams.cpu_s,
+        unmask_threads,
+        first.cpu_s,
+        files,
     )
 
 
 def summary(line: Line) -> str:
     """One line for people."""
-    unmask_keystream = line.keystream_cpu_s / (line.peers + 1) * line.unmask_expansions
+    masks = line.unmask_expansions / (line.peers + 1)
+    one, many = line.keystream_cpu_s * masks, line.unmask_keystream_threads_cpu_s * masks
     text = (
-        f"{line.peers} peers, {line.coordinates} coordinates: "
-        f"mask {line.mask_cpu_s:.3f} s CPU = {line.mask_cpu_s / line.keystream_cpu_s:.2f} x keystream "
-        f"(two threads {line.mask_wall_1_s / line.mask_wall_2_s:.2f} x as fast as one), "
+        f"{line.peers} peers, {line.coordinates} coordinates: mask {line.mask_cpu_s:.3f} s CPU = "
+        f"{line.mask_cpu_s / line.keystream_cpu_s:.2f} x keystream, {line.mask_cpu_s / line.keystream_threads_cpu_s:.2f} x that of "
+        f"{line.mask_threads} threads ({line.mask_first_cpu_s / line.keystream_cpu_s:.2f} x in a first round; "
+        f"two threads {line.mask_wall_1_s / line.mask_wall_2_s:.2f} x as fast as one), "
         f"upload {line.upload_cpu_s:.3f} s = {line.upload_cpu_s / line.keystream_cpu_s:.2f} x, "
-        f"unmask {line.unmask_cpu_s:.3f} s = {line.unmask_cpu_s / unmask_keystream:.2f} x keystream; Flower"
+        f"unmask {line.unmask_cpu_s:.3f} s = {line.unmask_cpu_s / one:.2f} x keystream, {line.unmask_cpu_s / many:.2f} x that of "
+        f"{line.unmask_threads} threads"
     )
+    if line.unmask_spooled_cpu_s is not None:
+        text += (
+            f" (from files {line.unmask_spooled_cpu_s / one:.2f} x, {line.unmask_spooled_cpu_s / many:.2f} x)"
+        )
+    text += "; Flower"
     if line.flower_mask_cpu_s is not None:
         text += f" mask {line.flower_mask_cpu_s / line.mask_cpu_s:.1f} x ({line.flower_mask_cpu_s / line.upload_cpu_s:.1f} x the upload)"
     if line.flower_unmask_cpu_s is not None:
@@ -209,10 +288,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--peers", type=int, nargs="+", default=[10, 30, 100])
     parser.add_argument("--coordinates", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--directory", default=".", help="where the vectors' files go; on a disk")
     asked = parser.parse_args(arguments)
     for coordinates in asked.coordinates:
         for peers in asked.peers:
-            line = measure(peers, coordinates, asked.repeats)
+            with tempfile.TemporaryDirectory(prefix="spool-", dir=asked.directory) as directory:
+                line = measure(peers, coordinates, asked.repeats, Path(directory))
             if asked.json:
                 print(json.dumps(asdict(line)), flush=True)
             print(summary(line), file=sys.stderr, flush=True)

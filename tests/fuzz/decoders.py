@@ -59,15 +59,17 @@ def strict(record: Any) -> Reader:
 def machines() -> dict[str, tuple[Reader, bytes]]:
     """Every arrow that takes bytes, in a state in which it takes them, with a message that it accepts."""
     run = Run(CASES[1].params)
-    desk, ready = run.session.desk, run.states["h0"]
+    desk = run.session.desk
+    ready: Any = run.states["h0"]
     advertised, _ = ho.advertise(
         key_of("h0"), run.params, run.roster, desk.context, "h0", draw("session key", "h0")
     )
     collecting = co.Collecting(desk, 1, {})
     empty, order = co.start_round(run.session, 1, "train", b"model", b"settings")
     uploading, uploaded, sent = empty, {}, {}
+    state: Any
     for who, state in run.states.items():
-        ordered, _ = ho.accept_order(state, order)  # type: ignore[arg-type]
+        ordered, _ = ho.accept_order(state, order)
         vector = co.empty_sum(run.params)[: run.params.dim]
         uploaded[who], sent[who] = ho.upload(ordered, vector, draw("upload", who))
         uploading = co.add_upload(uploading, who, sent[who].header, sent[who].seals, sha256(sent[who].vector))
@@ -86,8 +88,8 @@ def machines() -> dict[str, tuple[Reader, bytes]]:
     mine, digest = sent["h0"], sha256(sent["h0"].vector)
     return {
         "key_list": (lambda data: ho.accept_key_list(advertised, data), bytes.fromhex(run.log["key_list"])),
-        "order": (lambda data: ho.accept_order(ready, data), order),  # type: ignore[arg-type]
-        "receipt": (lambda data: ho.accept_receipt(ready, data), receipt),  # type: ignore[arg-type]
+        "order": (lambda data: ho.accept_order(ready, data), order),
+        "receipt": (lambda data: ho.accept_receipt(ready, data), receipt),
         "agree": (lambda data: ho.agree(uploaded["h0"], data), asked["h0"]),
         "agree_again": (lambda data: ho.agree(answers["h0"][0], data), asked["h0"]),
         "open": (lambda data: ho.open_shares(answers["h0"][0], data), to_open["h0"]),

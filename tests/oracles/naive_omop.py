@@ -94,7 +94,7 @@ def age_at(person: Row, when: date) -> int:
 
 def one(person: Row, own: dict[str, list[Row]], late: bool) -> dict[str, Any] | None:
     index = conditions(own, HF)[0]
-    if not date(2012, 1, 1) <= index <= date(2019, 12, 31):
+    if not date(2014, 1, 1) <= index <= date(2019, 12, 31):
         return None
     span = period(own, index, late)
     if span is None or age_at(person, index) < 30 or (not late and (index - span[0]).days < 180):

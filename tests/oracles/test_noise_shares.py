@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import log_ndtr, ndtr
 
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 
 UNITS_BITS = 8
 

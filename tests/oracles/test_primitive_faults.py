@@ -158,7 +158,7 @@ def test_every_changed_bit_of_a_seal_is_noticed() -> None:
     uploading = c.upload_all(c.order(1, c.hospitals), ["h000"])
     seal, frame = uploading.uploads["h000"].seals["h001"], uploading.frame
     session = c.hospitals["h001"]
-    key = session.secrets["h000"].seal_in  # type: ignore[union-attr]
+    key = session.secrets["h000"].seal_in
     sealing.open_seal(frame, key, seal, "h000")
     changed = []
     for place in range(8 * len(seal.ciphertext)):

@@ -28,7 +28,10 @@ def tag(context: dict[str, object], purpose: str, **parts: object) -> bytes:
     def typed(value: object) -> bytes:
         if isinstance(value, int):
             return b"i" + field(struct.pack(">Q", value))
-        return b"s" + field(value.encode()) if isinstance(value, str) else b"b" + field(value)  # type: ignore[arg-type]
+        if isinstance(value, str):
+            return b"s" + field(value.encode())
+        assert isinstance(value, bytes)
+        return b"b" + field(value)
 
     named = {**context, **parts}
     return (

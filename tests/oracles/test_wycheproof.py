@@ -109,7 +109,7 @@ def test_ed25519() -> None:
     weak: set[bytes] = set()
     for group, test in cases("Signature/wycheproof/ed25519_test.json"):
         public = bytes.fromhex(group["publicKey"]["pk"])
-        found = verdict(BadSignature, lambda: verify_bare(public, test["msg"], test["sig"]))  # noqa: B023
+        found = verdict(BadSignature, lambda: verify_bare(public, test["msg"], test["sig"]))  # noqa: B023 - called before the next turn
         seen[test["result"], found] += 1
         if test["result"] != "acceptable":
             assert found == ("taken" if test["result"] == "valid" else "refused"), test["tcId"]
@@ -143,7 +143,7 @@ def test_ed25519_keys_of_small_order_are_those_that_the_naive_curve_finds() -> N
 def verify_bare(public: bytes, message: bytes, signature: bytes) -> None:
     """`identity.verify` for a message that no label frames."""
     framed = identity._message
-    identity._message = lambda _, body: body  # type: ignore[assignment]
+    identity._message = lambda _, body: body  # type: ignore[assignment]  # the frame taken away, until it is put back
     try:
         identity.verify(public, b"", message, signature)
     finally:
@@ -176,7 +176,7 @@ def test_chacha20_poly1305() -> None:
         sealed = test["ct"] + test["tag"]
         found = verdict(
             (InvalidTag, ValueError),
-            lambda: ChaCha20Poly1305(test["key"]).decrypt(test["iv"], sealed, test["aad"]),  # noqa: B023
+            lambda: ChaCha20Poly1305(test["key"]).decrypt(test["iv"], sealed, test["aad"]),  # noqa: B023 - called before the next turn
         )
         assert found == ("taken" if test["result"] == "valid" else "refused"), (group["ivSize"], test["tcId"])
         seen[found] += 1

@@ -176,6 +176,14 @@ class FixedClock:
         return time.monotonic()
 
 
+def wait_until(holds: Callable[[], bool], within_s: float = 10.0) -> None:
+    """Returns as soon as a condition of another thread or process holds."""
+    end = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < end, f"did not hold within {within_s:g} s"
+        time.sleep(0.01)
+
+
 def why_not(
     client_keys: MemberKeys, roster: TrustedRoster, address: str, clock: FixedClock | None = None
 ) -> ConnectProblem:

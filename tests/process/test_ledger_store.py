@@ -22,7 +22,7 @@ import itertools, sys
 from pathlib import Path
 from hospital_node.clock import SystemClock
 from hospital_node.ledger_store import LedgerStore
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from secagg.secret import SecretBytes
 
 release = Release("train", "poisson_gaussian", 2.3, sample_rate=0.1, steps=20)

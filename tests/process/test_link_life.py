@@ -18,7 +18,15 @@ from coordinator.link import Connected, Disconnected, LinkServer, ListenError, R
 from hospital_node.link import ConnectProblem, LinkClient
 from privacy.link.framing import FRAME_BYTES, Hello, Limits, MessageTooLarge, QueueFull
 from privacy.link.transport_rules import HANDSHAKE_DEADLINE_S, REPLACED
-from tests.process.link_setup import Consortium, hello, hospital_process, make_consortium, raw_call, wait_for
+from tests.process.link_setup import (
+    Consortium,
+    hello,
+    hospital_process,
+    make_consortium,
+    raw_call,
+    wait_for,
+    wait_until,
+)
 
 NORTH = "north"
 
@@ -286,7 +294,9 @@ def test_a_coordinator_that_does_not_read_makes_the_hospital_wait(consortium: Co
     thread = threading.Thread(target=client.run, args=(lambda message: [], lambda: iter(bodies), stop))
     thread.start()
     try:
-        time.sleep(0.7)
+        wait_until(lambda: server._sessions._events.qsize() >= 2)
+        # Nothing says that a message will not come: were the rest read, it would be here by then.
+        time.sleep(0.5)
         waiting = server._sessions._events.qsize()
         assert 2 <= waiting <= 4
         came = [event.message for _ in range(41) if isinstance(event := server.receive(5), Received)]

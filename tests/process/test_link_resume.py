@@ -12,7 +12,14 @@ import pytest
 
 from coordinator.link import Connected, Disconnected, LinkServer, Received
 from hospital_node.link import ConnectProblem, LinkClient
-from tests.process.link_setup import Consortium, CuttingProxy, hospital_process, make_consortium, wait_for
+from tests.process.link_setup import (
+    Consortium,
+    CuttingProxy,
+    hospital_process,
+    make_consortium,
+    wait_for,
+    wait_until,
+)
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +103,8 @@ def test_a_new_process_gets_only_what_is_sent_after_its_connected_event(
         wait_for(server, lambda event: isinstance(event, Disconnected))
         server.send("north", b"to the dead process: dropped")
         with hospital_process(consortium.folder / "north", port) as second:
-            # The stream is up when "here" waits in the queue; the event was not handed out yet.
-            time.sleep(1.0)
+            # "Connected" and "here" wait in the queue: the stream is up, and the event was not handed out yet.
+            wait_until(lambda: server._sessions._events.qsize() >= 2)
             server.send("north", b"before the event was handed out: dropped")
             assert wait_for(server, lambda event: isinstance(event, Connected)) == Connected(
                 "north", fresh=True
@@ -141,8 +148,7 @@ def test_a_new_coordinator_process_makes_the_hospital_start_again(consortium: Co
             assert wait_for(second, lambda event: isinstance(event, Connected)) == Connected(
                 "north", fresh=True
             )
-            while client._talk._generation < 2:
-                time.sleep(0.01)
+            wait_until(lambda: client._talk._generation == 2)
             go_on.set()
             assert second.receive(5) == Received("north", b"hello 2")
             second.send("north", b"new")

@@ -214,9 +214,9 @@ def test_a_stage_is_drawn_once_and_a_budget_ends(tmp_path: Path) -> None:
     study = made.run(path, tables(made))
     assert study.codes == {"coordinator": 3} | dict.fromkeys(HOSPITALS, 4)
     (said,) = [e["text"] for e in study.said["north"] if e["event"] == "study_refused"]
-    asked, limit, past = re.search(
-        r"asked epsilon ([\d.]+).*limit ([\d.]+) at.*epsilon ([\d.]+) is spent", said
-    ).groups()  # type: ignore[union-attr]
+    sentence = re.search(r"asked epsilon ([\d.]+).*limit ([\d.]+) at.*epsilon ([\d.]+) is spent", said)
+    assert sentence is not None
+    asked, limit, past = sentence.groups()
     assert float(asked) > float(limit) == 3.2
     assert float(past) == pytest.approx(spent, rel=1e-3)
     shown = typed("hospital_node.cli", "study", "show", "--study", path, "--home", made.home("north").root)

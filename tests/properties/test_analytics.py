@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hospital_node.analytics.rows import Asked, rows_of_ask
 from hospital_node.statistics.sums import summed
 from privacy.analytics.asks import Ask
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from tests.unit.privacy.analytics.test_asks import asking, query
 
 EVERYTHING = (

@@ -97,16 +97,16 @@ def test_a_second_spelling_is_refused(data: bytes) -> None:
     "record",
     [
         Signed(b"a", bytes(63)),
-        Signed("a", bytes(64)),  # type: ignore[arg-type]
+        Signed("a", bytes(64)),  # type: ignore[arg-type]  # text, on purpose
         RoundOrder(-1, "train", b"", b"", 0, b""),
         RoundOrder(1, "\ud800", b"", b"", 0, b""),
         RoundOrder(1 << 64, "train", b"", b"", 0, b""),
         AgreedSet(1, bytes(32), (SetMember("b", bytes(32)), SetMember("a", bytes(32)))),
         AgreedSet(1, bytes(32), (SetMember("b", bytes(31)),)),
         GraphSeed((bytes(32), bytes(31))),
-        GraphSeed(("a" * 32,)),  # type: ignore[arg-type]
+        GraphSeed(("a" * 32,)),  # type: ignore[arg-type]  # text, on purpose
         GraphSeed((bytes(32),) * 1001),
-        RoundOrder("1", "train", b"", b"", 0, b""),  # type: ignore[arg-type]
+        RoundOrder("1", "train", b"", b"", 0, b""),  # type: ignore[arg-type]  # text, on purpose
     ],
 )
 def test_what_no_receiver_would_read_is_not_written(record: Any) -> None:

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from privacy.guarantees.accounting import spent
 from privacy.guarantees.composition import gdp_epsilon
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from privacy.ledgers.charges import charged
-from privacy.ledgers.ledger import ENTRY_LABEL, Ledger, LedgerBroken, Record, verify_chain
+from privacy.ledgers.ledger import ENTRY_LABEL, EntryKind, Ledger, LedgerBroken, Record, verify_chain
 from privacy.ledgers.policy import PolicyRefusal, check
 from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes
@@ -31,11 +31,11 @@ OPERATIONS = st.lists(
 @pytest.mark.threat("FL-15", control="C-LEDGER")
 @settings(deadline=None, max_examples=60)
 @given(OPERATIONS)
-def test_charges_only_grow(operations: list[tuple[str, str, int, Release | None]]) -> None:
+def test_charges_only_grow(operations: list[tuple[EntryKind, str, int, Release | None]]) -> None:
     ledger = Ledger()
     for kind, study, number, release in operations:
         before = charged(ledger.entries)
-        record = Record(kind, "2026-01-01T00:00:00Z", study, "s", "00", number, release)  # type: ignore[arg-type]
+        record = Record(kind, "2026-01-01T00:00:00Z", study, "s", "00", number, release)
         try:
             ledger = ledger.append(record, lambda body: sign(SEED, ENTRY_LABEL, body))
         except LedgerBroken:
@@ -69,10 +69,13 @@ def test_nothing_that_happens_to_a_study_lowers_what_was_spent(steps: list[tuple
             assert caught.value.exit_code == 4
         elif (session, number) not in reached:
             reached.add((session, number))
-            kinds = {"run": "RESERVE SPENT", "abort": "RESERVE SPENT ABORT"}.get(what, "RESERVE")
-            for kind in kinds.split():
+            kinds: dict[str, tuple[EntryKind, ...]] = {
+                "run": ("RESERVE", "SPENT"),
+                "abort": ("RESERVE", "SPENT", "ABORT"),
+            }
+            for kind in kinds.get(what, ("RESERVE",)):
                 paid = None if kind == "ABORT" else STEP
-                record = Record(kind, "2026-01-01T00:00:00Z", "11" * 32, "s", f"{session:02x}", number, paid)  # type: ignore[arg-type]
+                record = Record(kind, "2026-01-01T00:00:00Z", "11" * 32, "s", f"{session:02x}", number, paid)
                 ledger = ledger.append(record, lambda body: sign(SEED, ENTRY_LABEL, body))
         now = spent(charged(ledger.entries), 1e-5).number()
         assert now >= last

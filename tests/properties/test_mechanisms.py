@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from privacy.noise.mechanisms import noisy_sum, quantize
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True, width=64)

@@ -121,7 +121,7 @@ def fused_journal(path: Path, fuse: Fuse) -> Journal:
     """A journal whose process may die at any write, its anchor's included."""
     journal = Journal(path, file_bytes=VECTOR_FILE_BYTES)
     for part in (journal, journal._anchor):
-        part._db = FusedConnection(part._db, fuse)  # type: ignore[assignment]
+        part._db = FusedConnection(part._db, fuse)  # type: ignore[assignment]  # a connection that may end
     journal._files = FusedFiles(path.with_suffix(FILES_SUFFIX), fuse)
     return journal
 
@@ -129,7 +129,7 @@ def fused_journal(path: Path, fuse: Fuse) -> Journal:
 def fused_ledger(path: Path, me: str, clock: SimClock, fuse: Fuse) -> LedgerStore:
     """A ledger whose process may die at any write."""
     ledger = LedgerStore(path, key_of(me), clock)
-    ledger._database = FusedConnection(ledger._database, fuse)  # type: ignore[assignment]
+    ledger._database = FusedConnection(ledger._database, fuse)  # type: ignore[assignment]  # likewise
     return ledger
 
 
@@ -278,7 +278,7 @@ class SimHospital:
         work = self.node.work
         if work is not None and not isinstance(work.training, MarkedTraining):
             place = names(self.n).index(self.name)
-            self.node.work = replace(work, training=MarkedTraining(place))  # type: ignore[arg-type]
+            self.node.work = replace(work, training=MarkedTraining(place))  # type: ignore[arg-type]  # a training whose numbers tell who is in a sum
         return tuple(replies)
 
     def vector(self, round_number: int) -> NDArray[np.int64]:

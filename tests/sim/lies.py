@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from privacy.studies import exchange
+from privacy.studies import exchange, next_model
 from secagg import coordinator as co
 from secagg import order, receipt
 from secagg.agreed_set import set_hash
@@ -69,7 +69,7 @@ def other_model(server: Server, hospital: str, choice: int, signatures: Signatur
         return
     number = max(1, server.next_round - 1 + choice % 4 - 1)
     task = exchange.task_of(server.agreement, min(number, server.rounds))
-    theta = exchange.start_model(server.agreement, None, ()) + 0.001 * (choice % 3)
+    theta = next_model.start_model(server.agreement, None, ()) + 0.001 * (choice % 3)
     model = b"" if task == "life_table" else exchange.model_bytes(theta)
     known = [done for done in server.finished if done.round < number]
     previous = NO_RECEIPT

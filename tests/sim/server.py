@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from privacy.studies import exchange
+from privacy.studies import exchange, next_model
 from privacy.studies.agreement import Agreement
 from secagg import coordinator as co
 from secagg.context import Context
@@ -207,7 +207,7 @@ class Server:
         expected = None
         if self.finished:
             last = self.finished[-1]
-            expected = exchange.expected_model(
+            expected = next_model.expected_model(
                 self.agreement,
                 exchange.task_of(self.agreement, number),
                 last.round,

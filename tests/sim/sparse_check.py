@@ -138,7 +138,7 @@ class Field:
                 agreed, answer = ho.agree(
                     self.uploaded[name]
                     if self.variant.forgets and not isinstance(state, ho.Settled)
-                    else state,  # type: ignore[arg-type]
+                    else state,  # type: ignore[arg-type]  # the machine refuses what does not fit
                     AgreeRequests(self.uploading, self.names(members), data)[name],
                 )
             except (SecAggError, AttributeError):

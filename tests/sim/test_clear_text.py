@@ -32,7 +32,7 @@ BODIES: dict[tuple[str, str], type] = {
     ("receipt", "signed.body"): records.ReceiptBody,
     ("receipt", "signed.body.agreed_set"): records.AgreedSet,
 }
-# No study can choose it yet; `tests/unit/secagg/test_sparse.py` has its messages.
+# A study over the complete graph, as the one here, sends none of them; `tests/unit/secagg/test_sparse.py` does.
 OF_THE_SPARSE_GRAPH = {"graph_contribution", "graph_seed", "sign_request", "set_signature"}
 Listed = dict[str, tuple[str, dict[str, str]]]
 

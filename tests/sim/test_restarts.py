@@ -13,7 +13,8 @@ import pytest
 from coordinator.gather import Gatherer
 from hospital_node.journal import Journal
 from secagg.wire import codec
-from tests.consortium import HOSPITALS, BentLink, World
+from tests.bent_link import BentLink
+from tests.consortium import HOSPITALS, World
 
 VICTIM = "d"
 ONE_ROUND = (("rounds = 2", "rounds = 1"),)
@@ -47,9 +48,9 @@ class CrashingLink(BentLink):
         node = self.nodes[hospital]
         match self.moment:
             case "reserved":
-                node.ledger.spend = crash  # type: ignore[method-assign]
+                node.ledger.spend = crash  # type: ignore[method-assign]  # the process ends here
             case "spent":
-                node.journal.commit = crash  # type: ignore[method-assign]
+                node.journal.commit = crash  # type: ignore[method-assign]  # the process ends here
         if self.moment != "before":
             with suppress(Crash):
                 for reply in node.on_message(message):

@@ -6,6 +6,7 @@ A right sampler repeats one number of this scale by chance about once in 10^12, 
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,9 +112,9 @@ def own_sampler(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hospital a reads its table in every node: a remembered study would keep the sampler of the first."""
     remembered = RememberingAdmission._prepare
 
-    def prepare(self: RememberingAdmission, *arguments: object) -> LocalStudy:
+    def prepare(self: RememberingAdmission, *arguments: Any) -> LocalStudy:
         reads = Admission._prepare if self.me == "a" else remembered
-        return reads(self, *arguments)  # type: ignore[arg-type]
+        return reads(self, *arguments)
 
     monkeypatch.setattr(RememberingAdmission, "_prepare", prepare)
 

@@ -4,7 +4,6 @@ False alarms: every bound is five standard errors or a p-value of 1e-7 or less, 
 a million runs. Power: stated where a check is made; all of them exceed 99.9 % unless a docstring says otherwise.
 """
 
-from collections.abc import Callable
 from math import ceil
 
 import numpy as np
@@ -15,7 +14,7 @@ from hospital_node.dp_sgd import noisy_gradient
 from hospital_node.entropy import MANY_DRAWS, DiscreteGaussian, DrawnAhead, FreshWords, OsEntropy
 from hospital_node.survival.follow_up import FollowUp
 from hospital_node.survival.piecewise import PiecewiseExponential
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from privacy.noise.discrete_gaussian import discrete_gaussian
 from privacy.noise.mechanisms import Sampler, noisy_sum, release_rows
 from privacy.studies.layout import Layout
@@ -255,7 +254,9 @@ def test_the_lowest_bits_of_what_leaves_are_noise_whatever_the_data() -> None:
 
 
 def test_two_releases_of_the_same_data_share_no_noise() -> None:
-    empty: Callable[[], np.ndarray] = lambda: release_rows(np.zeros((0, 40_000)), RELEASE, DiscreteGaussian())  # noqa: E731
+    def empty() -> np.ndarray:
+        return release_rows(np.zeros((0, 40_000)), RELEASE, DiscreteGaussian())
+
     first, second = empty(), empty()
     scale = RELEASE.scale_units()
     bound = 5 / np.sqrt(len(first))

@@ -5,6 +5,8 @@ an adversary would send. A broken variant must be caught by the same search.
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,10 +166,10 @@ def test_broken_clips_are_caught(
 
 
 @pytest.mark.threat("FL-21", control="C-SCHEMA")
-def test_a_patient_who_stands_twice_is_refused_and_would_count_twice(tmp_path: object) -> None:
+def test_a_patient_who_stands_twice_is_refused_and_would_count_twice(tmp_path: Path) -> None:
     frame = table()
     frame.loc[7, "pid"] = frame.loc[3, "pid"]
-    path = write_csv(frame, tmp_path, "extract.csv")  # type: ignore[arg-type]
+    path = write_csv(frame, tmp_path, "extract.csv")
     with pytest.raises(DataError, match="pid"):
         read_table(path, study().dictionary)
     # What the refusal prevents: both rows of one patient at once move the sum by more than its sensitivity.
@@ -205,22 +207,22 @@ def releases_made(train: Callable[..., np.ndarray], patients: FollowUp) -> list[
     return sampler.asked
 
 
-def stops_where_converged(*arguments: object) -> np.ndarray:
+def stops_where_converged(*arguments: Any) -> np.ndarray:
     """Training that ends early once the gradient is small: how many releases there are tells about the patients."""
     model, theta, patients, training, _, _, _, sampler, entropy = arguments
-    for _ in range(training.local_steps):  # type: ignore[attr-defined]
-        gradient = noisy_gradient(model, theta, patients, RELEASE, sampler, entropy)  # type: ignore[arg-type]
+    for _ in range(training.local_steps):
+        gradient = noisy_gradient(model, theta, patients, RELEASE, sampler, entropy)
         if np.linalg.norm(gradient) < 0.3:
             break
     return np.asarray(theta)
 
 
-def stops_at_nan(*arguments: object) -> np.ndarray:
+def stops_at_nan(*arguments: Any) -> np.ndarray:
     """Training that complains about a record: whoever hears it learns that the record is there."""
     patients = arguments[2]
-    if not np.isfinite(patients.x).all():  # type: ignore[attr-defined]
+    if not np.isfinite(patients.x).all():
         raise ValueError("a value is not finite")
-    return train_local(*arguments)  # type: ignore[arg-type]
+    return train_local(*arguments)
 
 
 def depends_on_data(train: Callable[..., np.ndarray]) -> bool:

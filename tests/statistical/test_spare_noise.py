@@ -9,7 +9,7 @@ from scipy.stats import chi2
 
 from hospital_node.entropy import DiscreteGaussian
 from hospital_node.statistics.sums import SpareNoise, summed
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from privacy.noise.noise_layers import spare_part
 from privacy.studies.exchange import REMOVED, without_spare_noise
 from secagg.fixed_point import from_ring, to_ring

@@ -12,10 +12,10 @@ from privacy.analytics.asks import MOMENTS, RISK_TABLE
 from privacy.analytics.report import NOT_ANSWERED, release_names
 from privacy.guarantees.accounting import spent
 from privacy.ledgers.charges import charged
-from privacy.studies import exchange
+from privacy.studies import exchange, next_model
 from secagg.fixed_point import from_ring
-from tests.consortium import HOSPITALS, Hand, World, small_agreement
-from tests.unit.hospital_node.test_node import refusal
+from tests.consortium import HOSPITALS, Hand, RememberingAdmission, World, small_agreement
+from tests.unit.hospital_node.rounds import refusal
 
 MODEL = 'family = "piecewise_exponential"\nrounds = 2\nlocal_steps = 2\nsample_rate = 1.0'
 ASKS = """
@@ -91,7 +91,8 @@ def test_mode_none_is_exact_says_so_and_leaves_small_counts_out(tmp_path: Path) 
     tables = [world.nodes[h].admission for h in HOSPITALS]
     ages, smokers = [], 0
     for admission in tables:
-        local, _ = admission.read[admission.me, world.agreement.hash, admission.data.read_bytes()]  # type: ignore[attr-defined]
+        key = (admission.me, world.agreement.hash, admission.data.read_bytes())
+        local, _ = RememberingAdmission.read[key]
         smoking = local.cells["smoker"] == 1
         ages += local.cells["age"][smoking].tolist()
         smokers += int(smoking.sum())
@@ -113,7 +114,7 @@ def test_a_hospital_refuses_to_evaluate_a_model_that_was_not_trained_and_bins_th
         total, receipt, members = hand.round(number, model)
         for hospital in HOSPITALS:
             assert hand.ask(hospital, receipt) == []
-        fit = exchange.followed(agreement, fit, number, from_ring(total, 64), sorted(members))
+        fit = next_model.followed(agreement, fit, number, from_ring(total, 64), sorted(members))
         assert fit is not None
         model = (
             exchange.model_bytes(fit.ordered(exchange.task_of(agreement, number + 1))) if number < 3 else b""

@@ -13,7 +13,7 @@ from coordinator.progress import Progress
 from secagg.errors import ProtocolError
 from secagg.wire import codec
 from secagg.wire.records import Abort, StudyEnd
-from tests.consortium import ManualClock
+from tests.bent_link import ManualClock
 
 HELLO = codec.pack("study_end", StudyEnd("done", ""))
 OFFER, KEYS, ORDER = b"offer", b"keys", b"order"

@@ -12,11 +12,13 @@ import pytest
 from coordinator import rounds
 from coordinator.gather import Silence
 from coordinator.rounds import Outcome
-from privacy.studies.exchange import model_bytes, start_model
+from privacy.studies.exchange import model_bytes
+from privacy.studies.next_model import start_model
 from secagg import agreed_set, identity
 from secagg.states import Uploaded
 from secagg.wire import codec
 from secagg.wire.records import Abort, Seals, Signed, UploadHeader, VectorChunk
+from tests.bent_link import Bend
 from tests.consortium import HOSPITALS, World, sha256
 
 
@@ -178,7 +180,7 @@ def test_an_abort_of_another_round_silences_nobody(world: World) -> None:
     assert first_round(world).answered == HOSPITALS
 
 
-def silent_at(step: str, who: str) -> object:
+def silent_at(step: str, who: str) -> Bend:
     """Bends up so that `who` never answers this kind of message."""
 
     def up(hospital: str, kind: str, message: bytes) -> Iterable[bytes]:
@@ -200,7 +202,7 @@ def silent_at(step: str, who: str) -> object:
 def test_a_silent_hospital_is_named_and_the_sum_is_exact(
     world: World, kind: str, step: str, members: str
 ) -> None:
-    world.link.up = silent_at(kind, "d")  # type: ignore[assignment]
+    world.link.up = silent_at(kind, "d")
     outcome = first_round(world)
     assert (outcome.status, outcome.answered) == ("done", tuple(members))
     assert left_out(outcome) == [("d", step, "deadline")]
@@ -312,7 +314,7 @@ def test_spooled_vectors_are_gone_after_every_round(world: World) -> None:
 
 
 def test_a_hospital_that_never_advertises_is_left_out_and_named(world: World) -> None:
-    world.link.up = silent_at("advert", "b")  # type: ignore[assignment]
+    world.link.up = silent_at("advert", "b")
     run, executed = world.execute()
     assert executed.failed is None
     assert run.members == {"a", "c", "d"}

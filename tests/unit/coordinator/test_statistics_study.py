@@ -8,10 +8,10 @@ import pytest
 from coordinator.results import result_json
 from privacy.guarantees.accounting import spent
 from privacy.ledgers.charges import charged
-from privacy.studies import exchange
+from privacy.studies import exchange, next_model
 from secagg.fixed_point import from_ring
 from tests.consortium import HOSPITALS, Hand, World, small_agreement
-from tests.unit.hospital_node.test_node import refusal
+from tests.unit.hospital_node.rounds import refusal
 
 STATED = "\nrounds = 2\nlocal_steps = 2\nsample_rate = 1.0"
 DISTRIBUTED = (('mode = "local"', 'mode = "distributed"'), (STATED, "\nrounds = 3"))
@@ -75,7 +75,7 @@ def test_a_hospital_follows_the_fold_and_refuses_a_model_that_does_not(tmp_path:
         total, receipt, members = hand.round(number, model)
         for hospital in HOSPITALS:
             assert hand.ask(hospital, receipt) == []
-        fit = exchange.followed(agreement, fit, number, from_ring(total, 64), sorted(members))
+        fit = next_model.followed(agreement, fit, number, from_ring(total, 64), sorted(members))
         assert fit is not None
         theta = fit.ordered(exchange.task_of(agreement, number + 1))
         model = exchange.model_bytes(theta)
@@ -94,7 +94,7 @@ def test_a_hospital_counts_columns_from_the_released_center_and_no_other(tmp_pat
         total, receipt, members = hand.round(number, model)
         for hospital in HOSPITALS:
             assert hand.ask(hospital, receipt) == []
-        fit = exchange.followed(agreement, fit, number, from_ring(total, 64), sorted(members))
+        fit = next_model.followed(agreement, fit, number, from_ring(total, 64), sorted(members))
         assert fit is not None
         asked = fit.ordered(exchange.task_of(agreement, number + 1))
         model = exchange.model_bytes(asked)

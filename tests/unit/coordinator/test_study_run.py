@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def world(tmp_path: Path) -> World:
     return World.of(tmp_path, *ONE_ROUND)
 
 
-def written(world: World, run: StudyRun, executed: Executed) -> tuple[Path, dict[str, object]]:
+def written(world: World, run: StudyRun, executed: Executed) -> tuple[Path, dict[str, Any]]:
     out = world.root / "out"
     result = write_study(
         out, world.agreement, world.signed, executed.record, run.state.rounds(run.study_hash)
@@ -61,8 +62,8 @@ def test_a_study_leaves_result_model_and_evidence(world: World) -> None:
         verified = audit_receipt(data, run.study_hash, world.signed.roster, Hand(world).params)
         assert sorted(verified.members) == list(HOSPITALS)
         assert codec.unpack("receipt", Receipt, data).sum, "whoever verifies folds the sums again"
-    assert {c["name"] for c in result["coefficients"]} == set(world.agreement.columns)  # type: ignore[attr-defined]
-    assert all(c["se"] is None and c["reason"] for c in result["coefficients"])  # type: ignore[attr-defined]
+    assert {c["name"] for c in result["coefficients"]} == set(world.agreement.columns)
+    assert all(c["se"] is None and c["reason"] for c in result["coefficients"])
 
 
 def test_epsilon_per_hospital_is_what_its_signed_ledger_shows(world: World) -> None:
@@ -75,9 +76,9 @@ def test_epsilon_per_hospital_is_what_its_signed_ledger_shows(world: World) -> N
     assert isinstance(per_hospital, dict)
     assert per_hospital["a"]["epsilon"] <= 3.0
     assert per_hospital["a"]["rounds_spent"] == 2
-    assert result["guarantee"]["epsilon"] == max(b["epsilon"] for b in per_hospital.values())  # type: ignore[index]
-    assert [m["hospital"] for m in result["cohort"]["missing"]] == ["d"]  # type: ignore[index]
-    assert (result["cohort"]["missing"][0]["round"], result["cohort"]["missing"][0]["step"]) == (2, "upload")  # type: ignore[index]
+    assert result["guarantee"]["epsilon"] == max(b["epsilon"] for b in per_hospital.values())
+    assert [m["hospital"] for m in result["cohort"]["missing"]] == ["d"]
+    assert (result["cohort"]["missing"][0]["round"], result["cohort"]["missing"][0]["step"]) == (2, "upload")
 
 
 def test_too_few_survivors_leave_the_result_of_a_failed_study(world: World) -> None:
@@ -88,12 +89,12 @@ def test_too_few_survivors_leave_the_result_of_a_failed_study(world: World) -> N
     out, result = written(world, run, executed)
     assert (result["status"], result["coefficients"]) == ("failed", [])
     assert "2 hospitals at step agree, the threshold is 3" in str(result["reason"])
-    assert [m["hospital"] for m in result["cohort"]["missing"]] == ["c", "d"]  # type: ignore[index]
+    assert [m["hospital"] for m in result["cohort"]["missing"]] == ["c", "d"]
     assert not (out / "model.json").exists()
     assert not list((out / RECEIPTS).iterdir())
     assert json.loads((out / ROUNDS).read_text())["status"] == "aborted"
     # What was uploaded stays charged, and the ledgers say so.
-    assert result["per_hospital"]["a"]["epsilon"] > 0  # type: ignore[index]
+    assert result["per_hospital"]["a"]["epsilon"] > 0
     assert run.state.studies()[0][2:] == ("failed", str(executed.failed))
     assert [m for h, k, m in world.link.sent if (h, k) == ("a", "study_end")] == [
         codec.pack("study_end", StudyEnd("failed", str(executed.failed)[:500]))
@@ -111,8 +112,8 @@ def test_a_hospital_with_a_broken_ledger_is_named_and_costs_nobody_the_result(
     run, executed = world.execute()
     _, result = written(world, run, executed)
     assert result["status"] == "done"
-    assert result["per_hospital"]["b"]["epsilon"] is None  # type: ignore[index]
-    assert "its ledger does not verify" in result["per_hospital"]["b"]["reason"]  # type: ignore[index]
+    assert result["per_hospital"]["b"]["epsilon"] is None
+    assert "its ledger does not verify" in result["per_hospital"]["b"]["reason"]
 
 
 def test_a_ledger_of_another_hospital_does_not_verify(world: World) -> None:
@@ -127,8 +128,8 @@ def test_a_ledger_of_another_hospital_does_not_verify(world: World) -> None:
     world.link.up = up
     run, executed = world.execute()
     _, result = written(world, run, executed)
-    assert result["per_hospital"]["a"]["epsilon"] > 0  # type: ignore[index]
-    assert result["per_hospital"]["b"]["epsilon"] is None  # type: ignore[index]
+    assert result["per_hospital"]["a"]["epsilon"] > 0
+    assert result["per_hospital"]["b"]["epsilon"] is None
 
 
 def test_who_refuses_the_study_is_named_and_the_reason_stays_at_the_hospital(world: World) -> None:
@@ -136,7 +137,7 @@ def test_who_refuses_the_study_is_named_and_the_reason_stays_at_the_hospital(wor
     run, executed = world.execute()
     _, result = written(world, run, executed)
     assert run.accepted == {"a", "b", "d"}
-    (missing,) = result["cohort"]["missing"]  # type: ignore[index]
+    (missing,) = result["cohort"]["missing"]
     assert (missing["hospital"], missing["round"], missing["step"]) == ("c", 0, "study")
     assert missing["reason"] == Admission.TOLD
     assert world.ledger("c") == []
@@ -198,8 +199,8 @@ def test_in_mode_none_there_is_no_guarantee_and_the_ledger_notes_it(tmp_path: Pa
     )
     run, executed = world.execute()
     _, result = written(world, run, executed)
-    assert result["guarantee"]["kind"] == "none"  # type: ignore[index]
-    assert "epsilon" not in result["guarantee"]  # type: ignore[operator]
+    assert result["guarantee"]["kind"] == "none"
+    assert "epsilon" not in result["guarantee"]
     # Each round, the set that was agreed to, and the end.
     assert [n for _, n in world.ledger("a")] == [1, 0, 2, 0, 0]
     assert world.ledger("a")[-1] == ("CLOSE", 0)

@@ -11,6 +11,7 @@ from hospital_node.entropy import DiscreteGaussian, OsEntropy
 from privacy.guarantees.plan import DpPlan, Release
 from privacy.studies.agreement import Agreement, build
 from privacy.studies.study import parse_study
+from privacy.studies.training import Training, resolve_training
 from tests.unit.hospital_node.survival.patients import made_up_cohort
 
 
@@ -74,7 +75,5 @@ def test_alone_under_the_plan_a_hospital_pays_in_accuracy() -> None:
     assert set(noisy.local_c_index) == set(TRAIN)
 
 
-def demo_training():  # type: ignore[no-untyped-def]
-    from privacy.studies.training import resolve_training
-
+def demo_training() -> Training:
     return resolve_training(parse_study(files("deploy").joinpath("actg175.toml").read_text("utf-8"), "demo"))

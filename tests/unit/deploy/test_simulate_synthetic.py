@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ SMALL = ("[model]", "[analysis]\nkaplan_meier = true\n\n[model]\nrounds = 2")
 NONE = ('mode = "local"\nepsilon = 3\ndelta = 1e-5', 'mode = "none"')
 
 
-def simulated(folder: Path, *changes: tuple[str, str], rows: int = 120) -> dict[str, object]:
+def simulated(folder: Path, *changes: tuple[str, str], rows: int = 120) -> dict[str, Any]:
     """The result of a study over three tables and one held-out table."""
     for seed, hospital in enumerate("abc"):
         write_csv(table(rows, seed), folder, f"{hospital}.csv")
@@ -47,13 +48,13 @@ def test_a_study_on_private_synthetic_patients(tmp_path: Path) -> None:
     assert isinstance(guarantee, dict)
     assert (guarantee["kind"], guarantee["delta"]) == ("dp", 1e-6)
     assert 0.999 < guarantee["epsilon"] <= 1.0
-    assert {h["epsilon"] for h in result["per_hospital"].values()} == {guarantee["epsilon"]}  # type: ignore[attr-defined]
-    assert all(row["se"] is None and "synthetic" in row["reason"] for row in result["coefficients"])  # type: ignore[attr-defined]
+    assert {h["epsilon"] for h in result["per_hospital"].values()} == {guarantee["epsilon"]}
+    assert all(row["se"] is None and "synthetic" in row["reason"] for row in result["coefficients"])
     analysis = result["analysis"]
-    assert "do not know what the synthesizer did" in analysis["note"]  # type: ignore[index]
-    assert analysis["results"][0]["release"] == "stage_synthetic_dp"  # type: ignore[index]
+    assert "do not know what the synthesizer did" in analysis["note"]
+    assert analysis["results"][0]["release"] == "stage_synthetic_dp"
     # Each hospital alone trains on synthetic patients of its own, not on its rows.
-    assert set(result["baselines"]["local_only"]["per_hospital"]) == set("abc")  # type: ignore[index]
+    assert set(result["baselines"]["local_only"]["per_hospital"]) == set("abc")
     assert verify_bundle(read_bundle(tmp_path / "out")).ok
     evidence = load(read_bundle(tmp_path / "out"))
     facts = recompute(evidence)
@@ -100,7 +101,7 @@ def test_a_study_on_sdvs_patients_has_no_number_and_names_the_license(
         () if mode else (("rounds = 2", 'rounds = 2\nlocal_steps = 2\nsample_rate = 1.0\nrecipe = "dp_sgd"'),)
     )
     result = simulated(tmp_path, SDV, *mode, *small, rows=200)
-    assert result["guarantee"]["kind"] == "none"  # type: ignore[index]
+    assert result["guarantee"]["kind"] == "none"
     assert "epsilon" not in json.dumps(result["guarantee"])
     claims = named(evaluate(load(read_bundle(tmp_path / "out"))))
     assert claims["E-GUARANTEE"].status is Status.UNDEFINED

@@ -11,28 +11,21 @@ import pytest
 
 from deploy.simulate import consortium, simulation_policy
 from hospital_node import admission as admission_module
-from hospital_node.admission import Admission, Admitted, StudyRefused, terms_of
+from hospital_node.admission import Admission, Admitted, StudyRefused
 from hospital_node.entropy import DiscreteGaussian, OsEntropy
 from hospital_node.ledger_store import LedgerStore
+from hospital_node.stated_terms import terms_of
 from privacy.guarantees.plan import DpPlan
 from privacy.ledgers.policy import Policy, check
 from privacy.link.canonical import canonical, parse_canonical
 from privacy.studies import agreement as agreement_module
-from privacy.studies.agreement import expected_releases
+from privacy.studies.study_tasks import expected_releases
 from privacy.studies.training import resolve_training
 from secagg.secret import SecretBytes
 from secagg.wire import codec
 from secagg.wire.records import Abort, StudyAnswer, StudyOffer
-from tests.consortium import (
-    HOSPITALS,
-    Hand,
-    ManualClock,
-    World,
-    keys_and_roster,
-    offer,
-    small_agreement,
-    small_study,
-)
+from tests.bent_link import ManualClock
+from tests.consortium import HOSPITALS, Hand, World, keys_and_roster, offer, small_agreement, small_study
 from tests.study_files import table, write_csv
 
 

@@ -1,4 +1,5 @@
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def follow_up(n: int) -> FollowUp:
 
 
 def trained(patients: FollowUp, **changes: object) -> np.ndarray:
-    arguments: dict[str, object] = {
+    arguments: dict[str, Any] = {
         "training": TRAINING,
         "plan": EXACT,
         "n_public": 100,
@@ -85,7 +86,7 @@ def trained(patients: FollowUp, **changes: object) -> np.ndarray:
         "entropy": EVERYBODY,
         "theta": START,
     } | changes
-    return train_local(MODEL, patients=patients, **arguments)  # type: ignore[arg-type]
+    return train_local(MODEL, patients=patients, **arguments)
 
 
 @pytest.mark.threat("FL-02", control="C-DP")

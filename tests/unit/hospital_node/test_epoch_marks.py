@@ -16,8 +16,9 @@ from privacy.assessment.recompute import Facts
 from privacy.assessment.recompute_ledgers import LedgerFacts
 from privacy.ledgers.data_epoch import compared_note, earlier_epochs, epoch_note, is_compared
 from privacy.ledgers.ledger import GENESIS, Entry
-from privacy.ledgers.policy import PolicyRefusal
-from tests.consortium import Hand, ManualClock, World, small_agreement, small_study
+from privacy.ledgers.policy_refusal import PolicyRefusal
+from tests.bent_link import ManualClock
+from tests.consortium import Hand, World, small_agreement, small_study
 from tests.study_files import table, write_csv
 
 EPOCH = "2032 extract"

@@ -85,7 +85,7 @@ class FullDisk:
 def test_what_could_not_be_committed_is_not_answered(path: Path) -> None:
     journal = Journal(path)
     database = journal._db
-    journal._db = FullDisk(database)  # type: ignore[assignment]
+    journal._db = FullDisk(database)  # type: ignore[assignment]  # a connection but for its last write
     with pytest.raises(sqlite3.OperationalError, match="full"):
         journal.commit(STUDY, 1, b"state", b"request", [b"one"])
     assert journal.replies(STUDY, b"request") is None

@@ -15,14 +15,15 @@ from hospital_node.kept_set import KeptSetLost, charge_once, chosen_level, kept_
 from hospital_node.ledger_store import LedgerStore
 from hospital_node.stage import apply_stage, cell_counts
 from hospital_node.table import read_table
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from privacy.guarantees.stage_release import LevelRelease, StageRelease, ThresholdRelease, VoidRelease
 from privacy.ledgers.data_epoch import epoch_note
 from privacy.ledgers.ledger import GENESIS
 from privacy.ledgers.ledger_overview import overview
 from privacy.noise.level_choice import levels_of, small_classes
 from secagg.secret import SecretBytes
-from tests.consortium import Hand, ManualClock, World
+from tests.bent_link import ManualClock
+from tests.consortium import Hand, World
 from tests.study_files import study, table, write_csv
 from tests.unit.privacy.ledgers.test_policy import POLICY
 

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hospital_node.ledger_store import LedgerStore
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from privacy.ledgers.charges import charged
 from privacy.ledgers.data_epoch import epoch_name, epoch_note
 from privacy.ledgers.ledger import ENTRY_LABEL, GENESIS, Entry, Ledger, LedgerBroken, Record
 from privacy.ledgers.ledger_export import read_export
-from privacy.ledgers.policy import PolicyRefusal
+from privacy.ledgers.policy_refusal import PolicyRefusal
 from secagg.identity import public_key, sign
 from secagg.secret import SecretBytes
 
@@ -179,13 +180,18 @@ def test_the_budget_is_asked_under_the_lock_that_the_charge_takes(tmp_path: Path
 
     with opened(tmp_path) as first, opened(tmp_path) as second:
         assert first.entries() == second.entries() == ()
-        common = {"study_hash": STUDY, "study_id": "demo", "release": TRAIN, "permit": room_for_one}
-        first.reserve(session=SESSION, round_number=1, **common)  # type: ignore[arg-type]
+        common: dict[str, Any] = {
+            "study_hash": STUDY,
+            "study_id": "demo",
+            "release": TRAIN,
+            "permit": room_for_one,
+        }
+        first.reserve(session=SESSION, round_number=1, **common)
         with pytest.raises(PolicyRefusal):
-            second.reserve(session="02" * 16, round_number=1, **common)  # type: ignore[arg-type]
+            second.reserve(session="02" * 16, round_number=1, **common)
         assert len(second.entries()) == 1
         # The restarted round has paid already.
-        second.reserve(session=SESSION, round_number=1, **common)  # type: ignore[arg-type]
+        second.reserve(session=SESSION, round_number=1, **common)
 
 
 @pytest.mark.threat("FL-15", control="C-LEDGER")

@@ -38,7 +38,7 @@ def ask(
 
     TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, NODE, 0
     arrays = ArrayRecord({f"part{i}": Array(part) for i, part in enumerate(np.atleast_2d(theta))})
-    content = RecordDict({"arrays": arrays, "config": ConfigRecord(config)})  # type: ignore[arg-type]
+    content = RecordDict({"arrays": arrays, "config": ConfigRecord(config)})
     context = Context(run_id=1, node_id=NODE, node_config={}, state=RecordDict(), run_config={})
     reply = app(Message(content, NODE, "train"), context)
     answer = {name: array.numpy() for name, array in reply.content.array_records["arrays"].items()}

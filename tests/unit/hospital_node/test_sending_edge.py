@@ -24,7 +24,7 @@ from secagg.wire import codec, records
 from secagg.wire.records import Most
 from tests.consortium import MODE_NONE, Hand, World, small_agreement
 from tests.unit.coordinator.test_analysis_study import ALONE
-from tests.unit.hospital_node.test_node import kinds, refusal
+from tests.unit.hospital_node.rounds import kinds, refusal
 
 FROM_COORDINATOR = {
     "study_offer",
@@ -39,11 +39,6 @@ FROM_COORDINATOR = {
     "ledger_export_request",
     "study_end",
 }
-
-
-@pytest.fixture
-def hand(tmp_path: Path) -> Hand:
-    return Hand(World.of(tmp_path)).join()
 
 
 @pytest.mark.threat("FL-32", control="C-METRICS")

@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,10 +38,10 @@ def everything_said(error: BaseException) -> str:
     return "\n".join(said)
 
 
-def refuse(path: Path, dictionary: Dictionary = DICTIONARY, **options: object) -> DataError:
+def refuse(path: Path, dictionary: Dictionary = DICTIONARY, **options: Any) -> DataError:
     """The error of a table that must be refused, after the checks that hold for each."""
     with pytest.raises(DataError) as caught:
-        read_table(path, dictionary, **options)  # type: ignore[arg-type]
+        read_table(path, dictionary, **options)
     said = everything_said(caught.value)
     for secret in (CANARY, CANARY_ID, CANARY_NUMBER, "4711"):
         assert secret not in said

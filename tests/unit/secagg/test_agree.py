@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -24,8 +23,8 @@ from secagg.errors import (
 from secagg.state_codec import decode_state, encode_state
 from secagg.wire import codec
 from secagg.wire.records import Agreement, AgreeRequest, Signed
+from tests.unit.secagg.loot import ALL, asking, nothing, uploaded
 from tests.unit.secagg.rounds import (
-    Consortium,
     consortium,
     craft_request,
     exact_sum,
@@ -34,23 +33,6 @@ from tests.unit.secagg.rounds import (
     resign_header,
     take_unchecked,
 )
-
-ALL = ("h000", "h001", "h002", "h003")
-
-
-def nothing(*_: object, **__: object) -> None:
-    """A control switched off."""
-
-
-def uploaded(n: int = 4) -> tuple[Consortium, co.Uploading]:
-    c = consortium(n)
-    return c, c.upload_all(c.order(1, c.hospitals), list(c.hospitals))
-
-
-def asking(c: Consortium, name: str, request: bytes) -> Callable[[], tuple[ho.Agreed, bytes]]:
-    state = c.hospitals[name]
-    assert isinstance(state, ho.Uploaded | ho.Agreed)
-    return lambda: ho.agree(state, request)
 
 
 @pytest.mark.threat("FL-03", control="C-COHORT")

@@ -52,7 +52,7 @@ def test_mask_seed_is_not_folded() -> None:
 
 def test_own_values_stand_where_nothing_masks_them() -> None:
     own, vector = np.arange(8, dtype="<u4"), np.zeros(8, dtype="<u4")
-    add_masks(vector, [], fill=lambda start, part: own[start : start + part.size])
+    add_masks(vector, [], fill=lambda start, part, _: own[start : start + part.size])
     assert vector.tolist() == own.tolist()
 
 
@@ -160,7 +160,7 @@ def test_noised_integers_wrap_and_are_never_clamped(bits: int) -> None:
     assert from_ring(one + two, bits).tolist() == [0, -2]
     assert from_ring(to_ring(np.array([-7, 9], dtype=np.int64), bits), bits).tolist() == [-7, 9]
     with pytest.raises(ParameterError):
-        from_ring(np.zeros(1, dtype=np.int64), bits)  # type: ignore[arg-type]
+        from_ring(np.zeros(1, dtype=np.int64), bits)
 
 
 def test_bits_needed() -> None:

@@ -47,11 +47,11 @@ MISTAKES: dict[str, tuple[str, ...]] = {
         SIM + "test_hostile_coordinator.py::test_a_lie_to_everybody_is_refused_by_everybody",
     ),
     "no domain separation between uses of one key": (
-        HERE + "test_attacks.py::test_no_domain_separation_between_mask_and_ratchet",
+        HERE + "test_label_attacks.py::test_no_domain_separation_between_mask_and_ratchet",
         HERE + "test_classic_mistakes.py::test_domain_separation_between_uses_of_one_key",
     ),
     "a label with something that the sealing lacks": (
-        HERE + "test_attacks.py::test_reflected_seal_and_a_sealing_that_lacks_its_direction",
+        HERE + "test_label_attacks.py::test_reflected_seal_and_a_sealing_that_lacks_its_direction",
         HERE + "test_agree.py::test_seal_of_another_pair_does_not_open",
     ),
     "drop-out before shares arrive kills the round": (

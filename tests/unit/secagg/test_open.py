@@ -21,7 +21,7 @@ from secagg.errors import (
     WireError,
     WrongStep,
 )
-from secagg.masks import Speed
+from secagg.masks import Ring, Speed
 from secagg.secret import SecretBytes
 from secagg.wire import codec, wardround_pb2
 from secagg.wire.records import MemberSignature, OpenRequest, Shares
@@ -134,7 +134,7 @@ def test_open_once_by_type() -> None:
     _, asked = co.request_open(agreeing)
     opened, _ = ho.open_shares(state_of(c, "h000"), asked["h000"])
     with pytest.raises(AttributeError):
-        ho.open_shares(opened, asked["h000"])  # type: ignore[arg-type]
+        ho.open_shares(opened, asked["h000"])  # type: ignore[arg-type]  # not its step
 
 
 def test_open_only_when_all_members_agreed() -> None:
@@ -245,10 +245,16 @@ def test_blocks_give_the_same_sum() -> None:
     opening = c.open_all(*co.request_open(agreeing))
     vectors = c.masked(opening.members)
     blocks = Speed(threads=2, block_bytes=16, thread_bytes=1)
-    total = co.unmask_blocks(opening, lambda who, first, count: vectors[who][first : first + count], blocks)
+    total = co.unmask_blocks(opening, lambda who, first, due: vectors[who][first : first + due.size], blocks)
     assert (total == co.unmask(opening, vectors)).all()
+
+    def copied(who: str, first: int, due: Ring) -> Ring:
+        due[:] = vectors[who][first : first + due.size]
+        return due
+
+    assert (total == co.unmask_blocks(opening, copied, blocks)).all()
     with pytest.raises(ParameterError, match="were due"):
-        co.unmask_blocks(opening, lambda who, first, count: vectors[who][first + 1 : first + count])
+        co.unmask_blocks(opening, lambda who, first, due: vectors[who][first + 1 : first + due.size])
 
 
 def test_vectors_must_be_those_of_the_members() -> None:

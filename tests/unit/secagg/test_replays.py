@@ -211,7 +211,9 @@ def test_the_matrix_bites(
         monkeypatch.setattr(rules, rule, nothing)
     monkeypatch.setattr(rules, "read_header", header_of_any_round)
     monkeypatch.setattr(sealing, "check_share", nothing)
-    monkeypatch.setattr(sealing, "open_seal", lambda *_: mine.states["Uploaded 2"].own_share)  # type: ignore[union-attr]
+    uploaded = mine.states["Uploaded 2"]
+    assert isinstance(uploaded, ho.Uploaded)
+    monkeypatch.setattr(sealing, "open_seal", lambda *_: uploaded.own_share)
     assert takes(arrow, mine.states[state], messages[told])
 
 
@@ -275,14 +277,14 @@ def test_replayed_order_and_a_retry_under_the_same_keys() -> None:
     order = c.messages[0]
     for name in ALL:
         with pytest.raises(StaleRound):
-            ho.accept_order(c.hospitals[name], order)  # type: ignore[arg-type]
+            ho.accept_order(c.hospitals[name], order)
     # A hospital that forgets which rounds it ran, and keeps the keys of the round, has "attempts".
     loot = Loot(c, opening.agreeing.uploading)
     for holder, shares in opening.good_shares["h003"].items():
         loot.give("h003", holder, shares.reveal())
     c.hospitals = before
     for name in ALL[:3]:
-        c.hospitals[name], _ = ho.accept_order(c.hospitals[name], order)  # type: ignore[arg-type]
+        c.hospitals[name], _ = ho.accept_order(c.hospitals[name], order)
         c.make_upload(name)
         loot.late(name)
     for name in ALL[:3]:
@@ -296,7 +298,7 @@ def test_shares_of_another_hospital_are_not_counted_as_ones_own() -> None:
     c, uploading = uploaded()
     agreeing, requests = co.propose(uploading)
     opening, asked = co.request_open(c.agree_all(agreeing, requests))
-    c.hospitals["h000"], answer = ho.open_shares(c.hospitals["h000"], asked["h000"])  # type: ignore[arg-type]
+    c.hospitals["h000"], answer = ho.open_shares(c.hospitals["h000"], asked["h000"])
     after = co.add_shares(opening, "h001", answer)
     assert after.good_shares == opening.good_shares
     assert {bad.holder for bad in after.bad_shares} == {"h001"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,8 @@ def ready(c: Consortium, name: str) -> ho.Ready:
 @pytest.mark.parametrize("step", ["nobody", "no_upload", "no_agree", "no_open"])
 def test_exact_sum_over_the_survivors(step: str, modulus_bits: int) -> None:
     c = consortium(5, modulus_bits=modulus_bits)
-    opening, total, message = c.run(**({} if step == "nobody" else {step: ["h002"]}))  # type: ignore[arg-type]
+    silent: dict[str, Any] = {} if step == "nobody" else {step: ["h002"]}
+    opening, total, message = c.run(**silent)
     counted = set(c.roster.ids) - ({"h002"} if step in ("no_upload", "no_agree") else set())
     assert set(opening.members) == counted
     assert (total == exact_sum(c.params, [c.vectors[name] for name in counted])).all()
@@ -267,7 +269,7 @@ def test_replay_of_every_message_in_a_later_round() -> None:
     _, _, first = c.run(1, no_upload=["h004"])
     c.deliver_receipt(first)
     old = [*c.messages, first, c.key_list]
-    states: list[ho.HospitalState] = [c.hospitals["h000"]]
+    states: list[Any] = [c.hospitals["h000"]]
     uploading = c.order(2, c.hospitals, previous=first)
     states.append(c.hospitals["h000"])
     uploading = c.upload_all(uploading, ["h000", "h001", "h002", "h003"])
@@ -276,17 +278,17 @@ def test_replay_of_every_message_in_a_later_round() -> None:
     agreeing = c.agree_all(agreeing, requests)
     states.append(c.hospitals["h000"])
     opening, asked = co.request_open(agreeing)
-    states.append(ho.open_shares(c.hospitals["h000"], asked["h000"])[0])  # type: ignore[arg-type]
+    states.append(ho.open_shares(c.hospitals["h000"], asked["h000"])[0])
     for message in old:
         for state in states:
             for arrow in (ho.accept_order, ho.accept_receipt):
                 with pytest.raises(SecAggError):
-                    arrow(state, message)  # type: ignore[operator]
+                    arrow(state, message)
         for state in states[2:4]:
             with pytest.raises(SecAggError):
-                ho.agree(state, message)  # type: ignore[arg-type]
+                ho.agree(state, message)
         with pytest.raises(SecAggError):
-            ho.open_shares(states[3], message)  # type: ignore[arg-type]
+            ho.open_shares(states[3], message)
         for other in old:
             with pytest.raises(SecAggError):
                 co.add_upload(uploading, "h000", message, other, bytes(32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.unit.secagg.rounds import Consortium, consortium, entropy, key_of, ve
 NAME = "h001"
 
 
-def restarted(state: ho.HospitalState, name: str = NAME) -> ho.HospitalState:
+def restarted(state: Any, name: str = NAME) -> Any:
     data = encode_state(state)
     again = decode_state(data, key_of(name))
     assert again == state
@@ -23,35 +24,35 @@ def restarted(state: ho.HospitalState, name: str = NAME) -> ho.HospitalState:
     return again
 
 
-def states_of_a_round() -> tuple[Consortium, list[ho.HospitalState], list[bytes]]:
+def states_of_a_round() -> tuple[Consortium, list[Any], list[bytes]]:
     """All states of one hospital through a round with a drop-out, and what it sent, restarting at every arrow."""
     c = consortium(5)
     sent: list[bytes] = []
-    state: ho.HospitalState
+    state: Any
     state, advert = c.advertise(NAME)
     states, sent = [state], [advert]
-    state = restarted(ho.accept_key_list(restarted(state), c.key_list))  # type: ignore[arg-type]
+    state = restarted(ho.accept_key_list(restarted(state), c.key_list))
     states.append(state)
     uploading, order = co.start_round(c.session, 1, "train", b"m", b"settings")
     for name in c.hospitals:
-        c.hospitals[name], _ = ho.accept_order(c.hospitals[name], order)  # type: ignore[arg-type]
-    state, _ = ho.accept_order(restarted(state), order)  # type: ignore[arg-type]
+        c.hospitals[name], _ = ho.accept_order(c.hospitals[name], order)
+    state, _ = ho.accept_order(restarted(state), order)
     states.append(state)
     for name in ("h000", "h002", "h003"):
         c.make_upload(name)
         uploading = c.deliver_upload(uploading, name)
-    state, messages = ho.upload(restarted(state), vector_of(NAME, 1, c.params), entropy("upload", NAME))  # type: ignore[arg-type]
+    state, messages = ho.upload(restarted(state), vector_of(NAME, 1, c.params), entropy("upload", NAME))
     states.append(state)
     sent += [messages.header, messages.seals, messages.vector]
     digest = hashlib.sha256(messages.vector).digest()
     agreeing, requests = co.propose(co.add_upload(uploading, NAME, messages.header, messages.seals, digest))
     for name in ("h000", "h002", "h003"):
         agreeing = co.add_agreement(agreeing, name, c.agree(name, requests[name]))
-    state, answer = ho.agree(restarted(state), requests[NAME])  # type: ignore[arg-type]
+    state, answer = ho.agree(restarted(state), requests[NAME])
     states.append(state)
     sent.append(answer)
     opening, asked = co.request_open(co.add_agreement(agreeing, NAME, answer))
-    opened, shares = ho.open_shares(restarted(state), asked[NAME])  # type: ignore[arg-type]
+    opened, shares = ho.open_shares(restarted(state), asked[NAME])
     states.append(opened)
     sent.append(shares)
     restarted(opened)
@@ -94,7 +95,7 @@ def test_secrets_of_a_round_are_gone_after_it() -> None:
         for s in (secrets.mask_seed, secrets.seal_in, secrets.seal_out)
     ]
     used += [held.share.reveal() for held in agreed.shares.values()]
-    used += [chain.reveal() for chain in states[1].chains.values()]  # type: ignore[union-attr]
+    used += [chain.reveal() for chain in states[1].chains.values()]
     for closed in (opened, ho.close_round(opened), ho.close_round(agreed), ho.close_round(ordered)):
         data = encode_state(closed)
         assert not any(secret in data for secret in used)

@@ -143,7 +143,7 @@ def test_masks_reused_across_auxiliary_vectors_of_one_round() -> None:
     vector = np.arange(c.params.dim, dtype=c.params.ring)
     after, first = ho.upload(state, vector, entropy("e"))
     with pytest.raises(AttributeError):
-        ho.upload(after, vector, entropy("e"))  # type: ignore[arg-type]
+        ho.upload(after, vector, entropy("e"))  # type: ignore[arg-type]  # not its step
     _, second = ho.upload(state, vector * 7, entropy("e"))
     one, other = (np.frombuffer(sent.vector, dtype=c.params.ring)[:-1] for sent in (first, second))
     assert (other - one == vector * 6).all()
@@ -196,7 +196,7 @@ def test_modulus_or_clip_chosen_by_the_server() -> None:
         uploading, message = co.start_round(c.session, 1, "train", b"m", repr(settings).encode())
         own: dict[str, Ring] = {}
         for name in ALL:
-            c.hospitals[name], _ = ho.accept_order(c.hospitals[name], message)  # type: ignore[arg-type]
+            c.hospitals[name], _ = ho.accept_order(c.hospitals[name], message)
             values = np.random.default_rng(len(own)).uniform(-1, 1, c.params.dim)
             agreed = FixedPoint(16, 1.0, 32)
             own[name] = agreed.encode(values)

@@ -8,16 +8,18 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from privacy.assessment.recompute_ledgers import guaranteed_epsilon, planned_epsilon, read_ledger
 from privacy.assessment.recompute_rounds import parameters
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from privacy.ledgers.charges import is_closed
-from privacy.ledgers.ledger import ENTRY_LABEL, Entry, Ledger, Record
+from privacy.ledgers.ledger import ENTRY_LABEL, Entry, EntryKind, Ledger, Record
 from privacy.ledgers.ledger_export import SEAL_LABEL, export
 from privacy.link.canonical import canonical
+from privacy.link.certificates import Role
 from privacy.studies.agreement import Agreement, build
 from privacy.studies.study import parse_study
 from secagg import coordinator as co
@@ -102,8 +104,8 @@ def agreement(mode: str = "local", stage: str = 'kind = "generalize"', rounds: i
 
 @cache
 def signed_roster() -> SignedRoster:
-    def member(name: str, role: str) -> Member:
-        return Member(name, role, identity.public_key(key(name)), seed("certificate", name))  # type: ignore[arg-type]
+    def member(name: str, role: Role) -> Member:
+        return Member(name, role, identity.public_key(key(name)), seed("certificate", name))
 
     roster = Roster(
         1, tuple(member(name, "hospital") for name in HOSPITALS), member("coordinator", "coordinator")
@@ -154,7 +156,7 @@ class Run:
         self.hospitals = {name: ho.accept_key_list(state, key_list) for name, state in states.items()}
         self.previous = b""
 
-    def _charge(self, name: str, kind: str, number: int, release: Release | None) -> None:
+    def _charge(self, name: str, kind: EntryKind, number: int, release: Release | None) -> None:
         if release is None:
             if kind == "RESERVE":
                 self._write(name, "NOTE", number, None)
@@ -171,9 +173,9 @@ class Run:
             self._write(name, "CLOSE", 0, None)
         return self.ledgers[name].entries
 
-    def _write(self, name: str, kind: str, number: int, release: Release | None) -> None:
+    def _write(self, name: str, kind: EntryKind, number: int, release: Release | None) -> None:
         record = Record(
-            kind,  # type: ignore[arg-type]
+            kind,
             TIME,
             self.agreement.hash,
             self.agreement.study.id,
@@ -217,8 +219,8 @@ class Run:
             opening = co.add_shares(opening, name, shares)
         self.previous = co.make_receipt(opening, co.unmask(opening, vectors))
         for name in HOSPITALS:
-            state = opened.get(name, states[name])
-            self.hospitals[name], _ = ho.accept_receipt(state, self.previous)  # type: ignore[arg-type]
+            state: Any = opened.get(name, states[name])
+            self.hospitals[name], _ = ho.accept_receipt(state, self.previous)
         self.receipts[number] = without_sum(self.previous)
         self._record(number, task, uploading, tuple(vectors), dict.fromkeys(sorted(silent), "upload"), "")
 

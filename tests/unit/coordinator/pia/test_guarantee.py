@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,8 @@ def page(files: Mapping[str, bytes]) -> tuple[Pia, dict[str, Status]]:
 @pytest.mark.parametrize("run", ["lost_ledgers", "open_ledgers"])
 def test_without_a_closed_ledger_of_everybody_the_plan_is_printed(run: str) -> None:
     """South took part in everything; the others missed round 2, so their ledgers show less."""
-    files = Run(agreement(), **{run: ("south",)}).files()  # type: ignore[arg-type]
+    settings: dict[str, Any] = {run: ("south",)}
+    files = Run(agreement(), **settings).files()
     made, found = page(files)
     planned = planned_epsilon(agreement())
     result = load(files).result
@@ -88,7 +90,7 @@ def test_with_closed_ledgers_of_everybody_the_number_is_verified() -> None:
     assert found["E-LEDGER-south"] is Status.ATTESTED
 
 
-def assessed(world: World, out: Path) -> tuple[dict[str, object], dict[str, Status]]:
+def assessed(world: World, out: Path) -> tuple[dict[str, Any], dict[str, Status]]:
     run, executed = world.execute()
     result = write_study(
         out, world.agreement, world.signed, executed.record, run.state.rounds(run.study_hash)
@@ -112,7 +114,7 @@ def test_a_ledger_of_who_took_part_least_does_not_speak_for_the_others(tmp_path:
 
     world.link.down = down
     result, found = assessed(world, tmp_path / "out")
-    assert result["guarantee"]["epsilon"] == result["guarantee_planned"]["epsilon"]  # type: ignore[index]
+    assert result["guarantee"]["epsilon"] == result["guarantee_planned"]["epsilon"]
     assert found["E-GUARANTEE"] is Status.GAP
 
 
@@ -130,6 +132,6 @@ def test_an_export_from_the_middle_of_the_study_does_not_lower_the_number(tmp_pa
         (codec.pack("ledger_export", LedgerExport(early[h])),) if k == "ledger_export" else (m,)
     )
     result, found = assessed(world, tmp_path / "out")
-    assert result["guarantee"]["epsilon"] == result["guarantee_planned"]["epsilon"]  # type: ignore[index]
-    assert result["per_hospital"]["a"]["epsilon"] is None  # type: ignore[index]
+    assert result["guarantee"]["epsilon"] == result["guarantee_planned"]["epsilon"]
+    assert result["per_hospital"]["a"]["epsilon"] is None
     assert {found["E-GUARANTEE"], found["E-LEDGER-a"]} == {Status.GAP}

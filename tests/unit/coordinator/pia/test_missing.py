@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from secagg.wire.records import RoundOrder, Signed
 from tests.consortium import World
 
 
-def assessed(world: World) -> tuple[dict[str, bytes], Mapping[str, object]]:
+def assessed(world: World) -> tuple[dict[str, bytes], Mapping[str, Any]]:
     """The whole study and its bundle."""
     run, executed = world.execute()
     out = world.root / "out"
@@ -90,5 +91,5 @@ def test_a_run_with_missing_hospitals_verifies_and_names_them(
     fault(world)
     files, result = assessed(world)
     assert result["status"] == "done"
-    assert [m["hospital"] for m in result["cohort"]["missing"]] == missing  # type: ignore[index]
+    assert [m["hospital"] for m in result["cohort"]["missing"]] == missing
     assert holds(verify_bundle(files))

@@ -14,7 +14,7 @@ from privacy.assessment.pia_document import document
 from privacy.assessment.pia_schema import Status
 from privacy.assessment.verify import verify_bundle
 from privacy.guarantees.accountable import accounting_problem
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from privacy.link.canonical import canonical
 from secagg.wire import codec
 from secagg.wire.records import LedgerExport

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hospital_node.sources.dates import DateFault, Moment, day_number, parse_moment
+from hospital_node.sources.dates import DateFault, Moment, Partial, day_number, parse_moment
 from hospital_node.sources.facts import NEVER
 from hospital_node.sources.timeline import years_between
 
@@ -23,13 +23,16 @@ def test_a_moment_is_the_day_and_time_as_written(moment: datetime) -> None:
     ) / timedelta(microseconds=1)
 
 
+RULES: tuple[Partial, ...] = ("earliest", "middle", "latest")
+
+
 @given(st.integers(1, 9998), st.integers(1, 12))
 def test_parts_of_a_date_stay_within_what_they_mean(year: int, month: int) -> None:
     for text, first, after in (
         (f"{year:04d}", date(year, 1, 1), date(year + 1, 1, 1)),
         (f"{year:04d}-{month:02d}", date(year, month, 1), date(year + month // 12, month % 12 + 1, 1)),
     ):
-        early, middle, late = (parse_moment(text, rule) for rule in ("earliest", "middle", "latest"))  # type: ignore[arg-type]
+        early, middle, late = (parse_moment(text, rule) for rule in RULES)
         assert early == Moment(day_number(first), 0)
         assert late == Moment(day_number(after) - 1, 0)
         assert isinstance(middle, Moment)

@@ -53,7 +53,7 @@ WRONG: list[tuple[str, str, str, str]] = [
         'from = "condition"\nconcepts = "sbp"\ntake = "last"',
         "has no values; take 'any' or 'count'",
     ),
-    (OMOP, "earliest = 2012-01-01", "earliest = 2031-01-01", "[index] latest is before earliest"),
+    (OMOP, "earliest = 2014-01-01", "earliest = 2031-01-01", "[index] latest is before earliest"),
     (OMOP, "minimum_age = 30", "minimum_age = -1", "[index]: minimum_age: input should be greater"),
     (FHIR, "administrative_end = 2021-06-30", "", "[follow_up] administrative_end is missing"),
     (

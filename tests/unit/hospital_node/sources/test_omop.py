@@ -210,7 +210,7 @@ def test_duckdb_may_neither_spill_nor_fetch_nor_print(tmp_path: Path) -> None:
 
 
 def test_the_summary_is_buckets(tmp_path: Path) -> None:
-    folder = fixture.write(fixture.population(120), tmp_path / "source")
+    folder = fixture.write(fixture.population(), tmp_path / "source")
     (tmp_path / "cohort.toml").write_text(fixture.COHORT)
     out = tmp_path / "flat.parquet"
     command = ("data", "flatten", "--cohort", tmp_path / "cohort.toml", "--source", folder, "--out", out)
@@ -222,4 +222,4 @@ def test_the_summary_is_buckets(tmp_path: Path) -> None:
     assert len(pd.read_parquet(out)) == len(flatten(DEFINITION, folder).table)
     said = run(main, *command).out
     assert "under observation at the index event: 100 or more patients" in said
-    assert not any(str(row["person_id"]) in said for row in fixture.population(120)["person"])
+    assert not any(str(row["person_id"]) in said for row in fixture.population()["person"])

@@ -9,7 +9,7 @@ from hospital_node.local_study import LocalStudy
 from hospital_node.statistics.sums import summed
 from hospital_node.statistics.tasks import Patients, UnknownTaskError, rows_of
 from hospital_node.survival.follow_up import exit_counts
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from privacy.noise.mechanisms import decode_release
 from privacy.recipes.tasks import RISK_BINS
 from privacy.studies.agreement import build

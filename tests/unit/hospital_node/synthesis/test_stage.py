@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,9 +28,10 @@ from privacy.ledgers.ledger import GENESIS
 from privacy.synthesis.charges import DerivedRelease, SynthesisRelease
 from privacy.synthesis.gate import gate_of
 from secagg.secret import SecretBytes
-from tests.consortium import MODE_NONE, Hand, ManualClock, World, offer
+from tests.bent_link import ManualClock
+from tests.consortium import MODE_NONE, Hand, World, offer
 from tests.study_files import study, table, write_csv
-from tests.unit.hospital_node.test_consent import DUO, WITHDRAW, opened, register
+from tests.unit.hospital_node.consents import DUO, WITHDRAW, opened, register
 
 PRIVATE = ('kind = "generalize"', 'kind = "synthetic_dp"\nepsilon = 1.0\ndelta = 1e-6')
 WHOLE = ("\nsample_rate = 1.0", "")
@@ -61,8 +62,8 @@ def made(seed: int, rows: int = 30) -> pd.DataFrame:
     return typed(frame, STUDY.dictionary)
 
 
-def drawing(folder: Path, ledger: LedgerStore, study_hash: str, **more: object) -> Drawing:
-    return Drawing(STUDY, study_hash, folder / "kept", ledger, lambda _: None, **more)  # type: ignore[arg-type]
+def drawing(folder: Path, ledger: LedgerStore, study_hash: str, **more: Any) -> Drawing:
+    return Drawing(STUDY, study_hash, folder / "kept", ledger, lambda _: None, **more)
 
 
 @pytest.mark.threat("FL-27", control="C-BUDGETALL")
@@ -73,7 +74,7 @@ def test_one_table_an_epoch_for_all_studies_with_these_settings(tmp_path: Path, 
         draws.append(1)
         return made(len(draws))
 
-    def ask(study_hash: str, stage: SynthesisRelease = STAGE, **more: object) -> pd.DataFrame:
+    def ask(study_hash: str, stage: SynthesisRelease = STAGE, **more: Any) -> pd.DataFrame:
         return private_table(stage, drawing(tmp_path, ledger, study_hash, **more), draw)[0]
 
     first = ask("aa" * 32)
@@ -181,8 +182,9 @@ def test_a_study_lives_on_its_private_table_and_a_restart_finds_it(tmp_path: Pat
     assert [e.kind for e in again.ledger.entries()] == [*PAID, "RESERVE", "SPENT"]
 
 
-def staged(folder: Path, ledger: LedgerStore, gate: str, sdv: object = None, plan: object = None) -> Stage:
-    return Stage(plan, drawing(folder, ledger, "aa" * 32), 30, gate, folder / "r.json", None, None, sdv)  # type: ignore[arg-type]
+def staged(folder: Path, ledger: LedgerStore, gate: Any, sdv: Any = None, plan: Any = None) -> Stage:
+    nobody: Any = None
+    return Stage(plan, drawing(folder, ledger, "aa" * 32), 30, gate, folder / "r.json", nobody, nobody, sdv)
 
 
 @pytest.mark.threat("FL-26", control="C-DPSYNTH")
@@ -192,9 +194,9 @@ def test_a_gate_that_stops_was_decided_before_and_is_measured_once(
     measured: list[int] = []
     own = in_study.quality
 
-    def counting(*given: object) -> object:
+    def counting(*given: Any) -> object:
         measured.append(1)
-        return own(*given)  # type: ignore[arg-type]
+        return own(*given)
 
     monkeypatch.setattr(in_study, "quality", counting)
     frame = read_table(write_csv(table(60), tmp_path), STUDY.dictionary)
@@ -252,7 +254,10 @@ def test_a_withdrawal_reaches_copies_and_is_recorded_for_a_private_table(
     node, private = world.nodes["a"], changes[0] == PRIVATE
     own = node.admission
     policy = own.policy.model_copy(update={"consent_register": True})
-    generator: Callable[[pd.DataFrame, int], pd.DataFrame] = lambda rows, count: made(5, count)  # noqa: E731
+
+    def generator(rows: pd.DataFrame, count: int) -> pd.DataFrame:
+        return made(5, count)
+
     node.admission = Admission(
         own.me, own.roster, policy, own.study, own.data, own.reports, consents=place, sdv=generator
     )

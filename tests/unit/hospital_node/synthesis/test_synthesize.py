@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -156,12 +157,12 @@ def test_a_crash_anywhere_leaves_no_unpaid_table_and_one_drawing(
     def dies(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    def dies_at_spend(self: LedgerStore, **given: object) -> Entry:
+    def dies_at_spend(self: LedgerStore, **given: Any) -> Entry:
         nonlocal spends
         spends += 1
         if spends == (1 if dies_in == "first spend" else 3):
             raise KeyboardInterrupt
-        return real_spend(self, **given)  # type: ignore[arg-type]
+        return real_spend(self, **given)
 
     with monkeypatch.context() as patched:
         match dies_in:
@@ -189,12 +190,12 @@ def test_two_processes_at_once_leave_one_drawing(home: Home, monkeypatch: pytest
     real = drawn_once._stored
     other: list[bytes] = []
 
-    def other_is_first(path: Path, sums: object) -> object:
+    def other_is_first(path: Path, sums: Any) -> object:
         with monkeypatch.context() as patched:
             patched.setattr(drawn_once, "_stored", real)
             assert synthesize(home, "--epsilon", 1, out="other.csv").code == 0
         other.append(path.read_bytes())
-        return real(path, sums)  # type: ignore[arg-type]
+        return real(path, sums)
 
     monkeypatch.setattr(drawn_once, "_stored", other_is_first)
     assert synthesize(home, "--epsilon", 1).code == 0

@@ -4,6 +4,7 @@ import json
 import time
 from dataclasses import replace
 from math import e, exp, sqrt
+from typing import Any
 
 import dp_accounting
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from dp_accounting.rdp import RdpAccountant
 from scipy.stats import norm
 
-from privacy.guarantees.accounting import AccountingError, curve, renyi_epsilon, spent, tradeoff
+from privacy.guarantees.accounting import Accountant, AccountingError, curve, renyi_epsilon, spent, tradeoff
 from privacy.guarantees.calibration import calibrate_local, calibrate_shares
 from privacy.guarantees.composition import (
     RDP_ORDERS,
@@ -26,8 +27,8 @@ from privacy.guarantees.composition import (
 )
 from privacy.guarantees.guarantee import Adjacency
 from privacy.guarantees.mixture import sampled_rdp
-from privacy.guarantees.plan import Release
 from privacy.guarantees.pricing import price
+from privacy.guarantees.release import Release
 from privacy.guarantees.stage_release import LevelRelease
 
 DELTA = 1e-5
@@ -37,8 +38,8 @@ def sampled(noise: float, rate: float, steps: int, rows: int = 1) -> Release:
     return Release("train", "poisson_gaussian", noise, rows, rate, steps)
 
 
-def epsilon(*releases: Release, adjacency: str = "add/remove", accountant: str = "pld") -> float:
-    return spent(releases, DELTA, adjacency, accountant).number()  # type: ignore[arg-type]
+def epsilon(*releases: Release, adjacency: Adjacency = "add/remove", accountant: Accountant = "pld") -> float:
+    return spent(releases, DELTA, adjacency, accountant).number()
 
 
 @pytest.mark.threat("FL-29", control="C-SELFTEST")
@@ -184,17 +185,17 @@ def test_a_stage_without_delta_moves_the_tradeoff_too() -> None:
 def test_price_is_quick_whole_and_repeatable() -> None:
     plan = calibrate_local(3.0, DELTA, sample_rate=0.1, steps=20, rounds=10)
     started = time.process_time()
-    priced = price(plan)
+    priced: dict[str, Any] = price(plan)
     assert time.process_time() - started < 5
     assert json.loads(json.dumps(priced)) == priced == price(plan)
     guarantee = priced["guarantee"]
     assert isinstance(guarantee, dict)
     assert guarantee["epsilon"] == epsilon(*plan.releases) <= 3.0
-    assert priced["replace"]["epsilon"] > guarantee["epsilon"]  # type: ignore[index]
-    assert priced["rdp"]["epsilon"] >= guarantee["epsilon"]  # type: ignore[index]
+    assert priced["replace"]["epsilon"] > guarantee["epsilon"]
+    assert priced["rdp"]["epsilon"] >= guarantee["epsilon"]
     # In local mode the masks are not counted, so breaking them changes nothing.
     for view in ("curious_hospital", "secure_aggregation_broken"):
-        assert priced["views"][view]["epsilon"] == guarantee["epsilon"]  # type: ignore[index]
+        assert priced["views"][view]["epsilon"] == guarantee["epsilon"]
 
 
 def test_the_smallest_noise_the_mechanism_can_draw_is_accounted_lower_than_its_target() -> None:
@@ -203,7 +204,7 @@ def test_the_smallest_noise_the_mechanism_can_draw_is_accounted_lower_than_its_t
 
 
 @pytest.mark.parametrize("adjacency", ["add/remove", "replace"])
-def test_the_composition_is_the_one_of_the_librarys_accountant(adjacency: str) -> None:
+def test_the_composition_is_the_one_of_the_librarys_accountant(adjacency: Adjacency) -> None:
     relation = {
         "add/remove": dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE,
         "replace": dp_accounting.NeighboringRelation.REPLACE_ONE,
@@ -212,7 +213,7 @@ def test_the_composition_is_the_one_of_the_librarys_accountant(adjacency: str) -
     library = dp_accounting.pld.PLDAccountant(relation, 5e-4)
     for release in merged(releases):
         library.compose(release.event())
-    ours = spent(releases, DELTA, adjacency).number()  # type: ignore[arg-type]
+    ours = spent(releases, DELTA, adjacency).number()
     # Ours counts mass for what the transforms round away.
     assert -1e-10 < ours - library.get_epsilon(DELTA) < 1e-7
 
@@ -272,9 +273,9 @@ def test_price_of_noise_shares_prints_every_view() -> None:
     """Figures of the design: with secure aggregation broken, epsilon 1 becomes 1.84 at h = 3."""
     release = Release("newton", "gaussian", 1.0, steps=20, shares=3)
     plan = calibrate_shares(1.0, DELTA, [replace(release, name="life_table", steps=1), release], [0.1, 0.9])
-    priced = price(plan, threshold=4)
-    views = {name: view["epsilon"] for name, view in priced["views"].items()}  # type: ignore[attr-defined]
-    headline = priced["guarantee"]["epsilon"]  # type: ignore[index]
+    priced: dict[str, Any] = price(plan, threshold=4)
+    views = {name: view["epsilon"] for name, view in priced["views"].items()}
+    headline = priced["guarantee"]["epsilon"]
     assert 0.9999 < headline <= 1
     assert views["coordinator_with_colluding"] == headline == pytest.approx(views["curious_hospital"])
     assert views["coordinator"] < headline

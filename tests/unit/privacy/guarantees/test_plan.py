@@ -3,12 +3,14 @@
 from dataclasses import replace
 from fractions import Fraction
 from math import isclose
+from typing import Any
 
 import dp_accounting
 import numpy as np
 import pytest
 
-from privacy.guarantees.plan import DpPlan, PlanError, Release, binomial_weights
+from privacy.guarantees.plan import DpPlan, PlanError, Release
+from privacy.guarantees.release import binomial_weights
 
 TRAIN = Release("train", "poisson_gaussian", 2.275, sample_rate=0.1, steps=200)
 TABLE = Release("life_table", "gaussian", 4.3975)
@@ -86,9 +88,9 @@ def test_json_round_trip_also_through_integers() -> None:
         {"name": ""},
     ],
 )
-def test_a_release_out_of_range_is_refused(change: dict[str, object]) -> None:
+def test_a_release_out_of_range_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(PlanError):
-        replace(TRAIN, **change)  # type: ignore[arg-type]
+        replace(TRAIN, **change)
     with pytest.raises(PlanError):
         Release.from_json({**TRAIN.to_json(), **change})
 

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from math import exp
+from typing import Any
 
 import pytest
 
 from privacy.assessment.recompute_ledgers import read_ledger
 from privacy.guarantees.accounting import spent
 from privacy.guarantees.guarantee import Guarantee, NoGuarantee
-from privacy.guarantees.plan import DpPlan, Release, vectors
+from privacy.guarantees.plan import Charge, DpPlan, Release, vectors
 from privacy.guarantees.pricing import price
 from privacy.guarantees.stage_effect import (
     Adds,
@@ -144,9 +145,10 @@ def test_a_study_with_a_threshold_prints_the_sum() -> None:
     assert made.plan is not None
     assert plain.plan is not None
     assert (made.study.epsilon, made.study.delta) == (3.5, pytest.approx(1.1e-5))
-    body = price(made.plan)
-    guarantee = Guarantee.from_json(body["guarantee"])  # type: ignore[arg-type]
-    behind = spent(vectors(made.plan.charges), made.study.delta - 1e-6)  # type: ignore[operator]
+    body: dict[str, Any] = price(made.plan)
+    guarantee = Guarantee.from_json(body["guarantee"])
+    assert made.study.delta is not None
+    behind = spent(vectors(made.plan.charges), made.study.delta - 1e-6)
     algebra = end_to_end(made.study.effect, lambda _: behind)
     assert guarantee.number() == pytest.approx(algebra.number(), abs=1e-12)
     assert 3.49 < guarantee.number() <= 3.5
@@ -156,8 +158,9 @@ def test_a_study_with_a_threshold_prints_the_sum() -> None:
     assert noises[0] == noises[1]
     assert from_bytes(made.to_bytes()).plan == made.plan
     assert DpPlan.from_json(made.plan.to_json()) == made.plan
-    fnr = {point["fpr"]: point["fnr"] for point in body["tradeoff"]}  # type: ignore[attr-defined]
-    without = {point["fpr"]: point["fnr"] for point in price(plain.plan)["tradeoff"]}  # type: ignore[attr-defined]
+    fnr = {point["fpr"]: point["fnr"] for point in body["tradeoff"]}
+    before: dict[str, Any] = price(plain.plan)
+    without = {point["fpr"]: point["fnr"] for point in before["tradeoff"]}
     assert all(fnr[fpr] < without[fpr] for fpr in fnr)
     assert spent(made.plan.charges, 1e-6).epsilon == float("inf")
 
@@ -186,8 +189,8 @@ def test_an_agreement_without_the_stages_charge_is_refused() -> None:
 def test_no_number_anywhere_behind_mondrian() -> None:
     made = build(study(SMALL, MONDRIAN))
     assert made.plan is not None
-    body = price(made.plan)
-    assert body["guarantee"]["kind"] == "none"  # type: ignore[index]
+    body: dict[str, Any] = price(made.plan)
+    assert body["guarantee"]["kind"] == "none"
     assert set(body) == {"guarantee", "stage_cost"}
     assert "epsilon" not in str(body)
     assert any("no formal guarantee" in remark for remark in made.study.remarks())
@@ -196,11 +199,11 @@ def test_no_number_anywhere_behind_mondrian() -> None:
         spent(made.plan.charges, 1e-5).number()
 
 
-def chained(*charges: object) -> Ledger:
+def chained(*charges: Charge) -> Ledger:
     ledger = Ledger()
     for number, charge in enumerate(charges):
         for kind in ("RESERVE", "SPENT"):
-            record = Record(kind, "2031-05-06T07:08:09Z", "ab" * 32, "s", "00", number, charge)  # type: ignore[arg-type]
+            record = Record(kind, "2031-05-06T07:08:09Z", "ab" * 32, "s", "00", number, charge)
             ledger = ledger.append(record, lambda body: sign(SEED, ENTRY_LABEL, body))
     return ledger
 
@@ -221,7 +224,7 @@ def test_one_drawing_pays_for_every_later_study() -> None:
     stage, noisy = ThresholdRelease(0.5, 1e-6, 5, "ab" * 32), Release("train", "gaussian", 4.0)
     ledger = chained(stage)
     for kind in ("RESERVE", "SPENT"):
-        record = Record(kind, "2031-05-06T07:08:09Z", "cd" * 32, "t", "00", 1, noisy)  # type: ignore[arg-type]
+        record = Record(kind, "2031-05-06T07:08:09Z", "cd" * 32, "t", "00", 1, noisy)
         ledger = ledger.append(record, lambda body: sign(SEED, ENTRY_LABEL, body))
     assert charged_to(ledger.entries, "cd" * 32, stage) == (stage, noisy)
     # No drawing of this one is in the ledger, and the rounds behind it were charged all the same.

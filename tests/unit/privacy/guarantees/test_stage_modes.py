@@ -1,5 +1,7 @@
 """A paid stage in front of noise shares: one ledger line, added in every view, in both modes that have a number."""
 
+from typing import Any
+
 import pytest
 
 from privacy.guarantees.accounting import spent
@@ -25,9 +27,10 @@ def test_shares_behind_a_threshold_cost_the_sum_in_every_view() -> None:
     assert plain.plan is not None
     assert made.plan.releases == plain.plan.releases
     assert from_bytes(made.to_bytes()).plan == made.plan
-    body, without = price(made.plan, made.threshold), price(plain.plan, plain.threshold)
-    for name, view in body["views"].items():  # type: ignore[attr-defined]
-        behind = Guarantee.from_json(without["views"][name])  # type: ignore[index]
+    body: dict[str, Any] = price(made.plan, made.threshold)
+    without: dict[str, Any] = price(plain.plan, plain.threshold)
+    for name, view in body["views"].items():
+        behind = Guarantee.from_json(without["views"][name])
         found = Guarantee.from_json(view)
         assert found.number() == pytest.approx(behind.number() + 0.5, abs=1e-9)
         assert found.delta == pytest.approx(1.1e-5)

@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from privacy.guarantees.guarantee import Guarantee
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from privacy.ledgers.charges import charged, cumulative
 from privacy.ledgers.ledger import (
     ENTRY_LABEL,
     GENESIS,
     Entry,
+    EntryKind,
     Ledger,
     LedgerBroken,
     Record,
@@ -36,8 +37,8 @@ def sign_entry(body: bytes) -> bytes:
     return sign(SEED, ENTRY_LABEL, body)
 
 
-def record(kind: str, number: int, release: Release | None = None, study: str = STUDY) -> Record:
-    return Record(kind, "2026-01-31T12:00:00Z", study, "demo", SESSION, number, release)  # type: ignore[arg-type]
+def record(kind: EntryKind, number: int, release: Release | None = None, study: str = STUDY) -> Record:
+    return Record(kind, "2026-01-31T12:00:00Z", study, "demo", SESSION, number, release)
 
 
 def chain(*records: Record) -> tuple[Entry, ...]:

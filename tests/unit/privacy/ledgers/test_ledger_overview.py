@@ -1,16 +1,18 @@
 """The ledger as its owner reads it, and the epochs whose budgets are separate."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from privacy.guarantees.accounting import spent
 from privacy.guarantees.composition import gdp_epsilon
-from privacy.guarantees.plan import Release
+from privacy.guarantees.plan import Charge
+from privacy.guarantees.release import Release
 from privacy.guarantees.stage_release import ThresholdRelease
 from privacy.ledgers.data_epoch import check_new, epoch_name, epoch_note, in_epoch
 from privacy.ledgers.drawn_before import reuse_note
-from privacy.ledgers.ledger import ENTRY_LABEL, GENESIS, Entry, Ledger, Record
+from privacy.ledgers.ledger import ENTRY_LABEL, GENESIS, Entry, EntryKind, Ledger, Record
 from privacy.ledgers.ledger_overview import overview
 from privacy.ledgers.policy import PolicyRefusal, check, check_round
 from privacy.synthesis.charges import DerivedRelease, SynthesisRelease
@@ -21,13 +23,13 @@ FIRST, SECOND = "aa" * 32, "bb" * 32
 WIDE = POLICY.model_copy(update={"epsilon_total": 9.0})
 
 
-def chain(*steps: tuple[str, str, int]) -> tuple[Entry, ...]:
+def chain(*steps: tuple[Any, str, int]) -> tuple[Entry, ...]:
     """(kind or epoch's name, study, round)."""
     ledger = Ledger()
     for kind, study, number in steps:
         if kind in ("RESERVE", "SPENT", "ABORT", "NOTE", "CLOSE"):
             paid = STEP if kind in ("RESERVE", "SPENT") else None
-            record = Record(kind, "2026-01-01T00:00:00Z", study, study[:2], "01" * 16, number, paid)  # type: ignore[arg-type]
+            record = Record(kind, "2026-01-01T00:00:00Z", study, study[:2], "01" * 16, number, paid)
         else:
             record = Record("NOTE", "2026-02-01T00:00:00Z", GENESIS, "", "", 0, None, epoch_note(kind))
         ledger = ledger.append(record, lambda body: sign(SEED, ENTRY_LABEL, body))
@@ -186,9 +188,11 @@ def test_a_study_alone_costs_the_drawing_that_another_study_paid() -> None:
     private = SynthesisRelease(1.0, 1e-6, "ef" * 32, (20.0, 8.0, 13.0, 10.0))
     entries = Ledger()
 
-    def add(kind: str, study: str, session: str, number: int, release: object, note: str = "") -> None:
+    def add(
+        kind: EntryKind, study: str, session: str, number: int, release: Charge | None, note: str = ""
+    ) -> None:
         nonlocal entries
-        record = Record(kind, "2031-05-06T07:08:09Z", study, study[:2], session, number, release, note)  # type: ignore[arg-type]
+        record = Record(kind, "2031-05-06T07:08:09Z", study, study[:2], session, number, release, note)
         entries = entries.append(record, lambda body: bytes(64))
 
     for drawing, study in ((stage, "aa" * 32), (private, "dd" * 32)):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import sqrt
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,9 @@ from privacy.guarantees.accounting import renyi_epsilon, spent
 from privacy.guarantees.composition import gdp_mu
 from privacy.guarantees.guarantee import rounded_up
 from privacy.guarantees.plan import DpPlan, Release
-from privacy.ledgers.ledger import ENTRY_LABEL, Entry, Ledger, Record
-from privacy.ledgers.policy import Policy, PolicyRefusal, StudyTerms, check, check_round, filter_order
+from privacy.ledgers.budget import filter_order
+from privacy.ledgers.ledger import ENTRY_LABEL, Entry, EntryKind, Ledger, Record
+from privacy.ledgers.policy import Policy, PolicyRefusal, StudyTerms, check, check_round
 from privacy.ledgers.policy_file import PolicyFileError, parse_policy
 from secagg.identity import sign
 from secagg.secret import SecretBytes
@@ -61,17 +63,17 @@ STEP = plan_for(3.0).releases[0].split(ROUNDS)
 ALL = range(1, ROUNDS + 1)
 
 
-def asking(epsilon: float, **changes: object) -> StudyTerms:
-    return replace(TERMS, plan=plan_for(epsilon), epsilon=epsilon, **changes)  # type: ignore[arg-type]
+def asking(epsilon: float, **changes: Any) -> StudyTerms:
+    return replace(TERMS, plan=plan_for(epsilon), epsilon=epsilon, **changes)
 
 
 def history(
-    *steps: tuple[str, int], release: Release = STEP, study: str = TERMS.study_hash
+    *steps: tuple[EntryKind, int], release: Release = STEP, study: str = TERMS.study_hash
 ) -> tuple[Entry, ...]:
     ledger = Ledger()
     for kind, number in steps:
         paid = release if kind in ("RESERVE", "SPENT") else None
-        record = Record(kind, "2026-01-01T00:00:00Z", study, "demo", "01" * 16, number, paid)  # type: ignore[arg-type]
+        record = Record(kind, "2026-01-01T00:00:00Z", study, "demo", "01" * 16, number, paid)
         ledger = ledger.append(record, lambda body: sign(SEED, ENTRY_LABEL, body))
     return ledger.entries
 

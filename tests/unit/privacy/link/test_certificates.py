@@ -13,6 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from privacy.link.certificates import (
     P256_ORDER,
     CertificateProblem,
+    Role,
     check_enrolled,
     expires_soon,
     fingerprint_groups,
@@ -96,9 +97,9 @@ def test_the_same_entropy_makes_the_same_key_and_other_entropy_another() -> None
         ),
     ],
 )
-def test_what_may_not_enter_a_roster(pem: bytes, member_id: str, role: str, words: str) -> None:
+def test_what_may_not_enter_a_roster(pem: bytes, member_id: str, role: Role, words: str) -> None:
     with pytest.raises(CertificateProblem, match=words):
-        check_enrolled(pem, member_id, role)  # type: ignore[arg-type]
+        check_enrolled(pem, member_id, role)
 
 
 def test_the_certificate_that_those_differ_from_does_enter() -> None:

@@ -9,7 +9,7 @@ import click
 import pytest
 import typer
 
-from privacy.ledgers.policy import PolicyRefusal
+from privacy.ledgers.policy_refusal import PolicyRefusal
 from privacy.link import command_line
 from privacy.studies.agreement import AgreementError
 from privacy.studies.refusals import StudyError

@@ -4,6 +4,7 @@ import secrets
 from collections import Counter
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -119,7 +120,8 @@ def test_a_study_with_a_drawn_level_prints_the_sum_at_the_same_delta() -> None:
     made, plain = build(study(SMALL, LEVELS, LEVEL)), build(study(SMALL))
     assert made.plan is not None
     assert plain.plan is not None
-    guarantee = Guarantee.from_json(price(made.plan)["guarantee"])  # type: ignore[arg-type]
+    priced: dict[str, Any] = price(made.plan)
+    guarantee = Guarantee.from_json(priced["guarantee"])
     behind = spent(vectors(made.plan.charges), 1e-5)
     assert guarantee.number() == pytest.approx(end_to_end(made.study.effect, lambda _: behind).number())
     assert guarantee.delta == 1e-5

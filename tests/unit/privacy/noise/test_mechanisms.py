@@ -6,7 +6,7 @@ from math import exp, pi
 import numpy as np
 import pytest
 
-from privacy.guarantees.plan import Release
+from privacy.guarantees.release import Release
 from privacy.noise.mechanisms import (
     MAXIMUM_COLUMNS,
     decode,

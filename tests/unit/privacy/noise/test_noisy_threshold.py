@@ -33,12 +33,12 @@ def test_a_bound_or_scale_that_is_wrong_breaks_the_profile(epsilon: float, delta
     class Narrow(ThresholdNoise):
         """The same noise cut off a few steps earlier."""
 
-        bound = noise.bound - 1 - ceil(1 / epsilon)  # type: ignore[assignment]
+        bound = noise.bound - 1 - ceil(1 / epsilon)
 
     class Quiet(ThresholdNoise):
         """Noise for an epsilon 1.5 times as large, accounted as this one."""
 
-        bound, weights, total = other.bound, other.weights, other.total  # type: ignore[assignment]
+        bound, weights, total = other.bound, other.weights, other.total
 
     for wrong in (Narrow, Quiet):
         found = privacy_profile(wrong(epsilon, delta), 5)

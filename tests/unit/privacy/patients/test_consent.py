@@ -2,6 +2,7 @@
 
 import json
 from datetime import date
+from typing import Any
 
 import pytest
 
@@ -28,12 +29,12 @@ def entries(*terms: Terms) -> tuple[Entry, ...]:
     return tuple(Entry(n, "2031-01-01T00:00:00Z", t, "00" * 32, 0) for n, t in enumerate(terms, start=1))
 
 
-def permit(purpose: str = HEALTH, **more: object) -> Terms:
-    return Terms(purpose, "permit", **more)  # type: ignore[arg-type]
+def permit(purpose: str = HEALTH, **more: Any) -> Terms:
+    return Terms(purpose, "permit", **more)
 
 
-def deny(purpose: str = EVERYTHING, **more: object) -> Terms:
-    return Terms(purpose, "deny", **more)  # type: ignore[arg-type]
+def deny(purpose: str = EVERYTHING, **more: Any) -> Terms:
+    return Terms(purpose, "deny", **more)
 
 
 DECISIONS = [

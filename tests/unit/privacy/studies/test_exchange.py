@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from privacy.link.canonical import parse_canonical
-from privacy.studies import exchange
+from privacy.studies import exchange, next_model
 from privacy.studies.exchange import ExchangeError
 from secagg.errors import OutsideClip
 from secagg.fixed_point import from_ring
@@ -64,7 +64,7 @@ def test_counts_travel_as_they_are_also_when_noise_made_them_negative() -> None:
     total = summed([exchange.count_vector(AGREEMENT, h, counts) for h in "abc"])
     payload = exchange.payload_of(AGREEMENT, total, "abc", 2 * K)
     np.testing.assert_array_equal(payload, 3 * counts)
-    start = exchange.start_model(AGREEMENT, total, "abc")
+    start = next_model.start_model(AGREEMENT, total, "abc")
     assert start.shape == (P,)
     assert np.all(np.isfinite(start))
 
@@ -112,13 +112,13 @@ def test_a_model_survives_the_journey_to_the_last_bit() -> None:
 def test_the_model_that_must_come_next() -> None:
     old = np.linspace(-1, 1, P)
     total = summed([exchange.update_vector(AGREEMENT, h, old, old + 0.5) for h in "abc"])
-    follows = exchange.expected_model(AGREEMENT, "train", 2, exchange.model_bytes(old), total, "abc")
+    follows = next_model.expected_model(AGREEMENT, "train", 2, exchange.model_bytes(old), total, "abc")
     assert follows is not None
     np.testing.assert_allclose(follows, old + 0.5, atol=2.0**-25)
     # A round in between is not known, so nothing can be said.
-    assert exchange.expected_model(AGREEMENT, "train", 2, None, total, "abc") is None
+    assert next_model.expected_model(AGREEMENT, "train", 2, None, total, "abc") is None
     adaptive = small_agreement(("rounds = 2", "rounds = 2\nstrategy = 'fedadam'"))
-    assert exchange.expected_model(adaptive, "train", 2, exchange.model_bytes(old), total, "abc") is None
+    assert next_model.expected_model(adaptive, "train", 2, exchange.model_bytes(old), total, "abc") is None
 
 
 def test_blocks_change_no_bit_of_an_update(monkeypatch: pytest.MonkeyPatch) -> None:

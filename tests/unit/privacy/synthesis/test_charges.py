@@ -1,6 +1,7 @@
 """The stage synthetic_dp in plan, ledger and account: one charge, exact, that no list of rounds can hide."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,9 +11,10 @@ from privacy.guarantees.plan import Charge, DpPlan, PlanError, Release, charge_f
 from privacy.guarantees.pricing import price
 from privacy.guarantees.stage_effect import end_to_end
 from privacy.ledgers.charges import charged_to, cumulative
-from privacy.ledgers.ledger import ENTRY_LABEL, Ledger, Record
+from privacy.ledgers.ledger import ENTRY_LABEL, EntryKind, Ledger, Record
 from privacy.ledgers.ledger_export import SEAL_LABEL, export
 from privacy.ledgers.policy import PolicyRefusal, StudyTerms, check, check_round
+from privacy.ledgers.policy_file import Policy
 from privacy.link.canonical import canonical, parse_canonical
 from privacy.studies.agreement import AgreementError, build, from_bytes
 from privacy.studies.refusals import NotBuilt, StudyError
@@ -41,7 +43,7 @@ def chained(*charges: tuple[str, Charge]) -> Ledger:
     ledger = Ledger()
     for number, (study_hash, charge) in enumerate(charges):
         for kind in ("RESERVE", "SPENT"):
-            record = Record(kind, "2031-05-06T07:08:09Z", study_hash, study_hash[:2], "00", number, charge)  # type: ignore[arg-type]
+            record = Record(kind, "2031-05-06T07:08:09Z", study_hash, study_hash[:2], "00", number, charge)
             ledger = ledger.append(record, lambda body: sign(SEED, ENTRY_LABEL, body))
     return ledger
 
@@ -50,21 +52,21 @@ def chained(*charges: tuple[str, Charge]) -> Ledger:
 def test_the_study_costs_what_the_stage_costs_and_the_rounds_nothing() -> None:
     assert (MADE.study.epsilon, MADE.study.delta) == (1.0, 1e-6)
     assert MADE.plan is not None
-    body = price(MADE.plan)
-    found = body["guarantee"]["epsilon"]  # type: ignore[index]
+    body: dict[str, Any] = price(MADE.plan)
+    found = body["guarantee"]["epsilon"]
     algebra = end_to_end(MADE.study.effect, lambda _: pytest.fail("training is post-processing"))
     assert 0.999 < found <= algebra.number() == 1.0
-    assert body["guarantee"]["delta"] == algebra.delta == 1e-6  # type: ignore[index]
+    assert body["guarantee"]["delta"] == algebra.delta == 1e-6
     assert spent((STAGE, ROUND, ROUND), 1e-6).number() == pytest.approx(found)
-    assert [release["name"] for release in body["releases"]] == [  # type: ignore[attr-defined]
+    assert [release["name"] for release in body["releases"]] == [
         "synthesis_outcome",
         "synthesis_score",
         "synthesis_moments",
         "synthesis_margins",
     ]
     # The second opinion is larger, both adjacencies are there.
-    assert body["rdp"]["epsilon"] > found  # type: ignore[index]
-    assert body["replace"]["epsilon"] > found  # type: ignore[index]
+    assert body["rdp"]["epsilon"] > found
+    assert body["replace"]["epsilon"] > found
     assert (MADE.training.recipe, MADE.training.sample_rate, MADE.noising) == ("full_batch", 1.0, None)
 
 
@@ -128,7 +130,7 @@ def test_what_a_hospital_accepts() -> None:
 
 
 def terms(**changes: object) -> StudyTerms:
-    body: dict[str, object] = {
+    body: dict[str, Any] = {
         "mode": "local",
         "plan": MADE.plan,
         "family": "piecewise_exponential",
@@ -142,10 +144,10 @@ def terms(**changes: object) -> StudyTerms:
         "study_id": STUDY[:2],
         "study_hash": STUDY,
     }
-    return StudyTerms(**(body | changes))  # type: ignore[arg-type]
+    return StudyTerms(**(body | changes))
 
 
-def policy(**changes: object) -> object:
+def policy(**changes: object) -> Policy:
     body = {"stages": ("synthetic_dp",), "purposes": ("*",), "epsilon_total": 1.2, "delta_total": 1e-5}
     return type(POLICY).model_validate(POLICY.model_dump() | body | changes)
 
@@ -153,10 +155,11 @@ def policy(**changes: object) -> object:
 @pytest.mark.threat("FL-27", control="C-BUDGETALL")
 def test_a_policy_admits_what_was_drawn_before_without_room_and_nothing_else() -> None:
     rules = policy(minimum_noise_multiplier=0.0)
-    check(rules, terms(), (), START)  # type: ignore[arg-type]
+    check(rules, terms(), (), START)
     spent_by_another = chained((OTHER, STAGE)).entries
-    check(rules, terms(), spent_by_another, START)  # type: ignore[arg-type]
-    fresh = replace(MADE.plan, stage=replace(STAGE, settings="ef" * 32))  # type: ignore[type-var]
+    check(rules, terms(), spent_by_another, START)
+    assert MADE.plan is not None
+    fresh = replace(MADE.plan, stage=replace(STAGE, settings="ef" * 32))
     for refused, entries, rule in (
         (rules, chained((OTHER, replace(STAGE, settings="ef" * 32))).entries, "epsilon_total"),
         (policy(stages=("generalize",)), (), "stages"),
@@ -165,23 +168,23 @@ def test_a_policy_admits_what_was_drawn_before_without_room_and_nothing_else() -
         (policy(consent_register=True, minimum_noise_multiplier=0.0), spent_by_another, "epsilon_total"),
     ):
         with pytest.raises(PolicyRefusal) as caught:
-            check(refused, terms(duo="DUO:0000006"), entries, START)  # type: ignore[arg-type]
+            check(refused, terms(duo="DUO:0000006"), entries, START)
         assert caught.value.rule == rule
     with pytest.raises(PolicyRefusal, match="epsilon_total"):
-        check(rules, terms(plan=fresh), spent_by_another, START)  # type: ignore[arg-type]
+        check(rules, terms(plan=fresh), spent_by_another, START)
 
 
 @pytest.mark.threat("FL-27", control="C-BUDGETALL")
 def test_no_round_goes_on_without_the_table_it_lives_on() -> None:
     rules, paid = policy(), chained((STUDY, STAGE)).entries
-    check_round(rules, terms(), paid, ROUND, START)  # type: ignore[arg-type]
+    check_round(rules, terms(), paid, ROUND, START)
     for entries, release in (
         ((), ROUND),
         (paid, DerivedRelease("train", replace(STAGE, settings="ef" * 32))),
         (paid, Release("train", "gaussian", 4.0)),
     ):
         with pytest.raises(PolicyRefusal, match="plan"):
-            check_round(rules, terms(), entries, release, START)  # type: ignore[arg-type]
+            check_round(rules, terms(), entries, release, START)
 
 
 ENTRY = (
@@ -231,9 +234,10 @@ def test_a_gate_counts_only_where_it_was_written_before_the_drawing() -> None:
     def ledger(*lines: tuple[str, str | Charge]) -> Ledger:
         found = Ledger()
         for number, (study_hash, line) in enumerate(lines):
-            kind, charge, note = ("NOTE", None, line) if isinstance(line, str) else ("RESERVE", line, "")
+            kind: EntryKind = "NOTE" if isinstance(line, str) else "RESERVE"
+            charge, note = (None, line) if isinstance(line, str) else (line, "")
             at = 0 if isinstance(line, str) else number
-            record = Record(kind, "2031-05-06T07:08:09Z", study_hash, study_hash[:2], "00", at, charge, note)  # type: ignore[arg-type]
+            record = Record(kind, "2031-05-06T07:08:09Z", study_hash, study_hash[:2], "00", at, charge, note)
             found = found.append(record, lambda body: sign(SEED, ENTRY_LABEL, body))
         return found
 

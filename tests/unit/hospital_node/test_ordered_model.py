@@ -1,0 +1,123 @@
+"""The model that a round orders: bounded, and the one that follows from the signed sums, whatever the coordinator leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from hospital_node.round_work import RoundWork
+from privacy.studies import exchange, next_model
+from secagg.fixed_point import from_ring
+from secagg.receipt import without_sum
+from tests.consortium import HOSPITALS, Hand, offer
+from tests.unit.hospital_node.rounds import kinds, lenient, refusal, second_round, trap
+
+
+@pytest.mark.threat("FL-10", control="C-MODELPOLICY")
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (trap(1e9), "not finite or beyond 40"),
+        (trap(-41.0), "not finite or beyond 40"),
+        (trap(float("nan")), "not finite or beyond 40"),
+        (trap(float("inf")), "not finite or beyond 40"),
+        (lambda right: exchange.model_bytes(right[:-1]), "parameters, the agreement says"),
+        (lambda right: exchange.model_bytes(np.append(right, 0.0)), "parameters, the agreement says"),
+        (lambda right: b"", "0 parameters, the agreement says"),
+        (trap(0.5), "the model of round 2 does not follow from the signed sum of round 1"),
+    ],
+)
+def test_a_trap_model_is_refused_before_anything_is_charged(
+    hand: Hand, model: Callable[[np.ndarray], bytes], reason: str
+) -> None:
+    right = second_round(hand)
+    charged = hand.world.ledger("a")
+    _, order = hand.order(2, model=model(right))
+    assert reason in refusal(hand.ask("a", order)).reason
+    assert hand.world.ledger("a") == charged
+    # The round is not used up: the order that follows from the sum is served.
+    _, order = hand.order(2, model=exchange.model_bytes(right))
+    assert kinds(hand.ask("a", order))[0] == "upload_header"
+
+
+def test_without_the_recomputation_the_made_up_model_would_be_trained_on(
+    hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = second_round(hand)
+    monkeypatch.setattr(RoundWork, "_expected", lambda *_: None)
+    _, order = hand.order(2, model=trap(0.5)(right))
+    assert kinds(hand.ask("a", order))[0] == "upload_header"
+
+
+def test_without_the_bound_huge_weights_would_be_trained_on(
+    hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = second_round(hand)
+    monkeypatch.setattr(RoundWork, "_expected", lambda *_: None)
+    monkeypatch.setattr(
+        exchange, "parse_model", lambda _, data, carries=0: np.frombuffer(data, dtype="<f8").copy()
+    )
+    _, order = hand.order(2, model=trap(1e6)(right))
+    assert kinds(hand.ask("a", order))[0] == "upload_header"
+
+
+def test_under_plain_averaging_the_third_round_is_recomputed_from_the_second(hand: Hand) -> None:
+    theta = second_round(hand)
+    total, receipt, members = hand.round(2, exchange.model_bytes(theta))
+    for hospital in HOSPITALS:
+        hand.ask(hospital, receipt)
+    agreement = hand.world.agreement
+    follows = theta + exchange.mean_update(agreement, from_ring(total, 64), members)
+    _, made_up = hand.order(3, model=exchange.model_bytes(follows + 1e-12))
+    assert "does not follow from the signed sum of round 2" in refusal(hand.ask("b", made_up)).reason
+    _, order = hand.order(3, model=exchange.model_bytes(follows))
+    assert kinds(hand.ask("b", order))[0] == "upload_header"
+
+
+@pytest.mark.threat("FL-09", control="C-MODELBIND")
+def test_an_unfinished_round_leaves_the_model_as_it_was(hand: Hand) -> None:
+    right = second_round(hand)
+    lenient(hand)
+    _, order = hand.order(2, model=exchange.model_bytes(right))
+    assert kinds(hand.ask("a", order))[0] == "upload_header"
+    _, made_up = hand.order(3, model=trap(0.5)(right))
+    assert "does not follow from the signed sum of round 1" in refusal(hand.ask("a", made_up)).reason
+    _, order = hand.order(3, model=exchange.model_bytes(right))
+    assert kinds(hand.ask("a", order))[0] == "upload_header"
+
+
+@pytest.mark.threat("FL-09", control="C-MODELBIND")
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_a_restart_does_not_forget_what_the_next_model_follows_from(hand: Hand, rounds: int) -> None:
+    right = second_round(hand)
+    if rounds == 2:
+        total, receipt, members = hand.round(2, exchange.model_bytes(right))
+        hand.world.restart("a")
+        hand.ask("a", offer(hand.world))
+        hand.ask("a", receipt)
+        right = right + exchange.mean_update(hand.world.agreement, from_ring(total, 64), members)
+    hand.world.restart("a")
+    hand.ask("a", offer(hand.world))
+    _, made_up = hand.order(rounds + 1, model=trap(0.5)(right))
+    assert "does not follow from the signed sum" in refusal(hand.ask("a", made_up)).reason
+    _, order = hand.order(rounds + 1, model=exchange.model_bytes(right))
+    assert kinds(hand.ask("a", order))[0] == "upload_header"
+
+
+@pytest.mark.threat("FL-09", control="C-MODELBIND")
+def test_a_receipt_without_its_sum_is_refused(hand: Hand) -> None:
+    _, receipt, _ = hand.round(1)
+    assert "without its sum" in refusal(hand.ask("a", without_sum(receipt))).reason
+    assert hand.ask("a", receipt) == []
+
+
+@pytest.mark.threat("FL-09", control="C-MODELBIND")
+def test_before_the_first_receipt_the_model_is_the_public_start(hand: Hand) -> None:
+    lenient(hand)
+    start = next_model.start_model(hand.world.agreement, None, ())
+    _, made_up = hand.order(2, model=trap(0.5)(start))
+    assert "does not follow from the public start" in refusal(hand.ask("a", made_up)).reason
+    _, order = hand.order(2, model=exchange.model_bytes(start))
+    assert kinds(hand.ask("a", order))[0] == "upload_header"
