@@ -1,6 +1,7 @@
 """What the coordinator keeps on disk: studies, sessions, rounds and their signed receipts.
 
 Every row is committed (WAL, synchronous FULL) before what it says is announced, so that a restart finds at least what the hospitals were told.
+A long receipt lies in a file of its own (`receipt_files`), on the disk before its row.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from coordinator.receipt_files import FILE_BYTES, ReceiptFiles
 from secagg.wire import codec
 from secagg.wire.records import Receipt
 
@@ -36,6 +38,7 @@ CREATE TRIGGER IF NOT EXISTS rounds_remain BEFORE DELETE ON rounds BEGIN SELECT 
 
 # In the ring of 64 bits the receipt holds the same bytes, and a long sum is not stored twice.
 IN_THE_RECEIPT = b""
+FILES_SUFFIX = ".receipts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,10 @@ class StoredRound:
 class CoordinatorState:
     """SQLite store of one coordinator; one process at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, file_bytes: int = FILE_BYTES) -> None:
+        """Open or create the store; receipts of so many bytes or more lie in files beside it."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._files = ReceiptFiles(path.with_suffix(FILES_SUFFIX), file_bytes)
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
@@ -103,20 +108,27 @@ class CoordinatorState:
         return tuple(int(row[0]) for row in rows)
 
     def add_round(self, study_hash: bytes, stored: StoredRound) -> None:
-        total = stored.total
-        if stored.receipt is not None and total and _sum_of(stored.receipt) == total:
+        """Stores a round once and for all; when it returns, all of it is on the disk.
+
+        Raises:
+            sqlite3.Error, OSError: nothing was stored.
+        """
+        total, receipt = stored.total, stored.receipt
+        if receipt is not None and total and receipt.endswith(total) and len(_sum_of(receipt)) == len(total):
             total = IN_THE_RECEIPT
         self._db.execute("BEGIN IMMEDIATE")
         try:
+            # The row first: where the round has one already, its file must not be written over.
             self._db.execute(
                 "INSERT INTO rounds VALUES (?, ?, ?, ?, ?)",
-                (study_hash, stored.round, stored.record, stored.receipt, total),
+                (study_hash, stored.round, stored.record, self._files.short(receipt), total),
             )
+            self._files.keep(study_hash, stored.round, receipt)
             if stored.culprit:
                 self._db.execute(
                     "INSERT INTO blamed VALUES (?, ?, ?)", (study_hash, stored.round, stored.culprit)
                 )
-        except sqlite3.Error:
+        except (sqlite3.Error, OSError):
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
@@ -137,22 +149,31 @@ class CoordinatorState:
         return {str(hospital): str(reason) for hospital, reason in rows}
 
     def rounds(self, study_hash: bytes) -> list[StoredRound]:
-        """All rounds of a study in order."""
+        """All rounds of a study in order.
+
+        Raises:
+            ReceiptLost: a receipt's file is missing or damaged.
+        """
         rows = self._db.execute(
             "SELECT round, record, receipt, total, coalesce(hospital, '') FROM rounds LEFT JOIN blamed USING (study_hash, round) "
             "WHERE study_hash = ? ORDER BY round",
             (study_hash,),
         ).fetchall()
-        return [
-            StoredRound(
-                number,
-                record,
-                receipt,
-                bytes(_sum_of(receipt)) if total == IN_THE_RECEIPT and receipt is not None else total,
-                culprit,
-            )
-            for number, record, receipt, total, culprit in rows
-        ]
+        return [self._stored(study_hash, *row) for row in rows]
+
+    def _stored(
+        self,
+        study_hash: bytes,
+        number: int,
+        record: bytes,
+        short: bytes | None,
+        total: bytes | None,
+        culprit: str,
+    ) -> StoredRound:
+        receipt = None if short is None else self._files.whole(study_hash, number, short)
+        if total == IN_THE_RECEIPT and receipt is not None:
+            total = bytes(_sum_of(receipt))
+        return StoredRound(number, record, receipt, total, culprit)
 
     def close(self) -> None:
         self._db.close()

@@ -20,6 +20,7 @@ from hospital_node.anchor import COUNT_GRAPHS, Anchor, AnchorLost
 from hospital_node.home import ANCHOR_SUFFIX
 from hospital_node.upload_files import UploadFiles
 from privacy.ledgers.told_noise import Runs, merged
+from secagg.long_hash import fingerprint
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS protocol (study_hash BLOB PRIMARY KEY, round INTEGER NOT NULL, state BLOB NOT NULL);
@@ -57,7 +58,7 @@ def graph_key(study_id: str) -> bytes:
 
 def request_digest(message: bytes) -> bytes:
     """What a request is recognized by when it comes again."""
-    return hashlib.sha256(message).digest()
+    return fingerprint(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +218,8 @@ class Journal:
             if kept.study_hash == study_hash and kept.round < round_number + int(ends_round)
         ]
         leaves = bool(rows or long or counted)
+        if leaves:
+            self._files.settle()
         self._db.execute(f"PRAGMA synchronous = {'FULL' if leaves else 'NORMAL'}")
         self._db.execute("BEGIN IMMEDIATE")
         try:
@@ -233,13 +236,14 @@ class Journal:
             )
             self._forget_answers(over)
             self._db.executemany("INSERT INTO replies VALUES (?, ?, ?, ?, ?)", rows)
-            for kept, reply in long:
+            for kept, _ in long:
                 # The row first: where the request has one already, its file must not be written over.
                 self._db.execute(
                     "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)",
                     (study_hash, digest, kept.position, round_number, kept.name, kept.length),
                 )
-                self._files.keep(kept.name, reply)
+            if long:
+                self._files.keep({kept.name: reply for kept, reply in long})
             if counted:
                 self._db.executemany(COUNT_GRAPHS, counted)
             if told is not None:
@@ -294,5 +298,6 @@ class Journal:
         return self._request_digest
 
     def close(self) -> None:
+        self._files.close()
         self._db.close()
         self._anchor.close()

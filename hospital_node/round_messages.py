@@ -23,13 +23,14 @@ def train_and_upload(node: Participant, message: bytes) -> Iterator[bytes]:
     if node.state is None or isinstance(node.state, Joining) or node.work is None:
         raise ProtocolError("a round order came before the session's key list")
     ordered, told = protocol.accept_order(node.state, message)
-    node.work.check_order(told)
-    model_is_kept = node.work.sums.ordered(told)
+    theta = node.work.model(told)
+    node.work.check_order(told, theta)
+    model_is_kept = node.work.sums.ordered(told, theta)
     release = node.work.reserve(ordered, told, node.ledger, node.clock)
     # Behind the charge: an order that the policy refuses could be sent again for ever, with one line in the ledger each time.
     respect_consent(node, ordered.after.seat.context.session_id.hex(), told.round)
     node.report(NodeEvent("training", f"round {told.round}: {told.task}", told.round))
-    tagged = node.work.vector(told)
+    tagged = node.work.vector(told, theta)
     SendingEdge(node.me, node.ledger).check_vector(node.work.admitted.agreement, told.round, tagged)
     vector = tagged.values
     node.spare = None

@@ -46,12 +46,24 @@ class RoundWork:
         """Whether the receipt of the last planned round was seen."""
         return exchange.total_rounds(self.admitted.agreement) in self.sums.receipted
 
-    def check_order(self, told: RoundOrder) -> None:
-        """The order is the one that follows from the agreement, and its model from the last signed sum.
+    def model(self, told: RoundOrder) -> NDArray[np.float64]:
+        """The order's model, (parameters,), with what else its task carries behind it; zeros where the task has none.
+
+        Raises:
+            ExchangeError: no such round, or a model of the wrong length or with wild parameters.
+        """
+        agreement = self.admitted.agreement
+        task = exchange.task_at(agreement, told.round)
+        if not task.carries_model:
+            return np.zeros(agreement.parameters)
+        return exchange.parse_model(agreement, told.model, task.carries)
+
+    def check_order(self, told: RoundOrder, theta: NDArray[np.float64]) -> None:
+        """The order is the one that follows from the agreement, and its model, `theta`, from the last signed sum.
 
         Raises:
             RoundRefused: another task or setting, or a model that the coordinator made up.
-            ExchangeError: no such round, or a model of the wrong length or with wild parameters.
+            ExchangeError: no such round.
         """
         agreement = self.admitted.agreement
         if told.task != exchange.task_of(agreement, told.round):
@@ -63,7 +75,6 @@ class RoundWork:
             if told.model:
                 raise RoundRefused(f"the round of {told.task} carries a model")
             return
-        theta = exchange.parse_model(agreement, told.model, exchange.task_at(agreement, told.round).carries)
         expected = self._expected(told)
         if expected is not None and not next_model.is_expected(
             agreement, theta, expected, evaluates=task.part == "analysis"
@@ -159,29 +170,28 @@ class RoundWork:
 
         return remember
 
-    def vector(self, told: RoundOrder) -> TaggedVector:
+    def vector(self, told: RoundOrder, theta: NDArray[np.float64]) -> TaggedVector:
         """The ring vector of a round, (dim,), with the event that pays for it.
+
+        Args:
+            told: the order.
+            theta: its model.
 
         Raises:
             UntaggedRelease: the training answered with a number that has no tag.
         """
         agreement = self.admitted.agreement
         task = exchange.task_at(agreement, told.round)
-        theta = (
-            exchange.parse_model(agreement, told.model, task.carries)
-            if told.model
-            else np.zeros(agreement.parameters)
-        )
         if task.payload == "change":
             training_round = told.round - int(agreement.training.life_table)
             trained = self.training.run(task.name, theta, training_round)
-            changed = trained.values.astype(np.float64)
+            changed = trained.values.astype(np.float64, copy=False)
             return TaggedVector(exchange.update_vector(agreement, self.me, theta, changed), trained.event)
         answer = self.training.run(task.name, theta, 1)
         if task.payload == "counts":
             vector = exchange.count_vector(agreement, self.me, np.rint(answer.values).astype(np.int64))
         else:
-            integers = answer.values.astype(np.int64, casting="no")
+            integers = answer.values.astype(np.int64, casting="no", copy=False)
             vector = exchange.statistic_vector(agreement, self.me, integers)
         return TaggedVector(vector, answer.event, self.admitted.local.spare.take())
 

@@ -24,7 +24,7 @@ from secagg.fixed_point import from_ring
 from secagg.receipt import VerifiedReceipt
 from secagg.wire.records import RoundOrder
 
-_SUM, _MODEL = ".sum", ".model"
+_SUM, _MODEL, _FOLLOWS = ".sum", ".model", ".follows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,9 @@ class Sums:
         self._agreement = agreement
         self._rounds: set[int] = set()
         self._last: Summed | None = None
-        # The round under way and what it trains on.
+        # The round under way: what it trains on, and what it should.
         self._ordered: tuple[int, bytes | None] = (0, None)
+        self._due: tuple[int, NDArray[np.float64] | None] = (0, None)
         sums = [name for name in self._store.names() if name.endswith(_SUM)]
         for number in sorted(int(name.removesuffix(_SUM)) for name in sums):
             header, _, total = (self._store.get(f"{number}{_SUM}") or b"").partition(b"\n")
@@ -70,14 +71,22 @@ class Sums:
         """The rounds whose receipt this hospital accepted."""
         return self._rounds
 
-    def ordered(self, told: RoundOrder) -> Callable[[], None]:
-        """Keeps what a round trains on while the round is worked at.
+    def ordered(self, told: RoundOrder, theta: NDArray[np.float64]) -> Callable[[], None]:
+        """Keeps what a round trains on while the round is worked at; of a model that is the expected one, only that.
+
+        Args:
+            told: the order.
+            theta: its model as it was read.
 
         Returns:
             What waits until it is on the disk, and the sums before it; nothing may leave before.
         """
-        self._ordered = (told.round, told.model)
-        self._store.put(f"{told.round}{_MODEL}", told.model)
+        number, (due_in, due) = told.round, self._due
+        self._ordered, self._due = (number, told.model), (0, None)
+        if due_in == number and due is not None and np.array_equal(due, theta):
+            self._store.put(f"{number}{_FOLLOWS}", b"")
+        else:
+            self._store.put(f"{number}{_MODEL}", told.model)
         return self._store.wait
 
     def receive(self, verified: VerifiedReceipt) -> None:
@@ -104,12 +113,17 @@ class Sums:
         last = self._last
         if told.previous_round != (0 if last is None else last.round):
             return None
-        task = exchange.task_of(self._agreement, told.round)
-        if exchange.task_at(self._agreement, told.round).part == "analysis":
-            return None if last is None or last.evaluated is None else last.evaluated.ordered(task)
+        self._due = (told.round, self._next(told.round, last))
+        return self._due[1]
+
+    def _next(self, number: int, last: Summed | None) -> NDArray[np.float64] | None:
+        """What a round trains on that continues `last`."""
+        task = exchange.task_at(self._agreement, number)
+        if task.part == "analysis":
+            return None if last is None or last.evaluated is None else last.evaluated.ordered(task.name)
         if last is not None:
             return next_model.expected_model(
-                self._agreement, task, last.round, last.model, last.total, last.members, last.fit
+                self._agreement, task.name, last.round, last.model, last.total, last.members, last.fit
             )
         return next_model.start_model(self._agreement, None, ())
 
@@ -121,11 +135,18 @@ class Sums:
         if before is not None and before.round != previous:
             before = None
         fit = next_model.followed(agreement, None if before is None else before.fit, number, total, members)
-        ordered, model = self._ordered
-        if ordered != number:
-            model = self._store.get(f"{number}{_MODEL}")
-        summed = Summed(number, model, total, members, fit)
+        summed = Summed(number, self._trained_on(number, previous, before), total, members, fit)
         return replace(summed, evaluated=self._evaluated(summed, before))
+
+    def _trained_on(self, number: int, previous: int, before: Summed | None) -> bytes | None:
+        """The model of a round as it was ordered; computed again where it was the expected one. None where this hospital was not told."""
+        ordered, model = self._ordered
+        if ordered == number:
+            return model
+        if self._store.get(f"{number}{_FOLLOWS}") is None:
+            return self._store.get(f"{number}{_MODEL}")
+        due = self._next(number, before) if before is not None or previous == 0 else None
+        return None if due is None else exchange.model_bytes(due)
 
     def _evaluated(self, last: Summed, before: Summed | None) -> Evaluated | None:
         agreement = self._agreement

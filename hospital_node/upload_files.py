@@ -1,13 +1,17 @@
-"""Long replies of the journal, the chunks of a vector: one file each, on the disk before the row that names it is committed.
+"""Long replies of the journal, the chunks of a vector: one file each, written before the row that names it is committed.
 
 A row is the reference: a file without one is what a crash left behind, half written perhaps, and is deleted when the journal is opened.
 SQLite would write such a reply three times, and once more when it wipes it. What is in these files leaves the hospital as it is.
+
+They reach the disk while they are sent. A killed process finds them whole; a loss of power may take them while their row stands, and then
+nothing is sent again for that request, as where the hospital had stayed away. The next answer waits until they are on the disk.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 
@@ -29,22 +33,45 @@ class UploadFiles:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True, mode=0o700)
         self._folder = folder
+        self._syncs = ThreadPoolExecutor(1, "uploads")
+        self._waiting: list[Future[None]] = []
 
-    def keep(self, name: str, data: bytes) -> None:
-        """Write a file that no row names yet; when it returns, the file and its name are on the disk."""
-        handle = os.open(self._folder / name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+    def keep(self, replies: Mapping[str, bytes]) -> None:
+        """Write files, by name, that no row names yet; when it returns, a killed process finds them.
+
+        Raises:
+            OSError: they could not be written.
+        """
+        handles = [os.open(self._folder / name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600) for name in replies]
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(handle, view) :]
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+            for handle, data in zip(handles, replies.values(), strict=True):
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(handle, view) :]
+        except BaseException:
+            for handle in handles:
+                os.close(handle)
+            raise
+        self._waiting.append(self._syncs.submit(self._sync, handles))
+
+    def settle(self) -> None:
+        """Until everything that was kept is on the disk.
+
+        Raises:
+            OSError: it cannot be brought there.
+        """
+        waiting, self._waiting = self._waiting, []
+        for sync in waiting:
+            sync.result()
+
+    def _sync(self, handles: list[int]) -> None:
         folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(folder)
+            for handle in (*handles, folder):
+                os.fsync(handle)
         finally:
-            os.close(folder)
+            for handle in (*handles, folder):
+                os.close(handle)
 
     def read(self, name: str, length: int) -> bytes:
         """A file as it was kept.
@@ -69,3 +96,7 @@ class UploadFiles:
     def drop_all_but(self, names: Collection[str]) -> None:
         """Delete what a crash left behind."""
         self.drop([path.name for path in self._folder.iterdir() if path.name not in names])
+
+    def close(self) -> None:
+        """Wait for what is on its way to the disk."""
+        self._syncs.shutdown()

@@ -20,7 +20,7 @@ from secagg.memory import fresh_vector
 # Failure of a sum to fit, over all coordinates together. It would make a result wrong, never less private.
 LOG2_OVERFLOW = -40
 # Coordinates encoded at a time, so that what is between two steps stays in the processor's cache.
-_BLOCK = 1 << 14
+BLOCK = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +69,27 @@ class FixedPoint:
         if flat.size and not (-self.clip <= flat.min() and flat.max() <= self.clip):
             raise OutsideClip(int(np.count_nonzero(~(np.abs(flat) <= self.clip))), self.clip)
         ring = fresh_vector(flat.size, _ring(self.modulus_bits))
-        signed = ring.view("<i4" if self.modulus_bits == 32 else "<i8")
-        unit, units = 2.0**self.fraction_bits, np.empty(min(flat.size, _BLOCK))
-        for start in range(0, flat.size, _BLOCK):
-            block = flat[start : start + _BLOCK]
-            scaled = units[: block.size]
-            np.multiply(block, unit, out=scaled)
-            # Exact: within the clip a coordinate fits into the ring, or the format could not have been made.
-            np.copyto(signed[start : start + _BLOCK], np.rint(scaled, out=scaled), casting="unsafe")
+        units = np.empty(min(flat.size, BLOCK))
+        for start in range(0, flat.size, BLOCK):
+            block = flat[start : start + BLOCK]
+            self._round_into(block, units[: block.size], ring[start : start + BLOCK])
         return ring.reshape(values.shape)
+
+    def encode_block(self, values: npt.NDArray[np.float64], out: Ring) -> None:
+        """As `encode` of a block that is in the processor's cache, into its place; the values are overwritten.
+
+        Raises:
+            OutsideClip: a coordinate of the block is not finite or exceeds the clip.
+        """
+        if values.size and not (-self.clip <= values.min() and values.max() <= self.clip):
+            raise OutsideClip(int(np.count_nonzero(~(np.abs(values) <= self.clip))), self.clip)
+        self._round_into(values, values, out)
+
+    def _round_into(self, values: npt.NDArray[np.float64], units: npt.NDArray[np.float64], out: Ring) -> None:
+        np.multiply(values, 2.0**self.fraction_bits, out=units)
+        # Exact: within the clip a coordinate fits into the ring, or the format could not have been made.
+        signed = out.view("<i4" if self.modulus_bits == 32 else "<i8")
+        np.copyto(signed, np.rint(units, out=units), casting="unsafe")
 
     def decode_sum(self, total: Ring, count: int) -> npt.NDArray[np.float64]:
         """The real sum of `count` encoded vectors.

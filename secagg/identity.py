@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from secagg.errors import BadSignature
 from secagg.secret import SecretBytes
 
-# Larger bodies, orders with a model, are not worth keeping.
+# Larger bodies, such as the roster of a thousand hospitals, are not worth keeping.
 _REMEMBERED_BYTES = 1 << 16
 
 _PRIME = (1 << 255) - 19

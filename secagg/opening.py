@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
+import numpy as np
+
 from secagg import receipt, rules, sealing
 from secagg.errors import BadShare, ParameterError, WrongStep
 from secagg.masks import Ring
@@ -89,7 +91,7 @@ def make_receipt(state: Opening, total: Ring) -> bytes:
     desk, frame = uploading.session.desk, uploading.frame
     if total.shape != (desk.params.dim,) or total.dtype != desk.params.ring:
         raise ParameterError("the receipt is made of the checked sum")
-    data, signed = total.tobytes(), state.agreeing.signatures
+    data, signed = np.ascontiguousarray(total).data.cast("B"), state.agreeing.signatures
     body = ReceiptBody(
         frame.round,
         frame.order_hash,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import cast
 
 from secagg import identity
 from secagg.agreed_set import check_signatures, member_headers, read_set
 from secagg.context import Context, label
 from secagg.errors import ReceiptMismatch
+from secagg.long_hash import sha256_of
 from secagg.pairs import Participants, RoundFrame
 from secagg.params import PROTOCOL_VERSION, SecAggParams
 from secagg.roster import Roster
@@ -36,7 +38,7 @@ class VerifiedReceipt:
         body: as signed by the coordinator.
         members: id to header hash of those who are in the sum.
         ref: what the next order must name.
-        sum: little-endian ring elements, or empty if left out.
+        sum: little-endian ring elements, or empty if left out; may be a view of the message.
     """
 
     body: ReceiptBody
@@ -45,11 +47,13 @@ class VerifiedReceipt:
     sum: bytes
 
 
-def sign_receipt(private: SecretBytes, context: Context, body: ReceiptBody, total: bytes) -> bytes:
+def sign_receipt(
+    private: SecretBytes, context: Context, body: ReceiptBody, total: bytes | memoryview
+) -> bytes:
     """The message of a receipt that carries the sum."""
     data = codec.encode(body)
     signed = Signed(data, identity.sign(private, label(context, "receipt"), data))
-    return codec.pack("receipt", Receipt(signed, total))
+    return codec.pack("receipt", Receipt(signed, cast(bytes, total)))
 
 
 def read_receipt(
@@ -69,20 +73,22 @@ def read_receipt(
         TooFewSurvivors: fewer than the threshold signed.
         ReceiptMismatch: the sum is not the one whose hash is signed or has another length, or the parts name different rounds.
     """
-    return _verified(codec.unpack("receipt", Receipt, data, max_bytes), roster, context, params)
+    return _verified(codec.unpack_views("receipt", Receipt, data, max_bytes), roster, context, params)
 
 
 def _verified(receipt: Receipt, roster: Roster, context: Context, params: SecAggParams) -> VerifiedReceipt:
-    signed, coordinator = receipt.signed, roster.coordinator
+    """Of a receipt whose fields may be views of a message; its sum stays one."""
+    coordinator = roster.coordinator
+    signed_body = bytes(receipt.signed.body)
     identity.verify(
         coordinator.identity_key,
         label(context, "receipt"),
-        signed.body,
-        signed.signature,
+        signed_body,
+        bytes(receipt.signed.signature),
         what="receipt",
         who=coordinator.id,
     )
-    body = codec.decode(ReceiptBody, signed.body, 1000 * params.n + 1000)
+    body = codec.decode(ReceiptBody, signed_body, 1000 * params.n + 1000)
     if body.session_id != context.session_id:
         raise ReceiptMismatch("the receipt names another session", coordinator.id)
     agreed = read_set(body.agreed_set, params)
@@ -90,7 +96,7 @@ def _verified(receipt: Receipt, roster: Roster, context: Context, params: SecAgg
         raise ReceiptMismatch("the signed set belongs to another round", coordinator.id)
     if receipt.sum and len(receipt.sum) != params.dim * params.modulus_bits // 8:
         raise ReceiptMismatch("the sum has another length than the study's vectors", coordinator.id)
-    if receipt.sum and hashlib.sha256(receipt.sum).digest() != body.sum_sha256:
+    if receipt.sum and sha256_of(receipt.sum) != body.sum_sha256:
         raise ReceiptMismatch("the sum is not the one that the receipt signs", coordinator.id)
     if len(body.previous_receipt) != (32 if body.previous_round else 0) or body.previous_round >= max(
         body.round, 1
@@ -99,7 +105,7 @@ def _verified(receipt: Receipt, roster: Roster, context: Context, params: SecAgg
     frame = RoundFrame(context, Participants(body.key_list_hash, 0, {}), body.round, body.order_hash)
     check_signatures(body.signatures, body.agreed_set, frame, params, roster)
     return VerifiedReceipt(
-        body, member_headers(agreed), ReceiptRef(body.round, receipt_hash(context, signed.body)), receipt.sum
+        body, member_headers(agreed), ReceiptRef(body.round, receipt_hash(context, signed_body)), receipt.sum
     )
 
 
@@ -109,8 +115,8 @@ def audit_receipt(data: bytes, study_hash: bytes, roster: Roster, params: SecAgg
     Raises:
         As `read_receipt`.
     """
-    receipt = codec.unpack("receipt", Receipt, data)
-    body = codec.decode(ReceiptBody, receipt.signed.body, 1000 * params.n + 1000)
+    receipt = codec.unpack_views("receipt", Receipt, data)
+    body = codec.decode(ReceiptBody, bytes(receipt.signed.body), 1000 * params.n + 1000)
     context = Context(PROTOCOL_VERSION, study_hash, roster.hash, body.session_id)
     return _verified(receipt, roster, context, params)
 
@@ -122,10 +128,9 @@ def audit_ref(data: bytes, study_hash: bytes, roster: Roster, params: SecAggPara
         As `read_receipt`.
     """
     signed = codec.unpack_views("receipt", Receipt, data).signed
-    body = bytes(signed.body)
-    found = codec.decode(ReceiptBody, body, 1000 * params.n + 1000)
+    found = codec.decode(ReceiptBody, bytes(signed.body), 1000 * params.n + 1000)
     context = Context(PROTOCOL_VERSION, study_hash, roster.hash, found.session_id)
-    return _verified(Receipt(Signed(body, bytes(signed.signature)), b""), roster, context, params).ref
+    return _verified(Receipt(signed, b""), roster, context, params).ref
 
 
 def receipt_hash(context: Context, body: bytes) -> bytes:
@@ -135,5 +140,5 @@ def receipt_hash(context: Context, body: bytes) -> bytes:
 
 def without_sum(data: bytes) -> bytes:
     """The same receipt without the sum, for the evidence folder; the signature stays good."""
-    receipt = codec.unpack("receipt", Receipt, data)
+    receipt = codec.unpack_views("receipt", Receipt, data)
     return codec.pack("receipt", Receipt(receipt.signed, b""))

@@ -29,7 +29,7 @@ from privacy.recipes.fit import Statistic
 from privacy.recipes.tasks import Task
 from privacy.studies.agreement import REMOVED_COORDINATES, WEIGHT_COORDINATES, Agreement
 from privacy.synthesis.charges import DerivedRelease, SynthesisRelease
-from secagg.fixed_point import FixedPoint, to_ring
+from secagg.fixed_point import BLOCK, FixedPoint, to_ring
 from secagg.masks import Ring
 
 # Place of the count of hospitals whose spare noise is out, in studies that take it out.
@@ -136,12 +136,16 @@ def update_vector(
     Returns:
         (dim,) ring elements.
     """
-    bound = agreement.training.parameter_clip
-    change = np.clip(new, -bound, bound)
-    change -= np.clip(old, -bound, bound)
-    change *= weight(agreement, hospital)
-    encoded = fixed_point(agreement).encode(change)
-    return _assemble(agreement, hospital, encoded)
+    bound, share = agreement.training.parameter_clip, weight(agreement, hospital)
+    encoding, vector = fixed_point(agreement), _empty(agreement, hospital)
+    for start in range(0, new.size, BLOCK):
+        # Block by block, so that what is between two steps stays in the processor's cache.
+        here = slice(start, min(start + BLOCK, new.size))
+        change = np.clip(new[here], -bound, bound)
+        change -= np.clip(old[here], -bound, bound)
+        change *= share
+        encoding.encode_block(change, vector[here])
+    return vector
 
 
 def count_vector(agreement: Agreement, hospital: str, counts: NDArray[np.int64]) -> Ring:
@@ -156,8 +160,16 @@ def statistic_vector(agreement: Agreement, hospital: str, integers: NDArray[np.i
 
 def _assemble(agreement: Agreement, hospital: str, payload: Ring) -> Ring:
     """Payload, zeros, weight."""
-    vector = np.zeros(agreement.dim, dtype=payload.dtype)
+    vector = _empty(agreement, hospital)
     vector[: payload.size] = payload
+    return vector
+
+
+def _empty(agreement: Agreement, hospital: str) -> Ring:
+    """Zeros, and the weight."""
+    vector = np.zeros(
+        agreement.dim, dtype=np.dtype("<u4") if agreement.modulus_bits == 32 else np.dtype("<u8")
+    )
     vector[-WEIGHT_COORDINATES] = agreement.study.n_public[hospital]
     return vector
 
@@ -234,7 +246,7 @@ def without_spare_noise(agreement: Agreement, total: Ring, told: Collection[NDAr
 
 def model_bytes(theta: NDArray[np.float64]) -> bytes:
     """Parameters as they travel in a round order: little-endian float64."""
-    return theta.astype("<f8").tobytes()
+    return theta.astype("<f8", copy=False).tobytes()
 
 
 def parse_model(agreement: Agreement, data: bytes, carries: int = 0) -> NDArray[np.float64]:

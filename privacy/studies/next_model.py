@@ -107,7 +107,9 @@ def expected_model(
         return start_model(agreement, total, answered)
     if agreement.training.strategy != "fedavg" or last_model is None:
         return None
-    return parse_model(agreement, last_model) + mean_update(agreement, total, answered)
+    mean = mean_update(agreement, total, answered)
+    mean += parse_model(agreement, last_model)
+    return mean
 
 
 def result_after(

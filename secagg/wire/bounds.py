@@ -14,8 +14,7 @@ def check_scalar(bound: Any, value: Any, where: str, name: str) -> None:
     # By type, not by pattern: every field of every message comes by here.
     kind = type(bound)
     if kind is Length:
-        if not bound.low <= len(value) <= bound.high:
-            raise WireError(f"{where}.{name}", f"{len(value)} bytes, expected {bound.low} to {bound.high}")
+        check_length(bound, len(value), where, name)
     elif kind is Name:
         if not (bound.optional and value == "") and not ID_PATTERN.fullmatch(value):
             raise WireError(f"{where}.{name}", "not a hospital id")
@@ -24,3 +23,10 @@ def check_scalar(bound: Any, value: Any, where: str, name: str) -> None:
             raise WireError(f"{where}.{name}", f"the number exceeds {bound.high}")
     elif kind is Text and (len(value) > bound.high or not value.isprintable()):
         raise WireError(f"{where}.{name}", f"not at most {bound.high} printable characters")
+
+
+
+def check_length(bound: Length, length: int, where: str, name: str) -> None:
+    """Raise WireError unless a byte string of this length is within its bound."""
+    if not bound.low <= length <= bound.high:
+        raise WireError(f"{where}.{name}", f"{length} bytes, expected {bound.low} to {bound.high}")

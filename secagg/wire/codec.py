@@ -12,7 +12,7 @@ import functools
 import itertools
 from collections.abc import Iterator
 from dataclasses import is_dataclass
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from google.protobuf.message import DecodeError, Message
 
@@ -125,6 +125,35 @@ def encode(record: object) -> bytes:
     return b"".join(flat.write(record))
 
 
+def encode_parts(record: object) -> list[bytes]:
+    """The one form of this record in pieces, for what is hashed piece by piece and copied once.
+
+    Raises:
+        WireError: as `encode`.
+    """
+    return flat.write(record)
+
+
+def pack_signed(kind: str, body: list[bytes], signature: bytes) -> bytes:
+    """The bytes of one message on the link that holds a signed body; the body comes in pieces and is copied once.
+
+    Raises:
+        WireError: the body or the signature is out of its bounds.
+    """
+    parts = flat.write_pieces(records.Signed(b"", signature), "body", body)
+    return b"".join((_TAGS[kind], varint(sum(map(len, parts))), *parts))
+
+
+def decode_views(record: type[R], data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> R:
+    """As `decode` of a record without lists; its fields of bytes are views of `data`, for what is long and not changed.
+
+    Raises:
+        WireError: as `decode`.
+    """
+    _check_length(record.__name__, data, max_bytes)
+    return flat.read(record, data, 0, len(data), record.__name__, views=True)
+
+
 def decode(record: type[R], data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> R:
     """Read a record from exactly these bytes.
 
@@ -147,7 +176,7 @@ def vector_chunks(
     for offset in range(0, len(vector), chunk_bytes):
         yield pack(
             "vector_chunk",
-            records.VectorChunk(round_number, offset, bytes(view[offset : offset + chunk_bytes])),
+            records.VectorChunk(round_number, offset, cast(bytes, view[offset : offset + chunk_bytes])),
         )
 
 
@@ -159,7 +188,7 @@ def noise_chunks(
     for offset in range(0, len(noise), chunk_bytes):
         yield pack(
             "spare_noise",
-            records.SpareNoise(round_number, offset, bytes(view[offset : offset + chunk_bytes])),
+            records.SpareNoise(round_number, offset, cast(bytes, view[offset : offset + chunk_bytes])),
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from secagg.errors import WireError
 from secagg.wire import wardround_pb2
-from secagg.wire.bounds import check_scalar
+from secagg.wire.bounds import check_length, check_scalar
 from secagg.wire.records import Items
 
 R = TypeVar("R")
@@ -97,7 +97,7 @@ def write(record: object) -> list[bytes]:
             _write_list(parts, field, value, where)
         elif field.holds_record:
             _write_record(parts, field, value, where)
-        elif not isinstance(value, field.type):
+        elif not isinstance(value, field.type) and not (field.type is bytes and _is_view_of_bytes(value)):
             raise WireError(where, _NO_FIT)
         else:
             if field.bound is not None:
@@ -105,6 +105,19 @@ def write(record: object) -> list[bytes]:
             if value:
                 _write_scalar(parts, field, value, where)
     return parts
+
+
+def write_pieces(record: object, name: str, pieces: list[bytes]) -> list[bytes]:
+    """As `write` of a record whose first field, one of bytes, holds these pieces; in the record it is empty.
+
+    Raises:
+        WireError: as `write`.
+    """
+    record_type: Any = type(record)
+    first, size = _fields(record_type)[0], sum(map(len, pieces))
+    assert (first.name, first.type, getattr(record, name)) == (name, bytes, b"")
+    check_length(first.bound, size, record_type.__name__, name)
+    return [bytes((first.tag,)) + varint(size), *pieces, *write(record)] if size else write(record)
 
 
 def _write_list(parts: list[bytes], field: Field, values: Any, where: str) -> None:
@@ -136,6 +149,11 @@ def _write_record(parts: list[bytes], field: Field, value: Any, where: str) -> N
     inside = write(value)
     parts.append(field.head + varint(sum(map(len, inside))))
     parts += inside
+
+
+def _is_view_of_bytes(value: Any) -> bool:
+    """What is long need not be copied to be written."""
+    return isinstance(value, memoryview) and value.c_contiguous and value.nbytes == len(value)
 
 
 def _write_scalar(parts: list[bytes], field: Field, value: Any, where: str) -> None:

@@ -45,7 +45,7 @@ class Line:
         peak_rss_mib: of the coordinator's process.
         before_mib: the same before the first upload.
         vector_mib: one vector.
-        spooled_mib: all vectors on disk.
+        spooled_mib: all vectors, of which the first 64 MiB' worth are in memory and the others on disk.
     """
 
     hospitals: int

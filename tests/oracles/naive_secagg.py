@@ -259,13 +259,13 @@ class Round:
     def __post_init__(self) -> None:
         s = self.session
         signed = parse(unwrap("round_order", self.order))
+        self.order_hash = sha256(
+            label("order-hash", {**s.context, "key_list": s.key_list_hash}), sha256(signed[1][0])
+        )
         tag = label("order", {**s.context, "key_list": s.key_list_hash})
-        verify(s.public["coordinator"], tag, signed[1][0], signed[2][0])
+        verify(s.public["coordinator"], tag, self.order_hash, signed[2][0])
         self.told = parse(signed[1][0])
         assert self.told[1][0] == self.number
-        self.order_hash = sha256(
-            label("order-hash", {**s.context, "key_list": s.key_list_hash}), signed[1][0]
-        )
         s.ratchet(self.number)
 
     def label(self, purpose: str, **parts: int | str | bytes) -> bytes:

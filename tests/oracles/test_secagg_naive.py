@@ -80,7 +80,8 @@ def test_upload_of_every_hospital_agrees_with_the_naive_one() -> None:
         keys[advert.hospital] = advert.key
     _, order = co.start_round(c.session, 1, "train", b"m", b"settings")
     body = pb.Signed.FromString(pb.Message.FromString(order).round_order).body
-    order_hash = hashlib.sha256(tag(context, "order-hash", key_list=key_list_hash) + body).digest()
+    told = hashlib.sha256(body).digest()
+    order_hash = hashlib.sha256(tag(context, "order-hash", key_list=key_list_hash) + told).digest()
     in_round = {**context, "key_list": key_list_hash, "round": 1, "order": order_hash}
     c.order(1, c.hospitals)
     for me in ids:

@@ -212,7 +212,7 @@ def test_a_frame_above_4_mib_is_refused_before_it_is_kept(consortium: Consortium
         ([data(0, 10, 0, b"x"), data(1, 10, 0, b"x")], "does not continue its message"),
         ([data(1, 10, 0, b"x")], "came where frame 0 was due"),
         ([data(0, 2, 0, b"x"), data(0, 2, 0, b"x")], "came where frame 1 was due"),
-        ([data(0, 10, 0, b"")], "a frame is too long"),
+        ([data(0, 10, 0, b"")], "a data frame is empty"),
         ([b"\x07"], "unknown kind"),
         ([b"\x02" + (5).to_bytes(8)], "acknowledges frames that were not sent"),
     ],

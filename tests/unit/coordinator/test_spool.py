@@ -1,4 +1,4 @@
-"""Vectors on disk: in order, whole, and never longer than agreed."""
+"""Vectors in memory and on disk: in order, whole, and never longer than agreed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from coordinator.spool import Spool, SpoolError
 VECTOR = bytes(range(200)) * 2
 
 
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    return Spool(tmp_path / "spool", len(VECTOR))
+@pytest.fixture(params=["memory", "disk"])
+def spool(tmp_path: Path, request: pytest.FixtureRequest) -> Spool:
+    return Spool(tmp_path / "spool", len(VECTOR), 1000 if request.param == "memory" else 0)
 
 
 def read(spool: Spool, hospital: str, offset: int, length: int) -> bytes:
@@ -70,8 +70,26 @@ def test_hospitals_are_apart_and_clearing_leaves_nothing(spool: Spool, tmp_path:
     assert not (tmp_path / "spool").exists()
 
 
+@pytest.mark.threat("FL-19", control="C-LIMITS")
+def test_memory_holds_no_more_than_its_bound_and_the_rest_is_on_disk(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", len(VECTOR), 2 * len(VECTOR) + 399)
+    for hospital in "abcd":
+        spool.add(hospital, 0, VECTOR[:100])
+        spool.add(hospital, 0, VECTOR[:100])  # Sent anew, it takes no second place.
+        spool.add(hospital, 100, VECTOR[100:])
+    assert sorted(path.stem for path in (tmp_path / "spool").iterdir()) == ["c", "d"]
+    assert all(read(spool, hospital, 100, 500) == VECTOR[100:] for hospital in "abcd")
+    held = [spool.in_memory(hospital) for hospital in "abcd"]
+    assert [part is not None and part.readonly and bytes(part) == VECTOR for part in held] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
 def test_a_new_round_starts_empty(spool: Spool, tmp_path: Path) -> None:
     spool.add("a", 0, VECTOR)
-    again = Spool(tmp_path / "spool", len(VECTOR))
+    again = Spool(tmp_path / "spool", len(VECTOR), 0)
     assert not again.complete("a")
     assert list((tmp_path / "spool").iterdir()) == []

@@ -6,13 +6,15 @@ import errno
 import os
 import sqlite3
 import stat
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hospital_node.journal import Journal
-from hospital_node.upload_files import UploadLost
+from hospital_node.upload_files import UploadFiles, UploadLost
 
 STUDY, OTHER = bytes(32), b"\x01" * 32
 
@@ -193,21 +195,58 @@ def test_a_half_written_file_is_no_reply_and_does_not_stay(
     again.close()
 
 
-def test_the_file_is_on_the_disk_before_its_row(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_whole_before_its_row_and_on_the_disk_before_the_next_answer(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     journal = with_files(path)
-    seen = []
-    fsync = os.fsync
+    seen: list[str] = []
+    write, fsync, sync = os.write, os.fsync, UploadFiles._sync
 
-    def look(handle: int) -> None:
+    def writes(handle: int, data: memoryview) -> int:
+        with closing(sqlite3.connect(path)) as other:
+            seen.append(f"written, rows {other.execute('SELECT count(*) FROM files').fetchone()[0]}")
+        return write(handle, data)
+
+    def syncs(handle: int) -> None:
         fsync(handle)
-        other = sqlite3.connect(path)
-        seen.append(other.execute("SELECT count(*) FROM files").fetchone()[0])
-        other.close()
+        seen.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
 
-    monkeypatch.setattr(os, "fsync", look)
+    def slowly(files: UploadFiles, handles: list[int]) -> None:
+        time.sleep(0.1)
+        sync(files, handles)
+
+    monkeypatch.setattr(os, "write", writes)
+    monkeypatch.setattr(os, "fsync", syncs)
+    monkeypatch.setattr(UploadFiles, "_sync", slowly)
+    journal.commit(STUDY, 1, b"uploaded", b"order", [LONG, LONG])
+    seen.append("upload leaves")
+    journal.commit(STUDY, 1, b"agreed", b"agree", [b"signature"])
+    seen.append("agreement leaves")
+    assert seen == [
+        "written, rows 0",
+        "written, rows 0",
+        "upload leaves",
+        "file",
+        "file",
+        "folder",
+        "agreement leaves",
+    ]
+    journal.close()
+
+
+def test_nothing_is_answered_while_an_upload_cannot_reach_the_disk(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = with_files(path)
+
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, "the disk is broken")
+
+    monkeypatch.setattr(os, "fsync", broken)
     journal.commit(STUDY, 1, b"uploaded", b"order", [LONG])
-    # The file, then the folder that names it; only then does anybody else see the row.
-    assert seen == [0, 0]
+    with pytest.raises(OSError, match="broken"):
+        journal.commit(STUDY, 1, b"agreed", b"agree", [b"signature"])
+    assert (journal.state(STUDY), journal.replies(STUDY, b"agree")) == (b"uploaded", None)
     journal.close()
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hospital_node.round_work import RoundWork
+from hospital_node.sum_store import SumStore
 from privacy.studies import exchange, next_model
 from secagg.fixed_point import from_ring
 from secagg.receipt import without_sum
@@ -74,6 +75,38 @@ def test_under_plain_averaging_the_third_round_is_recomputed_from_the_second(han
     assert "does not follow from the signed sum of round 2" in refusal(hand.ask("b", made_up)).reason
     _, order = hand.order(3, model=exchange.model_bytes(follows))
     assert kinds(hand.ask("b", order))[0] == "upload_header"
+
+
+def test_a_model_that_follows_is_computed_again_after_a_restart(hand: Hand) -> None:
+    """It is not stored: what it follows from is."""
+    theta = second_round(hand)
+    total, receipt, members = hand.round(2, exchange.model_bytes(theta))
+    for hospital in HOSPITALS:
+        hand.ask(hospital, receipt)
+    agreement = hand.world.agreement
+    folder = hand.world.nodes["b"].admission.reports / "sums" / agreement.hash
+    assert sorted(SumStore(folder).names()) == ["1.model", "1.sum", "2.follows", "2.sum"]
+    hand.world.restart("b")
+    hand.ask("b", offer(hand.world))
+    follows = theta + exchange.mean_update(agreement, from_ring(total, 64), members)
+    _, made_up = hand.order(3, model=exchange.model_bytes(follows + 1e-12))
+    assert "does not follow from the signed sum of round 2" in refusal(hand.ask("b", made_up)).reason
+    _, order = hand.order(3, model=exchange.model_bytes(follows))
+    assert kinds(hand.ask("b", order))[0] == "upload_header"
+
+
+def test_a_model_that_could_not_be_checked_is_stored(hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sum before it did not reach this hospital, which follows the study from the model that it was told."""
+    right = second_round(hand)
+    node = hand.world.nodes["b"]
+    assert node.work is not None
+    monkeypatch.setattr(node.work.sums, "_last", None)
+    other = trap(0.25)(right)
+    _, order = hand.order(2, model=other)
+    assert kinds(hand.ask("b", order))[0] == "upload_header"
+    folder = node.admission.reports / "sums" / hand.world.agreement.hash
+    assert SumStore(folder).get("2.model") == other
+    assert SumStore(folder).get("2.follows") is None
 
 
 @pytest.mark.threat("FL-09", control="C-MODELBIND")

@@ -119,3 +119,14 @@ def test_the_model_that_must_come_next() -> None:
     assert next_model.expected_model(AGREEMENT, "train", 2, None, total, "abc") is None
     adaptive = small_agreement(("rounds = 2", "rounds = 2\nstrategy = 'fedadam'"))
     assert next_model.expected_model(adaptive, "train", 2, exchange.model_bytes(old), total, "abc") is None
+
+
+def test_blocks_change_no_bit_of_an_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = np.random.default_rng(7)
+    old, new = drawn.normal(size=P), drawn.normal(size=P)
+    whole = exchange.update_vector(AGREEMENT, "b", old, new)
+    bound = AGREEMENT.training.parameter_clip
+    change = (np.clip(new, -bound, bound) - np.clip(old, -bound, bound)) * exchange.weight(AGREEMENT, "b")
+    np.testing.assert_array_equal(whole[:P], exchange.fixed_point(AGREEMENT).encode(change))
+    monkeypatch.setattr(exchange, "BLOCK", 3)
+    np.testing.assert_array_equal(exchange.update_vector(AGREEMENT, "b", old, new), whole)
