@@ -42,7 +42,9 @@ class UploadFiles:
         Raises:
             OSError: they could not be written.
         """
-        handles = [os.open(self._folder / name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600) for name in replies]
+        handles = [
+            os.open(self._folder / name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600) for name in replies
+        ]
         try:
             for handle, data in zip(handles, replies.values(), strict=True):
                 view = memoryview(data)

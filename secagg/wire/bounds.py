@@ -25,7 +25,6 @@ def check_scalar(bound: Any, value: Any, where: str, name: str) -> None:
         raise WireError(f"{where}.{name}", f"not at most {bound.high} printable characters")
 
 
-
 def check_length(bound: Length, length: int, where: str, name: str) -> None:
     """Raise WireError unless a byte string of this length is within its bound."""
     if not bound.low <= length <= bound.high:
