@@ -19,7 +19,8 @@ from tests.process.real_studies import Consortium, Study, typed
 pytestmark = pytest.mark.slow
 
 OPEN = (
-    ('modes = ["local"]', 'modes = ["local", "distributed", "none"]\nallow_mode_none = true'),
+    ('modes = ["local"]', 'modes = ["local", "distributed", "none"]'),
+    ("allow_mode_none = false", "allow_mode_none = true"),
     ('families = ["piecewise_exponential", "mlp"]', 'families = ["none"]'),
     ("analyses = []", 'analyses = ["*"]'),
     ('stages = ["none", "generalize", "drop"]', 'stages = ["generalize", "threshold", "level"]'),
