@@ -226,6 +226,8 @@ def test_what_the_operator_declines_stays_reserved_and_never_leaves(hand: Hand) 
     told = refusal(hand.ask("a", order))
     assert told.reason == "the operator of a did not let the upload of round 1 leave"
     assert hand.world.ledger("a") == [("RESERVE", 1)]
+    # The refusal left: no loss of power takes the charge back.
+    assert hand.world.nodes["a"].ledger.durability() == ("wal", 2)
     assert asked[0].step == "upload"
     assert "ledger entry life_table, noise multiplier" in asked[0].text
 
