@@ -110,7 +110,7 @@ class Sums:
         It can wherever the order continues the latest receipt of this hospital: a round that was aborted in between leaves the model
         alone. Before the first receipt it is the public start.
         """
-        last = self._last
+        last, self._due = self._last, (0, None)
         if told.previous_round != (0 if last is None else last.round):
             return None
         self._due = (told.round, self._next(told.round, last))

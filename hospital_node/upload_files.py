@@ -42,11 +42,11 @@ class UploadFiles:
         Raises:
             OSError: they could not be written.
         """
-        handles = [
-            os.open(self._folder / name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600) for name in replies
-        ]
+        handles = list[int]()
         try:
-            for handle, data in zip(handles, replies.values(), strict=True):
+            for name, data in replies.items():
+                handle = os.open(self._folder / name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+                handles.append(handle)
                 view = memoryview(data)
                 while view:
                     view = view[os.write(handle, view) :]
