@@ -4,7 +4,8 @@ A row is the reference: a file without one is what a crash left behind, half wri
 SQLite would write such a reply three times, and once more when it wipes it. What is in these files leaves the hospital as it is.
 
 They reach the disk while they are sent. A killed process finds them whole; a loss of power may take them while their row stands, and then
-nothing is sent again for that request, as where the hospital had stayed away. The next answer waits until they are on the disk.
+nothing is sent again for that request, as where the hospital had stayed away; whether a file of the right length has its bytes, the
+vector's hash in the signed header tells (`round_messages.check_upload`). The next answer waits until they are on the disk.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class UploadFiles:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True, mode=0o700)
-        self._folder = folder
+        self.folder = folder
         self._syncs = ThreadPoolExecutor(1, "uploads")
         self._waiting: list[Future[None]] = []
 
@@ -45,7 +46,7 @@ class UploadFiles:
         handles = list[int]()
         try:
             for name, data in replies.items():
-                handle = os.open(self._folder / name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+                handle = os.open(self.folder / name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
                 handles.append(handle)
                 view = memoryview(data)
                 while view:
@@ -67,7 +68,7 @@ class UploadFiles:
             sync.result()
 
     def _sync(self, handles: list[int]) -> None:
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             for handle in (*handles, folder):
                 os.fsync(handle)
@@ -81,7 +82,7 @@ class UploadFiles:
         Raises:
             UploadLost: it is missing or has another length.
         """
-        path = self._folder / name
+        path = self.folder / name
         try:
             data = path.read_bytes()
         except FileNotFoundError:
@@ -93,11 +94,11 @@ class UploadFiles:
     def drop(self, names: Collection[str]) -> None:
         """Delete files that no row names any more."""
         for name in names:
-            (self._folder / name).unlink(missing_ok=True)
+            (self.folder / name).unlink(missing_ok=True)
 
     def drop_all_but(self, names: Collection[str]) -> None:
         """Delete what a crash left behind."""
-        self.drop([path.name for path in self._folder.iterdir() if path.name not in names])
+        self.drop([path.name for path in self.folder.iterdir() if path.name not in names])
 
     def close(self) -> None:
         """Wait for what is on its way to the disk."""

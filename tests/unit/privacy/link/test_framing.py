@@ -6,7 +6,17 @@ import tracemalloc
 
 import pytest
 
-from privacy.link.framing import _DATA_FORM, FRAME_BYTES, LONG_BYTES, Endpoint, FrameError, Hello, Limits, MessageTooLarge, QueueFull
+from privacy.link.framing import (
+    _DATA_FORM,
+    FRAME_BYTES,
+    LONG_BYTES,
+    Endpoint,
+    FrameError,
+    Hello,
+    Limits,
+    MessageTooLarge,
+    QueueFull,
+)
 
 LIMITS = Limits(payload_bytes=10, message_bytes=30, queue_bytes=50, inbox_bytes=30)
 
