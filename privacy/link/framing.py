@@ -260,7 +260,7 @@ class Endpoint:
         self._have += len(payload)
         if len(payload) >= LONG_BYTES:
             # A view keeps all of its frame: of a joined one a small part, so that such messages would take many times their bytes.
-            is_most = 2 * len(payload) >= len(payload.obj)
+            is_most = 2 * len(payload) >= memoryview(payload.obj).nbytes
             self._partial.append(payload if is_most else bytes(payload))
         elif self._partial and isinstance(self._partial[-1], bytearray):
             self._partial[-1] += payload
