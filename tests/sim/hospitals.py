@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -78,6 +78,8 @@ class FusedConnection:
             return self._database.cursor()
         if statement.startswith("SELECT"):
             return self._database.execute(statement, *values)
+        if statement.startswith("PRAGMA synchronous"):
+            return self._database.cursor()
         self._fuse.burn()
         done = self._database.execute(statement, *values)
         if statement == "COMMIT":
@@ -101,13 +103,14 @@ class FusedFiles(UploadFiles):
         super().__init__(folder)
         self._fuse = fuse
 
-    def keep(self, name: str, data: bytes) -> None:
-        """Half of it, then all of it."""
-        if not self._fuse.dead:
-            (self._folder / name).write_bytes(data[: len(data) // 2])
-            self._fuse.burn()
-            (self._folder / name).write_bytes(data)
-            self._fuse.burn()
+    def keep(self, replies: Mapping[str, bytes]) -> None:
+        """Half of each, then all of it."""
+        for name, data in replies.items():
+            if not self._fuse.dead:
+                (self._folder / name).write_bytes(data[: len(data) // 2])
+                self._fuse.burn()
+                (self._folder / name).write_bytes(data)
+                self._fuse.burn()
 
     def drop(self, names: Collection[str]) -> None:
         """One after the other."""

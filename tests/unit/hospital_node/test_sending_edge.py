@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from hospital_node import client_app, flower_link
 from hospital_node.flower_link import FlowerTraining
@@ -138,8 +139,8 @@ def test_a_vector_holds_what_its_event_pays_for_and_the_declared_size_and_nothin
 def test_a_vector_with_another_event_s_tag_stays(hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = RoundWork.vector
 
-    def vector(self: RoundWork, told: records.RoundOrder) -> TaggedVector:
-        return replace(honest(self, told), event="train")
+    def vector(self: RoundWork, told: records.RoundOrder, theta: NDArray[np.float64]) -> TaggedVector:
+        return replace(honest(self, told, theta), event="train")
 
     monkeypatch.setattr(RoundWork, "vector", vector)
     _, order = hand.order(1)
