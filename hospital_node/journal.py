@@ -120,7 +120,8 @@ class Journal:
         except BaseException:
             self._db.close()
             raise
-        self._files = UploadFiles(path.with_suffix(FILES_SUFFIX))
+        self._uploads = path.with_suffix(FILES_SUFFIX)
+        self._files = UploadFiles(self._uploads)
         self._kept = [_Kept(*row) for row in self._db.execute("SELECT * FROM files")]
         self._files.drop_all_but({kept.name for kept in self._kept})
 
@@ -144,7 +145,7 @@ class Journal:
     @property
     def uploads(self) -> Path:
         """The folder of the long replies."""
-        return self._files.folder
+        return self._uploads
 
     def floor(self, study_hash: bytes) -> int:
         """The highest round of a study that this hospital ever started, also where the journal forgot it."""

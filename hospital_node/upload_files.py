@@ -33,7 +33,7 @@ class UploadFiles:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True, mode=0o700)
-        self.folder = folder
+        self._folder = folder
         self._syncs = ThreadPoolExecutor(1, "uploads")
         self._waiting: list[Future[None]] = []
 
@@ -46,7 +46,7 @@ class UploadFiles:
         handles = list[int]()
         try:
             for name, data in replies.items():
-                handle = os.open(self.folder / name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+                handle = os.open(self._folder / name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
                 handles.append(handle)
                 view = memoryview(data)
                 while view:
@@ -68,7 +68,7 @@ class UploadFiles:
             sync.result()
 
     def _sync(self, handles: list[int]) -> None:
-        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             for handle in (*handles, folder):
                 os.fsync(handle)
@@ -82,7 +82,7 @@ class UploadFiles:
         Raises:
             UploadLost: it is missing or has another length.
         """
-        path = self.folder / name
+        path = self._folder / name
         try:
             data = path.read_bytes()
         except FileNotFoundError:
@@ -94,11 +94,11 @@ class UploadFiles:
     def drop(self, names: Collection[str]) -> None:
         """Delete files that no row names any more."""
         for name in names:
-            (self.folder / name).unlink(missing_ok=True)
+            (self._folder / name).unlink(missing_ok=True)
 
     def drop_all_but(self, names: Collection[str]) -> None:
         """Delete what a crash left behind."""
-        self.drop([path.name for path in self.folder.iterdir() if path.name not in names])
+        self.drop([path.name for path in self._folder.iterdir() if path.name not in names])
 
     def close(self) -> None:
         """Wait for what is on its way to the disk."""
