@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from privacy.link.framing import Endpoint, Hello, Limits
+from privacy.link.framing import MESSAGE_BYTES, Endpoint, Hello, Limits
 from privacy.link.transport_rules import REPLACED
 
 
@@ -56,7 +56,7 @@ class Stream(Protocol):
 class Session:
     """The talk with one hospital process.
 
-    `opened` is set when the round engine was told of it, `unread` counts the bytes that wait for `receive`.
+    `opened` is set when the round engine was told of it, `unread` counts the bytes that wait for `receive`, with `MESSAGE_BYTES` for each message.
     """
 
     def __init__(self, hospital: str, process: bytes, limits: Limits) -> None:
@@ -125,7 +125,7 @@ class Sessions:
             if session.stream is not stream:
                 raise StreamReplaced
             for message in session.endpoint.receive(frame):
-                session.unread += len(message)
+                session.unread += len(message) + MESSAGE_BYTES
                 self._events.put((Received(session.hospital, message), session))
             return session.endpoint.owed
 
@@ -165,7 +165,7 @@ class Sessions:
                     session.opened = True
                 case Received():
                     was_full = session.unread >= self._limits.inbox_bytes
-                    session.unread -= len(event.message)
+                    session.unread -= len(event.message) + MESSAGE_BYTES
                     if was_full and session.stream is not None:
                         session.stream.poke()
                 case Disconnected():

@@ -103,22 +103,30 @@ class Journal:
         self._db.executescript(SCHEMA)
         self._request, self._request_digest = b"", request_digest(b"")
         self._anchor = Anchor(anchor or path.with_suffix(ANCHOR_SUFFIX))
-        self.restored = not self._anchor.knows(*self._ends())
-        if self.restored:
-            self._forget()
-        self._files = UploadFiles(path.with_suffix(FILES_SUFFIX))
-        self._kept = [_Kept(*row) for row in self._db.execute("SELECT * FROM files")]
-        self._files.drop_all_but({kept.name for kept in self._kept})
-        rounds = self._db.execute("SELECT study_hash, round FROM protocol").fetchall()
-        graphs = self._db.execute("SELECT study, graphs FROM graphs").fetchall()
         # A killed process may have left commits that wait for the disk; the anchor must not be told of what a loss of power takes back.
         self._db.execute("PRAGMA wal_checkpoint(FULL)")
-        # Where this process knows the journal to end; whoever else writes makes it another.
-        self._head = self._told = self._ends()[0]
-        self._anchor.keep(self._head, rounds, graphs)
+        # Under the write lock: another process must not answer between what is read here and what the anchor is told.
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self.restored = not self._anchor.knows(*self._ends())
+            if self.restored:
+                self._forget()
+            rounds = self._db.execute("SELECT study_hash, round FROM protocol").fetchall()
+            graphs = self._db.execute("SELECT study, graphs FROM graphs").fetchall()
+            # Where this process knows the journal to end; whoever else writes makes it another.
+            self._head = self._ends()[0]
+            self._anchor.keep(self._head, rounds, graphs)
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._db.close()
+            raise
+        self._uploads = path.with_suffix(FILES_SUFFIX)
+        self._files = UploadFiles(self._uploads)
+        self._kept = [_Kept(*row) for row in self._db.execute("SELECT * FROM files")]
+        self._files.drop_all_but({kept.name for kept in self._kept})
 
     def _ends(self) -> tuple[bytes, bytes]:
-        """The hash over everything that was ever committed, and the one that the anchor was told before this process' last answer."""
+        """The hash over everything that was ever committed, and the one that the anchor knew before the last commit."""
         head, previous = self._db.execute("SELECT hash, previous FROM ends").fetchone()
         return bytes(head), bytes(previous)
 
@@ -128,13 +136,16 @@ class Journal:
         It ends in a new hash, so that the same copy is noticed when it comes back a second time.
         """
         head = hashlib.sha256(b"restored" + self._ends()[0] + self._anchor.last).digest()
-        self._db.execute("BEGIN IMMEDIATE")
         self._db.execute("DELETE FROM protocol")
         self._db.execute("DELETE FROM replies")
         self._db.execute("DELETE FROM files")
         self._db.executemany(COUNT_GRAPHS, self._anchor.all_graphs())
         self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, head))
-        self._db.execute("COMMIT")
+
+    @property
+    def uploads(self) -> Path:
+        """The folder of the long replies."""
+        return self._uploads
 
     def floor(self, study_hash: bytes) -> int:
         """The highest round of a study that this hospital ever started, also where the journal forgot it."""
@@ -226,6 +237,8 @@ class Journal:
             # Under the write lock, so that of two processes one sees what the other wrote.
             if self._ends()[0] != self._head:
                 raise JournalTaken
+            # Asked, not remembered: another process that was opened meanwhile told it too.
+            told_last = self._anchor.last
             self._db.execute(
                 "INSERT INTO protocol VALUES (?, ?, ?) ON CONFLICT (study_hash) DO UPDATE "
                 "SET round = excluded.round, state = excluded.state",
@@ -248,7 +261,7 @@ class Journal:
                 self._db.executemany(COUNT_GRAPHS, counted)
             if told is not None:
                 self._db.execute("INSERT INTO told VALUES (?, ?, ?)", (study_hash, *told))
-            self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, self._told))
+            self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, told_last))
             self._db.execute("COMMIT")
         except (sqlite3.Error, OSError, JournalTaken):
             # Also where the commit itself fails: this connection would read back, and answer from, what is on no disk.
@@ -263,7 +276,6 @@ class Journal:
             except AnchorLost as lost:
                 self._lost = lost
                 raise
-            self._told = head
         self._files.drop([kept.name for kept in over])
 
     def drop_uploads(self, study_hash: bytes) -> None:

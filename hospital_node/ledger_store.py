@@ -1,7 +1,7 @@
 """The ledger on disk: SQLite that forgets nothing and survives kill -9.
 
 Write-ahead log with synchronous FULL: when a method returns, its entry is on the disk. The reservation of a round alone does not wait
-for it, since nothing leaves before the round is spent, which takes it along: a killed process finds it again, a loss of power takes both away. Triggers refuse changes and
+for it: SPENT takes it along, and so does `settle` before anything else leaves. A killed process finds it again. Triggers refuse changes and
 deletions, opening verifies the whole chain, and what another process adds is verified as it is read, so that an edited file is
 noticed before anything is spent.
 """
@@ -60,6 +60,8 @@ class LedgerStore:
         self._clock = clock
         self._lock = Lock()
         self._ledger = self._grown = Ledger()
+        # Whether a loss of power may take an entry back; a killed process may have left one.
+        self._unsynced = True
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
         try:
             self._database.execute("PRAGMA journal_mode = WAL")
@@ -166,6 +168,15 @@ class LedgerStore:
                 note = "closed: nothing more of this study is released"
                 self._append("CLOSE", study_hash, study_id, "", 0, None, note)
 
+    def settle(self) -> None:
+        """Until every entry is on the disk: a refusal leaves too, and of a round that was charged and not spent."""
+        with self._lock:
+            if self._unsynced:
+                self._database.execute("PRAGMA synchronous = FULL")
+                # Writes a page that says the same: a transaction that writes nothing waits for no disk.
+                self._database.execute("PRAGMA user_version = 0")
+                self._unsynced = False
+
     def entries(self) -> tuple[Entry, ...]:
         """The whole chain as it is on disk now."""
         with self._lock:
@@ -260,4 +271,6 @@ class LedgerStore:
             except BaseException:
                 self._database.execute("ROLLBACK")
                 raise
+            if self._grown is not self._ledger:
+                self._unsynced = synchronous != "FULL"
             self._ledger = self._grown

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from hospital_node.graph_messages import settle, take_seed
 from hospital_node.node_words import STAYS, Declined, NodeEvent, asked_round, blamed, kind_of, wire_reason
 from hospital_node.participant import Participant
-from hospital_node.round_messages import agree, open_shares, take_abort, take_receipt, train_and_upload
+from hospital_node.round_messages import (
+    agree,
+    check_upload,
+    open_shares,
+    take_abort,
+    take_receipt,
+    train_and_upload,
+)
 from hospital_node.round_work import RoundRefused
 from hospital_node.sending_edge import SendingEdge
 from hospital_node.study_messages import end_study, export_ledger, open_session, take_keys, take_offer
@@ -64,6 +71,8 @@ class Node(Participant):
                 self.listed = message
             stored = self._answered_before(message)
             if stored is not None:
+                if kind == "round_order":
+                    check_upload(self, stored)
                 yield from stored
                 return
             match kind:

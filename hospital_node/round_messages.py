@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 from hospital_node.consent_round import forget_former, respect_consent
@@ -9,12 +10,13 @@ from hospital_node.node_words import NodeEvent
 from hospital_node.participant import Participant
 from hospital_node.sending_edge import SendingEdge
 from hospital_node.spare_noise import spare_of
+from hospital_node.upload_files import UploadLost
 from secagg import hospital as protocol
 from secagg.dealing import ENTROPY_BYTES
-from secagg.errors import ProtocolError
+from secagg.errors import ProtocolError, WireError
 from secagg.states import Agreed, Joining, Settled, Uploaded
 from secagg.wire import codec
-from secagg.wire.records import Abort
+from secagg.wire.records import Abort, Signed, UploadHeader, VectorChunk
 
 
 def train_and_upload(node: Participant, message: bytes) -> Iterator[bytes]:
@@ -45,6 +47,23 @@ def train_and_upload(node: Participant, message: bytes) -> Iterator[bytes]:
     node.report(NodeEvent("uploaded", f"round {told.round}: upload on its way", told.round))
     yield from replies
     forget_former(node)
+
+
+def check_upload(node: Participant, replies: tuple[bytes, ...]) -> None:
+    """Before an upload is sent again: its files hold the vector that was signed, also after a loss of power.
+
+    Raises:
+        UploadLost: they do not.
+    """
+    header = codec.decode(UploadHeader, codec.unpack("upload_header", Signed, replies[0]).body)
+    digest = hashlib.sha256()
+    try:
+        for message in replies[2:]:
+            digest.update(codec.unpack_views("vector_chunk", VectorChunk, message).data)
+    except WireError:
+        raise UploadLost(node.journal.uploads) from None
+    if digest.digest() != header.vector_sha256:
+        raise UploadLost(node.journal.uploads)
 
 
 def agree(node: Participant, message: bytes) -> Iterator[bytes]:

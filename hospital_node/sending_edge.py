@@ -68,6 +68,7 @@ class SendingEdge:
                 f"a message of kind {kind}",
                 f"{', '.join(missing)} has no tag: neither paid nor declared public",
             )
+        self.ledger.settle()
         if OUTGOING[kind].needs_event:
             self._check_event(agreement, kind, _round_of(kind, message))
         return message

@@ -31,6 +31,8 @@ class SumStore:
         )
         self._writer = ThreadPoolExecutor(1, "sums")
         self._waiting: list[Future[None]] = []
+        # Whether a row was written that a loss of power may still take back.
+        self._unsynced = False
 
     def names(self) -> list[str]:
         """Of all records that were written."""
@@ -75,9 +77,14 @@ class SumStore:
     def _write(self, name: str, parts: tuple[bytes, ...], durable: bool) -> None:
         if sum(map(len, parts)) >= self._long_bytes:
             _write_file(self._folder / name, parts)
+            if durable and self._unsynced:
+                # A file takes no row along.
+                self._database.execute("PRAGMA wal_checkpoint(FULL)")
+                self._unsynced = False
             return
         self._database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         self._database.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (name, b"".join(parts)))
+        self._unsynced = not durable
 
 
 def _write_file(path: Path, parts: tuple[bytes, ...]) -> None:
@@ -88,3 +95,8 @@ def _write_file(path: Path, parts: tuple[bytes, ...]) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,7 +1,7 @@
 """The signed sums that this hospital has seen of a study, on disk: what the next model must follow from, also after a restart.
 
 Everything here was released already and is no secret. What a round ordered, and the sum before it, are on the disk before the hospital
-answers. A loss of power before that may take a sum back whose receipt the journal knows: then the one next model cannot be checked, as where
+answers. A loss of power, or kill -9, before that may take a sum back whose receipt the journal knows: then the one next model cannot be checked, as where
 this hospital was away when the receipt came.
 """
 
@@ -110,7 +110,7 @@ class Sums:
         It can wherever the order continues the latest receipt of this hospital: a round that was aborted in between leaves the model
         alone. Before the first receipt it is the public start.
         """
-        last = self._last
+        last, self._due = self._last, (0, None)
         if told.previous_round != (0 if last is None else last.round):
             return None
         self._due = (told.round, self._next(told.round, last))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hospital_node.diagnosis import ConnectProblem
-from privacy.link.framing import Endpoint, FrameError, Hello, Limits
+from privacy.link.framing import MESSAGE_BYTES, Endpoint, FrameError, Hello, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Talk:
         """A frame was read; says how many the coordinator waits to hear of. Raises FrameError, MessageTooLarge."""
         with self._lock:
             for body in self._endpoint.receive(frame):
-                self._unread += len(body)
+                self._unread += len(body) + MESSAGE_BYTES
                 self._items.put(Message(self._generation, body))
             return self._endpoint.owed
 
@@ -131,7 +131,7 @@ class Talk:
                     return None
                 case Message():
                     was_full = self._unread >= self._limits.inbox_bytes
-                    self._unread -= len(item.body)
+                    self._unread -= len(item.body) + MESSAGE_BYTES
                     if was_full:
                         self._wake()
         return item

@@ -4,7 +4,8 @@ A row is the reference: a file without one is what a crash left behind, half wri
 SQLite would write such a reply three times, and once more when it wipes it. What is in these files leaves the hospital as it is.
 
 They reach the disk while they are sent. A killed process finds them whole; a loss of power may take them while their row stands, and then
-nothing is sent again for that request, as where the hospital had stayed away. The next answer waits until they are on the disk.
+nothing is sent again for that request, as where the hospital had stayed away; whether a file of the right length has its bytes, the
+vector's hash in the signed header tells (`round_messages.check_upload`). The next answer waits until they are on the disk.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ class UploadFiles:
         Raises:
             OSError: they could not be written.
         """
-        handles = [
-            os.open(self._folder / name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600) for name in replies
-        ]
+        handles = list[int]()
         try:
-            for handle, data in zip(handles, replies.values(), strict=True):
+            for name, data in replies.items():
+                handle = os.open(self._folder / name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+                handles.append(handle)
                 view = memoryview(data)
                 while view:
                     view = view[os.write(handle, view) :]

@@ -40,7 +40,7 @@ def sha256_of(part: bytes | memoryview) -> bytes:
     Only views of `bytes` are remembered: nothing else stays what it was.
     """
     global _last
-    view = memoryview(part)
+    view = memoryview(part).cast("B")
     whole = view.obj
     if len(view) < LONG_BYTES or type(whole) is not bytes:
         return hashlib.sha256(view).digest()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -276,3 +278,39 @@ def test_anchor_may_lie_elsewhere_and_is_private(tmp_path: Path) -> None:
     Journal(tmp_path / "j.db", anchor).close()
     assert anchor.stat().st_mode & 0o777 == 0o600
     assert not (tmp_path / "j.anchor").exists()
+
+
+def test_a_second_process_that_was_opened_makes_no_crash_of_the_first_a_restored_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It told the anchor of a step of which nothing left; then the first one answers, and dies before its anchor."""
+    path = tmp_path / "journal.db"
+    first = Journal(path)
+    first.commit(STUDY, 1, b"1", b"request 1", [b"reply"])
+    first.commit(STUDY, 1, b"2", b"request 2", [])
+    second = Journal(path)
+    with monkeypatch.context() as crash:
+        crash.setattr(Anchor, "keep", dies)
+        with pytest.raises(Died):
+            first.commit(STUDY, 1, b"3", b"request 3", [b"reply"])
+    for journal in (first, second):
+        journal.close()
+    assert not Journal(path).restored
+
+
+def test_nobody_answers_between_what_an_opening_reads_and_what_the_anchor_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the anchor falls back behind an answer, and a copy from before that is not noticed."""
+    path, tried = tmp_path / "journal.db", []
+    Journal(path).close()
+
+    def writes(_: Anchor, *__: object) -> None:
+        with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as other:
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("BEGIN IMMEDIATE")
+            tried.append(path)
+
+    monkeypatch.setattr(Anchor, "keep", writes)
+    Journal(path).close()
+    assert tried == [path]

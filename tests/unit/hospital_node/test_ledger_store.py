@@ -79,6 +79,22 @@ def test_a_restarted_round_finds_its_reservation_but_a_spent_one_is_closed(tmp_p
         reserve(store, 2)
 
 
+def test_settling_brings_a_reservation_to_the_disk_once(tmp_path: Path) -> None:
+    """Also one that a killed process left; SQLite syncs a write-ahead log only where a transaction writes."""
+    log = tmp_path / "ledger.sqlite-wal"
+    with opened(tmp_path) as killed, opened(tmp_path) as store:
+        killed.reserve(
+            study_hash=STUDY, study_id="demo", session=SESSION, round_number=1, release=TRAIN, durable=False
+        )
+        for owner in (killed, store):
+            before = log.stat().st_size
+            owner.settle()
+            assert (owner.durability(), log.stat().st_size > before) == (("wal", 2), True)
+            again = log.stat().st_size
+            owner.settle()
+            assert log.stat().st_size == again
+
+
 @pytest.mark.threat("FL-15", control="C-LEDGER")
 @pytest.mark.parametrize(
     "statement",

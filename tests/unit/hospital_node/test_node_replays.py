@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,17 @@ def test_the_same_order_again_gets_the_same_bytes_and_is_charged_once(hand: Hand
     assert kinds(first) == ["upload_header", "seals", "vector_chunk"]
     assert hand.ask("a", order) == first
     assert hand.world.ledger("a") == [("RESERVE", 1), ("SPENT", 1)]
+
+
+@pytest.mark.parametrize("fault", [lambda chunk: chunk[:-9] + bytes(9), lambda chunk: bytes(len(chunk))])
+def test_an_upload_whose_bytes_a_loss_of_power_took_is_not_sent_again(
+    hand: Hand, monkeypatch: pytest.MonkeyPatch, fault: Callable[[bytes], bytes]
+) -> None:
+    """A file may keep its length and lose what was in it, where it had not reached the disk."""
+    _, order = hand.order(1)
+    *rest, chunk = hand.ask("a", order)
+    monkeypatch.setattr(Journal, "replies", lambda *_: (*rest, fault(chunk)))
+    assert "not on the hospital's disk any more" in refusal(hand.ask("a", order)).reason
 
 
 def test_without_the_journal_a_second_upload_is_refused_rather_than_computed(
@@ -226,6 +238,8 @@ def test_what_the_operator_declines_stays_reserved_and_never_leaves(hand: Hand) 
     told = refusal(hand.ask("a", order))
     assert told.reason == "the operator of a did not let the upload of round 1 leave"
     assert hand.world.ledger("a") == [("RESERVE", 1)]
+    # The refusal left: no loss of power takes the charge back.
+    assert hand.world.nodes["a"].ledger.durability() == ("wal", 2)
     assert asked[0].step == "upload"
     assert "ledger entry life_table, noise multiplier" in asked[0].text
 

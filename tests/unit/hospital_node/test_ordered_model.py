@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hospital_node.sum_store import SumStore
 from privacy.studies import exchange, next_model
 from secagg.fixed_point import from_ring
 from secagg.receipt import without_sum
+from secagg.wire.records import RoundOrder
 from tests.consortium import HOSPITALS, Hand, offer
 from tests.unit.hospital_node.rounds import kinds, lenient, refusal, second_round, trap
 
@@ -154,3 +156,15 @@ def test_before_the_first_receipt_the_model_is_the_public_start(hand: Hand) -> N
     assert "does not follow from the public start" in refusal(hand.ask("a", made_up)).reason
     _, order = hand.order(2, model=exchange.model_bytes(start))
     assert kinds(hand.ask("a", order))[0] == "upload_header"
+
+
+def test_what_an_order_should_carry_is_not_taken_for_what_another_one_should(hand: Hand) -> None:
+    """Only of a model that follows the store says "it follows"; an order that continues an unknown receipt has none."""
+    right = second_round(hand)
+    sums = hand.world.nodes["a"].require_work().sums
+    known = RoundOrder(2, "train", exchange.model_bytes(right), b"", 1, b"")
+    unknown = replace(known, previous_round=0)
+    assert sums.expected(known) is not None
+    assert sums.expected(unknown) is None
+    sums.ordered(unknown, right)()
+    assert not [name for name in sums._store.names() if name == "2.follows"]

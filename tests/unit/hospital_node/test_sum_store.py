@@ -77,5 +77,31 @@ def test_a_durable_row_waits_for_the_disk(tmp_path: Path) -> None:
     assert (tmp_path / DATABASE).is_file()
 
 
+def test_a_durable_file_takes_the_rows_before_it_to_the_disk(tmp_path: Path) -> None:
+    """What a loss of power leaves at least is what a checkpoint synced: the database without its log."""
+    records = store(tmp_path / "sums")
+    records.put("1.sum", b"short", durable=False)
+    records.put("2.model", LONG)
+    records.wait()
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / DATABASE).write_bytes((tmp_path / "sums" / DATABASE).read_bytes())
+    assert store(copy).get("1.sum") == b"short"
+
+
+def test_the_name_of_a_durable_file_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced, real = [], os.fsync
+
+    def fsync(handle: int) -> None:
+        synced.append((stat.S_ISDIR(os.fstat(handle).st_mode), (tmp_path / "1.model").exists()))
+        real(handle)
+
+    records = store(tmp_path)
+    monkeypatch.setattr(os, "fsync", fsync)
+    records.put("1.model", LONG)
+    records.wait()
+    assert synced == [(False, False), (True, True)]
+
+
 def _full(_: int) -> None:
     raise OSError("no space left on device")

@@ -143,3 +143,10 @@ def test_model_of_an_order_is_a_view_of_its_message() -> None:
     assert told.model.obj is message
     assert type(told.settings) is bytes
     assert type(told.previous_receipt) is bytes
+
+
+def test_a_part_counts_in_bytes_whatever_its_items(hashed: list[int]) -> None:
+    """As many numbers of four bytes as there were bytes before are another part."""
+    whole = LONG * 4
+    sha256_of(memoryview(whole)[: len(LONG)])
+    assert sha256_of(memoryview(whole).cast("I")) == hashlib.sha256(whole).digest()

@@ -6,7 +6,17 @@ import tracemalloc
 
 import pytest
 
-from privacy.link.framing import FRAME_BYTES, Endpoint, FrameError, Hello, Limits, MessageTooLarge, QueueFull
+from privacy.link.framing import (
+    _DATA_FORM,
+    FRAME_BYTES,
+    LONG_BYTES,
+    Endpoint,
+    FrameError,
+    Hello,
+    Limits,
+    MessageTooLarge,
+    QueueFull,
+)
 
 LIMITS = Limits(payload_bytes=10, message_bytes=30, queue_bytes=50, inbox_bytes=30)
 
@@ -145,3 +155,20 @@ def test_a_greeting_of_another_version_says_so() -> None:
     other[2] = 9
     with pytest.raises(FrameError, match="version 9 of the link, this side version 2"):
         Hello.decode(bytes(other))
+
+
+def test_a_small_part_of_a_joined_frame_does_not_keep_all_of_it() -> None:
+    """One chunk that is worth a view, then chunks of one byte: the frame is twenty times what it brings."""
+    there, total, number, have = Endpoint(Limits()), 100 << 20, 0, 0
+    tracemalloc.start()
+    for _ in range(10):
+        parts = [b"\x03"]
+        for length in (LONG_BYTES, *[1] * 5000):
+            data = _DATA_FORM.pack(1, number, 0, total, have) + bytes(length)
+            parts.append(len(data).to_bytes(4, "big") + data)
+            number, have = number + 1, have + length
+        assert there.receive(b"".join(parts)) == []
+        del parts, data
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 2 * have
