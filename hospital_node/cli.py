@@ -105,9 +105,9 @@ def study_show(study: STUDY, home: HOME, as_json: JSON = False) -> None:
     from privacy.studies.study import load_study
 
     place = Home(home)
+    policy = read_policy(place.policy)
     place.prepare()
     agreement = build(load_study(study))
-    policy = read_policy(place.policy)
     clock = SystemClock()
     with LedgerStore(place.ledger, keys.load(place.keys).identity_private, clock) as ledger:
         permit = check(policy, terms_of(agreement), ledger.entries(), clock.now())

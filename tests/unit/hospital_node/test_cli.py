@@ -207,6 +207,8 @@ def test_a_home_without_a_policy_says_where_an_example_is(home: Home, study: Pat
         assert ran.code == 2
         assert "policy.toml: is not there; check --home" in ran.error()
         assert "deploy/actg175_policy.toml" in ran.error()
+    assert run(main, "study", "show", "--study", study, "--home", home.root / "mistyped").code == 2
+    assert not (home.root / "mistyped").exists()
 
 
 def test_the_ledger_prints_every_charge_and_the_sum(home: Home) -> None:
