@@ -123,6 +123,10 @@ def collect_signatures(directory: Path, files: Sequence[Path]) -> Signing:
 def load_roster(directory: Path) -> TrustedRoster:
     """The complete consortium, verified again. Raises KeyFileError, EnrolmentError."""
     path = directory / CONSORTIUM
+    if not path.exists():
+        raise EnrolmentError(
+            f"{path} is not there: run `roster` with the signature files of all hospitals first."
+        )
     trusted = roster_file.trust(_consortium(path), str(path))
     if keys.load(directory).member() != trusted.roster.coordinator:
         raise EnrolmentError(f"{path}: this roster does not hold the keys on this machine; draft a new one.")

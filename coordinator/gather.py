@@ -120,7 +120,7 @@ class Gatherer:
                     )
                     lost[hospital] = (
                         self.clock.monotonic_s() + grace_s,
-                        f"the connection was lost ({reason})",
+                        f"it was cut off: {reason}",
                     )
                 case Connected(hospital, fresh):
                     lost.pop(hospital, None)

@@ -65,8 +65,8 @@ def offer_study(
             report(Progress("refused", f"{hospital} refuses the study: {answer.reason}", hospital=hospital))
         return True
 
-    report(Progress("waiting", f"waiting for {', '.join(sorted(everybody))}"))
     patience_s = max(gatherer.deadline_s, JOIN_PATIENCE_S)
+    report(Progress("waiting", f"waiting for {', '.join(sorted(everybody))}, at most {patience_s:g} s"))
     silent = gatherer.gather("study", everybody, take, grace_s=patience_s, deadline_s=patience_s)
     refused |= silent
     for hospital in sorted(everybody):

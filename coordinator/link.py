@@ -118,7 +118,7 @@ class LinkServer:
         """Nothing listens before `start`.
 
         Raises:
-            ValueError: the address has no host or port.
+            AddressError: the address has no host or port.
             ListenError: the keys are not the roster's coordinator's.
         """
         self._host, self._port = split_address(address)
@@ -151,7 +151,7 @@ class LinkServer:
             return started.result()
         except (RuntimeError, OSError) as problem:
             raise ListenError(
-                f"Cannot listen on {self._host}:{self._port}: choose another port, or end the process that holds it."
+                f"Cannot listen on {self._host}:{self._port}: choose a free port and an address of this machine (0.0.0.0: all of them)."
             ) from problem
         finally:
             if started.exception() is not None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -197,13 +198,35 @@ def _hospital(agreement: Agreement, ledger: LedgerFacts) -> dict[str, Any]:
     }
 
 
+class OutTaken(Exception):
+    """The folder for a result holds another study's, whose evidence would be lost."""
+
+    exit_code: ClassVar[int] = 2
+
+
+def check_out(out: Path, study_id: str) -> None:
+    """Before a study begins. Raises OutTaken where `out` holds the result of another one."""
+    try:
+        held = json.loads((out / RESULT_FILE).read_bytes())
+    except FileNotFoundError:
+        return
+    except ValueError:
+        held = None
+    name = held.get("study") if isinstance(held, dict) else None
+    if name != study_id:
+        raise OutTaken(
+            f"{out} holds the result of {'another study' if name is None else name}, whose evidence would be lost; "
+            "name another folder by --out"
+        )
+
+
 def write_study(
     out: Path, agreement: Agreement, roster: SignedRoster, record: StudyRecord, rounds: Sequence[StoredRound]
 ) -> dict[str, Any]:
     """Writes model.json, result.json and the evidence folder; returns the result.
 
     Args:
-        out: folder of this run; an older evidence folder in it is replaced.
+        out: folder of this run; an older evidence folder and model in it are replaced.
         rounds: as the coordinator's state keeps them.
     """
     shutil.rmtree(out / "evidence", ignore_errors=True)
@@ -217,6 +240,7 @@ def write_study(
             (out / RECEIPTS / f"{stored.round}.bin").write_bytes(stored.receipt)
     for hospital, ledger in record.ledgers.items():
         (out / LEDGERS / f"{hospital}.jsonl").write_bytes(ledger)
+    (out / MODEL).unlink(missing_ok=True)
     if record.theta is not None:
         (out / MODEL).write_bytes(TrainedModel.of(agreement, record.theta).to_bytes())
     result = result_json(agreement, roster, record)

@@ -16,7 +16,7 @@ from coordinator.join import StudyFailed
 from coordinator.link import LinkServer
 from coordinator.pia.build import build as build_pia
 from coordinator.progress import Progress
-from coordinator.results import StudyRecord, write_study
+from coordinator.results import StudyRecord, check_out, write_study
 from coordinator.state import CoordinatorState
 from coordinator.study_run import StudyRun
 from privacy.link.collector import set_startup_aside
@@ -112,7 +112,7 @@ def serve(
 
     Raises:
         StudyFailed: after everything that is known was written; exit code 3.
-        ListenError, KeyFileError, EnrolmentError, StudyError: before anything is offered.
+        ListenError, KeyFileError, EnrolmentError, StudyError, OutTaken: before anything is offered.
     """
     signal.signal(signal.SIGTERM, _terminate)
     clock = SystemClock()
@@ -122,6 +122,7 @@ def serve(
             f"the study names {', '.join(study.hospitals)}, the signed roster {', '.join(roster.roster.ids)}; "
             "draft a roster for this study and have it signed"
         )
+    check_out(out, study.id)
     started = clock.monotonic_s()
     report(Progress("agreement", "study agreement: noise is calibrated for the whole study"))
     state = CoordinatorState(home.state / "coordinator.db")

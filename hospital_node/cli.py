@@ -100,14 +100,14 @@ def study_show(study: STUDY, home: HOME, as_json: JSON = False) -> None:
     from hospital_node.stated_terms import terms_of
     from privacy.guarantees.stage_release import VoidRelease
     from privacy.ledgers.policy import check
-    from privacy.ledgers.policy_file import parse_policy
+    from privacy.ledgers.policy_file import read_policy
     from privacy.studies.agreement import build
     from privacy.studies.study import load_study
 
     place = Home(home)
+    policy = read_policy(place.policy)
     place.prepare()
     agreement = build(load_study(study))
-    policy = parse_policy(place.policy.read_text(encoding="utf-8"), str(place.policy))
     clock = SystemClock()
     with LedgerStore(place.ledger, keys.load(place.keys).identity_private, clock) as ledger:
         permit = check(policy, terms_of(agreement), ledger.entries(), clock.now())
@@ -195,10 +195,10 @@ def ledger(home: HOME, as_json: JSON = False) -> None:
     from hospital_node.ledger_page import page
     from hospital_node.ledger_store import LedgerStore
     from privacy.ledgers.ledger_overview import overview
-    from privacy.ledgers.policy_file import parse_policy
+    from privacy.ledgers.policy_file import read_policy
 
     place = Home(home)
-    policy = parse_policy(place.policy.read_text(encoding="utf-8"), str(place.policy))
+    policy = read_policy(place.policy)
     with LedgerStore(place.ledger, keys.load(place.keys).identity_private, SystemClock()) as store:
         entries = store.entries()
     shown = overview(entries, policy)

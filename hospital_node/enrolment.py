@@ -59,6 +59,10 @@ def accept_roster(directory: Path, path: Path) -> TrustedRoster:
 def load_roster(directory: Path) -> TrustedRoster:
     """The consortium kept by `accept_roster`, verified again. Raises KeyFileError, EnrolmentError."""
     path = directory / CONSORTIUM
+    if not path.exists():
+        raise EnrolmentError(
+            f"{path} is not there: run `enrol` with the complete roster, which all hospitals signed, first."
+        )
     return _trust(directory, _read(path), str(path))
 
 

@@ -76,7 +76,7 @@ class LinkClient:
             entropy: gives so many unpredictable bytes; the operating system's by default.
 
         Raises:
-            ValueError: the address has no host or port.
+            AddressError: the address has no host or port.
         """
         self._host, self._port = split_address(address)
         self._keys = keys

@@ -110,12 +110,14 @@ def terms(admitted: Admitted) -> str:
     if isinstance(plan.stage, VoidRelease):
         return f"no formal guarantee. {after.reason}"
     together = (
-        f"then {rounded_up(after.number(), 3)}" if after.epsilon is not None else f"have none: {after.reason}"
+        f"come to {rounded_up(after.number(), 3)}"
+        if after.epsilon is not None
+        else f"have none: {after.reason}"
     )
     through = ""
     if isinstance(plan.stage, SynthesisRelease):
         through = ", all of it for the synthetic patients that stand in place of the real ones"
     return (
         f"epsilon {plan.epsilon:g} at delta {plan.delta:g} per patient (add/remove) for everything it releases{through}; "
-        f"all studies together, unless one was chosen by another's results, {together}"
+        f"then all studies together, unless one was chosen by another's results, {together}"
     )

@@ -22,7 +22,7 @@ from hospital_node.ledger_store import LedgerStore
 from hospital_node.link import LinkClient
 from hospital_node.node import Node
 from hospital_node.node_words import NodeEvent, Outgoing
-from privacy.ledgers.policy_file import parse_policy
+from privacy.ledgers.policy_file import read_policy
 from privacy.link.collector import set_startup_aside
 from privacy.studies.study import Study
 
@@ -65,7 +65,7 @@ def serve(settings: Settings, report: Callable[[NodeEvent], None], ask: Callable
     home.prepare()
     own = keys.load(home.keys)
     roster = enrolment.load_roster(home.keys)
-    policy = parse_policy(home.policy.read_text(encoding="utf-8"), str(home.policy))
+    policy = read_policy(home.policy)
     clock = SystemClock()
     check_before_dialing(
         policy,

@@ -149,8 +149,11 @@ def _check_header(
     if absent:
         # A first line that holds every other column holds names, so an unknown one may be repeated.
         hint = _similar(absent[0], unknown) if len(present) >= len(declared) // 2 else ""
+        others = f", as {'is' if len(absent) == 2 else 'are'} {', '.join(absent[1:])}" if absent[1:] else ""
         raise DataError(
-            where, absent[0], f"is missing{hint}; {'rename or ' if hint else ''}add it to the extract"
+            where,
+            absent[0],
+            f"is missing{hint}{others}; {'rename or ' if hint else ''}add {'them' if others else 'it'} to the extract",
         )
     if unknown and not drop_undeclared:
         raise DataError(

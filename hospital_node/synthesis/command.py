@@ -83,7 +83,7 @@ def data_synthesize(
     from hospital_node.home import Home
     from hospital_node.ledger_store import LedgerStore
     from hospital_node.synthesis.synthesize import WRITERS, Source, write
-    from privacy.ledgers.policy_file import parse_policy
+    from privacy.ledgers.policy_file import read_policy
     from privacy.studies.study import load_study
 
     for path, kinds in ((out, tuple(WRITERS)), (report, (".html", ".json"))):
@@ -91,7 +91,7 @@ def data_synthesize(
             raise typer.BadParameter(f"{path.name} is neither {kinds[0]} nor {kinds[1]}; name one of them")
     place = Home(home)
     place.prepare()
-    policy = parse_policy(place.policy.read_text(encoding="utf-8"), str(place.policy))
+    policy = read_policy(place.policy)
     source, loaded = Source(place, policy, data, drop_undeclared), load_study(study)
     request = _request(engine, epsilon, delta, patients, source, loaded)
     if request.gated and report is None:

@@ -2,6 +2,7 @@
 
 import tomllib
 from datetime import date
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -83,6 +84,22 @@ class Policy(BaseModel):
     journal_anchor: str = ""
 
 
+def read_policy(path: Path) -> Policy:
+    """The policy of a hospital's home folder.
+
+    Raises:
+        PolicyFileError: there is none yet, or as `parse_policy`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise PolicyFileError(
+            str(path),
+            "is not there; check --home, or write what this hospital permits, after deploy/actg175_policy.toml",
+        ) from None
+    return parse_policy(text, str(path))
+
+
 def parse_policy(text: str, where: str) -> Policy:
     """The policy in a TOML text.
 
@@ -104,6 +121,13 @@ def parse_policy(text: str, where: str) -> Policy:
     try:
         return Policy.model_validate(lists)
     except ValidationError as error:
+        lacking = [
+            str(one["loc"][0]) for one in error.errors(include_input=False) if one["type"] == "missing"
+        ]
+        if lacking:
+            raise PolicyFileError(
+                where, f"lacks {', '.join(lacking)}; deploy/actg175_policy.toml has every key with a comment"
+            ) from None
         first = error.errors(include_input=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         raise PolicyFileError(where, f"{key}: {first['msg']}") from None

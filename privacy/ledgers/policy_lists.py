@@ -54,7 +54,12 @@ def check_rules(policy: Policy, terms: StudyTerms, now: datetime) -> None:
 def check_expiry(policy: Policy, now: datetime) -> None:
     """Refuses after the policy's last day."""
     if now.date() > policy.expires:
-        raise PolicyRefusal("expires", now.date().isoformat(), f"until {policy.expires.isoformat()}")
+        raise PolicyRefusal(
+            "expires",
+            now.date().isoformat(),
+            f"until {policy.expires.isoformat()}",
+            remedy="the policy is out of date whatever is studied: let the hospital's data protection officer look at it again",
+        )
 
 
 def _check_fields(policy: Policy, terms: StudyTerms) -> None:

@@ -2,6 +2,7 @@
 
 EXIT_REFUSED = 1
 EXIT_BUDGET = 4
+REMEDY = "change the study, or let the hospital's data protection officer change the policy"
 
 
 class PolicyRefusal(Exception):
@@ -16,14 +17,17 @@ class PolicyRefusal(Exception):
     """
 
     def __init__(
-        self, rule: str, asked: str, limit: str, spent: str = "", exit_code: int = EXIT_REFUSED
+        self,
+        rule: str,
+        asked: str,
+        limit: str,
+        spent: str = "",
+        exit_code: int = EXIT_REFUSED,
+        remedy: str = REMEDY,
     ) -> None:
         """Build the sentence from the parts."""
         before = f", {spent} is spent" if spent else ""
-        super().__init__(
-            f"policy.toml refuses by {rule}: asked {asked}, limit {limit}{before}; "
-            "change the study, or let the hospital's data protection officer change the policy"
-        )
+        super().__init__(f"policy.toml refuses by {rule}: asked {asked}, limit {limit}{before}; {remedy}")
         self.rule = rule
         self.asked = asked
         self.limit = limit

@@ -17,6 +17,7 @@ from privacy.link.canonical import NotCanonicalError
 from privacy.link.certificates import CertificateProblem
 from privacy.link.member_keys import KeyFileError
 from privacy.link.roster_file import EnrolmentError
+from privacy.link.transport_rules import AddressError
 from privacy.studies.agreement import AgreementError
 from privacy.studies.refusals import StudyError
 from privacy.studies.trained_model import ModelFileError
@@ -33,6 +34,7 @@ EXPECTED: dict[type[Exception], int] = {
     PolicyFileError: BAD_INPUT,
     KeyFileError: BAD_INPUT,
     EnrolmentError: BAD_INPUT,
+    AddressError: BAD_INPUT,
     CertificateProblem: BAD_INPUT,
     LedgerBroken: BAD_INPUT,
     ModelFileError: BAD_INPUT,

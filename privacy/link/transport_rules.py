@@ -74,6 +74,10 @@ class Pin:
     role: Role
 
 
+class AddressError(ValueError):
+    """What somebody wrote is no host:port."""
+
+
 class NotAdmitted(Exception):
     """A connection refused at the door; the sentence goes to the peer, so that its operator can act on it."""
 
@@ -129,11 +133,11 @@ def reconnect_delay_s(attempt: int, member_id: str) -> float:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Host and port of "host:port" or "[v6]:port". Raises ValueError with the remedy."""
+    """Host and port of "host:port" or "[v6]:port". Raises AddressError with the remedy."""
     host, colon, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isdecimal() or not int(port) < 65536:
-        raise ValueError(
-            f"{address!r} is not an address: write host:port, for instance coordinator.example.org:9443."
+    if not colon or not host or "/" in host or not port.isdecimal() or not int(port) < 65536:
+        raise AddressError(
+            f"{address!r} is not an address: write host:port, for instance coordinator.example.org:7443."
         )
     return host, int(port)

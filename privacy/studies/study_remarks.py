@@ -39,6 +39,11 @@ def remarks(study: Study) -> tuple[str, ...]:
         found.append(
             f"the draft's 'decide' stands in the purpose of {', '.join(open_)}; say why the study needs it"
         )
+    lists = [field.name for field in study.fields if field.categories[:1] == (UNDECIDED,)]
+    if lists:
+        found.append(
+            f"the draft's 'decide' stands in the categories of {', '.join(lists)}; name the closed list of the protocol"
+        )
     if not study.about.purpose.strip():
         found.append("[study] purpose is empty; hospitals and the assessment ask for it")
     if study.graph is not None:

@@ -79,6 +79,23 @@ def test_run_refuses_a_bad_study_file_before_it_listens(enrolled: Path, tmp_path
     assert "horizon_days" in ran.error()
 
 
+def test_run_keeps_the_evidence_of_another_study(enrolled: Path, tmp_path: Path) -> None:
+    study, out = tmp_path / "study.toml", tmp_path / "results"
+    study.write_text(text(*SMALL), encoding="utf-8")
+    assert run(main, "roster", *signatures(enrolled), "--home", enrolled / "coordinator").code == 0
+    out.mkdir()
+    for content, name in (
+        (b'{"study": "earlier"}', "earlier"),
+        (b"{", "another study"),
+        (b"[]", "another study"),
+    ):
+        (out / "result.json").write_bytes(content)
+        ran = run(main, "run", "--home", enrolled / "coordinator", "--study", study, "--out", out)
+        assert ran.code == 2
+        assert f"holds the result of {name}, whose evidence would be lost; name another folder" in ran.error()
+        assert (out / "result.json").read_bytes() == content
+
+
 def test_results_prints_the_file_and_names_one_that_is_missing(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text('{"study": "small"}')
     assert json.loads(run(main, "results", tmp_path).out) == {"study": "small"}

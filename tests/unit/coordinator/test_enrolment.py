@@ -180,6 +180,8 @@ def test_a_roster_without_this_machine_is_refused(folder: Path) -> None:
     with pytest.raises(EnrolmentError, match="does not hold the keys on this machine"):
         local.accept_roster(folder / "west", complete)
     coordinator.keys.create(folder / "other", entropy=os.urandom, now=NOW)
+    with pytest.raises(EnrolmentError, match="is not there: run `roster`"):
+        central.load_roster(folder / "other")
     (folder / "other" / "consortium.json").write_bytes(complete.read_bytes())
     with pytest.raises(EnrolmentError, match="does not hold the keys on this machine"):
         central.load_roster(folder / "other")

@@ -89,7 +89,7 @@ def test_the_deadline_silences_who_is_connected_and_says_nothing(link: Script, g
 def test_a_cut_is_forgiven_for_the_grace_and_no_longer(link: Script, gatherer: Gatherer) -> None:
     link.at(1, Received("a", HELLO), Disconnected("b", "reset"))
     silent = gatherer.gather("open", BOTH, anything)
-    assert silent == {"b": Silence("b", "open", "lost", "the connection was lost (reset)")}
+    assert silent == {"b": Silence("b", "open", "lost", "it was cut off: reset")}
     assert link.clock.waited_s == 1 + RECONNECT_GRACE_S
 
 

@@ -11,6 +11,7 @@ from deploy.draft_study import draft
 from deploy.study_cli import app
 from hospital_node.table import DataError, read_table
 from privacy.studies.study import parse_study
+from privacy.studies.study_remarks import remarks
 from tests.study_files import table, write_csv
 
 
@@ -60,6 +61,7 @@ def test_odd_names_stay_what_they_are(tmp_path: Path) -> None:
     read = parse_study(text, "draft.toml")
     assert read.fields[3].name == 'a "b" \\c'
     assert [field.type for field in read.fields[-2:]] == ["category", "category"]
+    assert any("the categories of ward" in remark for remark in remarks(read))
     assert read.id == "u-ere-tables" or re.match(r"^[A-Za-z0-9]", read.id)
 
 

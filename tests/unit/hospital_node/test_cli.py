@@ -200,6 +200,17 @@ def test_an_unknown_policy_key_is_bad_input(home: Home, study: Path) -> None:
     assert "epsilon_total" in ran.error()
 
 
+def test_a_home_without_a_policy_says_where_an_example_is(home: Home, study: Path) -> None:
+    home.policy.unlink()
+    for command in (("study", "show", "--study", study), ("ledger",)):
+        ran = run(main, *command, "--home", home.root)
+        assert ran.code == 2
+        assert "policy.toml: is not there; check --home" in ran.error()
+        assert "deploy/actg175_policy.toml" in ran.error()
+    assert run(main, "study", "show", "--study", study, "--home", home.root / "mistyped").code == 2
+    assert not (home.root / "mistyped").exists()
+
+
 def test_the_ledger_prints_every_charge_and_the_sum(home: Home) -> None:
     spend(home, "life_table")
     ran = run(main, "ledger", "--home", home.root, "--json")
@@ -256,7 +267,7 @@ def test_run_needs_keys_a_roster_and_a_policy_before_it_dials(home: Home, study:
         main, "run", "--home", home.root, "--study", study, "--data", "x.csv", "--coordinator", "127.0.0.1:1"
     )
     assert ran.code == 2
-    ran.error()
+    assert "consortium.json is not there: run `enrol`" in ran.error()
 
 
 @pytest.mark.threat("FL-29", control="C-SELFTEST")

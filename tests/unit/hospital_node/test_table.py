@@ -155,6 +155,7 @@ def test_dates_of_a_parquet_file_are_no_numbers(tmp_path: Path) -> None:
 
 HEADERS: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = [
     (lambda f: f.drop(columns="age"), "column 'age' is missing; add it"),
+    (lambda f: f.drop(columns=["age", "marker"]), "column 'age' is missing, as is marker; add them"),
     (lambda f: f.rename(columns={"age": "Age"}), "column 'age' is missing (is it 'Age'?)"),
     (lambda f: f.assign(postcode="4711"), "does not declare (postcode); remove"),
     (lambda f: f.iloc[:0], "holds no patient"),

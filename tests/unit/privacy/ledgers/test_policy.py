@@ -209,7 +209,7 @@ def test_too_many_aborted_rounds_stop_a_study() -> None:
 @pytest.mark.parametrize("when", [datetime(2027, 1, 1, tzinfo=UTC)])
 def test_an_expired_policy_permits_nothing(when: datetime) -> None:
     for act in (lambda: check(POLICY, TERMS, (), when), lambda: check_round(POLICY, TERMS, (), STEP, when)):
-        with pytest.raises(PolicyRefusal, match="expires"):
+        with pytest.raises(PolicyRefusal, match=r"expires: .*look at it again$"):
             act()
 
 
@@ -273,6 +273,7 @@ def test_any_purpose_may_be_permitted() -> None:
         ('modes = ["local", "none"]', 'modes = ["locale"]', "modes"),
         ("expires = 2026-12-31", 'expires = "soon"', "expires"),
         ("expires = 2026-12-31", "expires = ", "TOML"),
+        ("expires = 2026-12-31", "", "lacks expires; deploy/actg175_policy.toml has every key"),
     ],
 )
 def test_a_policy_file_is_read_strictly(old: str, new: str, says: str) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from privacy.ledgers.policy_refusal import PolicyRefusal
 from privacy.link import command_line
+from privacy.link.transport_rules import AddressError
 from privacy.studies.agreement import AgreementError
 from privacy.studies.refusals import StudyError
 from secagg.errors import TooFewSurvivors
@@ -40,6 +41,7 @@ def app_that(raised: BaseException | None = None, value: int | None = None) -> t
         (PolicyRefusal("modes", "a", "b"), 1),
         (Coded("the budget is spent"), 4),
         (TooFewSurvivors(3, 2, "agree"), 3),
+        (AddressError("'north' is not an address"), 2),
         (FileNotFoundError(2, "No such file or directory", "x.toml"), 2),
         (PermissionError(13, "Permission denied", "key"), 2),
         (typer.Exit(7), 7),

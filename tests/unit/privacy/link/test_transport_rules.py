@@ -9,6 +9,7 @@ import pytest
 from privacy.link.certificates import make_certificate, read_certificate
 from privacy.link.transport_rules import (
     CIPHER_SUITES,
+    AddressError,
     NotAdmitted,
     Pin,
     admit,
@@ -76,7 +77,9 @@ def test_addresses(text: str, parts: tuple[str, int]) -> None:
     assert split_address(text) == parts
 
 
-@pytest.mark.parametrize("text", ["", "host", "host:", ":9443", "host:x", "host:65536", "host:-1"])
+@pytest.mark.parametrize(
+    "text", ["", "host", "host:", ":9443", "host:x", "host:65536", "host:-1", "https://host:1"]
+)
 def test_what_is_no_address(text: str) -> None:
-    with pytest.raises(ValueError, match="write host:port"):
+    with pytest.raises(AddressError, match="write host:port"):
         split_address(text)
