@@ -86,7 +86,11 @@ def test_a_model_that_follows_is_computed_again_after_a_restart(hand: Hand) -> N
     for hospital in HOSPITALS:
         hand.ask(hospital, receipt)
     agreement = hand.world.agreement
-    folder = hand.world.nodes["b"].admission.reports / "sums" / agreement.hash
+    node = hand.world.nodes["b"]
+    assert node.work is not None
+    # Written behind its back.
+    node.work.sums._store.wait()
+    folder = node.admission.reports / "sums" / agreement.hash
     assert sorted(SumStore(folder).names()) == ["1.model", "1.sum", "2.follows", "2.sum"]
     hand.world.restart("b")
     hand.ask("b", offer(hand.world))
