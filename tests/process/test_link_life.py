@@ -89,7 +89,7 @@ def test_stop_leaves_no_thread_and_frees_the_port(consortium: Consortium, server
     runner = threading.Thread(target=client.run, args=(lambda message: [], list, stop))
     runner.start()
     wait_for(server, lambda event: isinstance(event, Connected))
-    with pytest.raises(ListenError, match="choose another port"):
+    with pytest.raises(ListenError, match="choose a free port"):
         LinkServer(f"127.0.0.1:{port}", consortium.coordinator_keys, consortium.roster).start()
     started = time.monotonic()
     stop.set()

@@ -205,7 +205,7 @@ def test_a_hospital_that_stays_away_is_named_with_the_lost_connection(
     first = run.outcomes[0]
     assert first.answered == tuple(members)
     assert [(s.hospital, s.step, s.kind) for s in first.missing] == [(VICTIM, step, "lost")]
-    assert "connect" in first.missing[0].reason
+    assert "cut off" in first.missing[0].reason
     np.testing.assert_array_equal(first.total, world.recorded(1, members))
     # The rest of the study goes on without it, and the result says so.
     assert run.outcomes[1].answered == ("a", "b", "c")
