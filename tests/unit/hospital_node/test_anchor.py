@@ -109,7 +109,7 @@ def test_death_between_the_two_files(
     journal = Journal(path)
     with monkeypatch.context() as patch:
         if place == "before":
-            patch.setattr(Journal, "_ends", dies)
+            patch.setattr(Journal, "_forget_answers", dies)
         else:
             patch.setattr(Anchor, "keep", dies)
         with pytest.raises(Died):
