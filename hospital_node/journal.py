@@ -241,7 +241,9 @@ class Journal:
         if leaves:
             self._files.settle()
         former = {
-            key for key, answered in self._answered.items() if key[0] == study_hash and answered < round_number
+            key
+            for key, answered in self._answered.items()
+            if key[0] == study_hash and answered < round_number
         }
         self._wait_for_disk(leaves)
         self._db.execute("BEGIN IMMEDIATE")
