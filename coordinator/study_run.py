@@ -226,6 +226,8 @@ class StudyRun:
 
     def _left_out(self, number: int) -> dict[str, Silence]:
         """Who is shown to have made the round before fail, and is not asked in this one; across restarts too."""
+        if self.outcomes and self.outcomes[-1].status == "done":
+            return {}
         shown = self.state.culprits(self.study_hash, number - 1)
         return {
             h: Silence(
