@@ -163,7 +163,7 @@ def test_a_vector_goes_with_its_round(path: Path) -> None:
 def test_the_next_vector_is_written_over_one_whose_round_is_over(path: Path, shorter: bool) -> None:
     journal = with_files(path)
     first, second = LONG + LONG, LONG if shorter else LONG + LONG[::-1]
-    journal.commit(STUDY, 1, b"uploaded", b"order", [first, LONG])
+    journal.commit(STUDY, 1, b"uploaded", b"order", [LONG, first])
     before = {file.stat().st_ino for file in path.with_suffix(".uploads").iterdir()}
     journal.commit(STUDY, 1, b"ready", b"receipt", [], ends_round=True)
     journal.commit(STUDY, 2, b"uploaded", b"order 2", [second])
