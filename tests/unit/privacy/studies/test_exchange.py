@@ -165,3 +165,47 @@ def test_blocks_change_no_bit_of_an_update(monkeypatch: pytest.MonkeyPatch) -> N
     np.testing.assert_array_equal(whole[:P], exchange.fixed_point(AGREEMENT).encode(change))
     monkeypatch.setattr(exchange, "BLOCK", 3)
     np.testing.assert_array_equal(exchange.update_vector(AGREEMENT, "b", old, new), whole)
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, P + 3),
+    st.none() | st.integers(0, P - 1),
+    st.sampled_from([1e-12, np.nan, np.inf]),
+)
+def test_a_model_is_compared_piece_by_piece_with_what_follows_to_the_bit(
+    seed: int, block: int, changed: int | None, by: float
+) -> None:
+    drawn = np.random.default_rng(seed)
+    bound = 2 * AGREEMENT.training.parameter_clip
+    old = drawn.uniform(-bound, bound, size=P)
+    total = drawn.integers(-(2**62), 2**62, size=AGREEMENT.dim)
+    total[-1] = sum(AGREEMENT.study.n_public[hospital] for hospital in "abc")
+    # As it is read from a message: anywhere in memory.
+    before = exchange.model_bytes(old)
+    summed_up = np.frombuffer(memoryview(b"xyz" + total.tobytes())[3:], dtype="<i8")
+    whole = exchange.mean_update(AGREEMENT, total, "abc") + exchange.parse_model(AGREEMENT, before)
+    theta = whole.copy()
+    if changed is not None:
+        theta[changed] += by * abs(theta[changed])
+    same = np.array_equal(theta, whole)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(next_model, "BLOCK", block)
+        follows = next_model.expected_model(AGREEMENT, "train", 2, before, summed_up, "abc")
+        match = next_model.match_expected(AGREEMENT, theta, "train", 2, before, summed_up, "abc")
+        longer = next_model.match_expected(
+            AGREEMENT, np.append(theta, 0.0), "train", 2, before, summed_up, "abc"
+        )
+    assert follows is not None
+    assert follows.tobytes() == whole.tobytes()
+    assert match is (next_model.Match.SAME if same else next_model.Match.OTHER)
+    assert longer is next_model.Match.OTHER
+
+
+def test_a_sum_or_model_of_another_study_is_followed_by_nothing() -> None:
+    total = np.zeros(AGREEMENT.dim, dtype=np.int64)
+    with pytest.raises(ExchangeError, match="the weights sum to 0"):
+        next_model.match_expected(AGREEMENT, np.zeros(P), "train", 2, bytes(8 * P), total, "abc")
+    total[-1] = sum(AGREEMENT.study.n_public[hospital] for hospital in "abc")
+    with pytest.raises(ExchangeError, match="the last model has"):
+        next_model.match_expected(AGREEMENT, np.zeros(P), "train", 2, bytes(8 * P - 8), total, "abc")
