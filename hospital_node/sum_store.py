@@ -11,7 +11,7 @@ import sqlite3
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from hospital_node.direct_file import DirectFiles
+from privacy.link.direct_file import DirectFiles
 
 DATABASE = "records.db"
 LONG_BYTES = 1 << 20

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hospital_node.direct_file import ALIGNED_BYTES, DirectFiles
+from privacy.link.direct_file import ALIGNED_BYTES, DirectFiles
 
 FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 LENGTHS = st.integers(0, 4 * ALIGNED_BYTES) | st.sampled_from([k * ALIGNED_BYTES for k in range(5)])
