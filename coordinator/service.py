@@ -20,7 +20,7 @@ from coordinator.results import StudyRecord, check_out, write_study
 from coordinator.state import CoordinatorState
 from coordinator.study_run import StudyRun
 from privacy.link.collector import set_startup_aside
-from privacy.link.freed_memory import keep_freed_memory
+from privacy.link.kept_memory import keep_freed_memory
 from privacy.studies.agreement import Agreement, build, from_bytes
 from privacy.studies.study import Study
 

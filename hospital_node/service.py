@@ -24,7 +24,7 @@ from hospital_node.node import Node
 from hospital_node.node_words import NodeEvent, Outgoing
 from privacy.ledgers.policy_file import read_policy
 from privacy.link.collector import set_startup_aside
-from privacy.link.freed_memory import keep_freed_memory
+from privacy.link.kept_memory import keep_freed_memory
 from privacy.studies.study import Study
 
 
