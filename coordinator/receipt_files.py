@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import TypeGuard
 
+from privacy.link.direct_file import DirectFiles
 from secagg.errors import WireError
 from secagg.long_hash import sha256_of
 from secagg.receipt import without_sum
@@ -39,6 +40,7 @@ class ReceiptFiles:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._file_bytes = file_bytes
+        self._direct = DirectFiles()
 
     def short(self, receipt: bytes | None) -> bytes | None:
         """What the round's row holds: the receipt, without its sum where that is in a file; None for none."""
@@ -48,14 +50,7 @@ class ReceiptFiles:
         """Write a long receipt; when it returns, the file and its name are on the disk. Others are in their rows."""
         if not self._is_long(receipt):
             return
-        handle = os.open(self._path(study_hash, round_number), os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
-        try:
-            view = memoryview(receipt)
-            while view:
-                view = view[os.write(handle, view) :]
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        self._direct.write(self._path(study_hash, round_number), [receipt])
         folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)

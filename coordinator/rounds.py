@@ -24,6 +24,7 @@ from secagg.fixed_point import from_ring
 from secagg.masks import Ring
 from secagg.pairs import RoundFrame
 from secagg.params import SecAggParams
+from secagg.receipt import without_sum
 from secagg.roster import Roster
 from secagg.secret import SecretBytes
 from secagg.wire import codec
@@ -40,8 +41,8 @@ class Outcome:
         status: "done" or "aborted".
         answered: hospitals whose vectors are in the sum, sorted; of an aborted round those that had uploaded.
         missing: hospitals of the roster that were not there, with the step and the reason; of a finished round exactly those of its receipt.
-        total: the ring integers of the sum, signed, (dim,) int64; None when aborted.
-        receipt: the signed receipt as sent; None when aborted.
+        total: the ring integers of the sum, signed, (dim,) int64; None when aborted, or when only the state holds it any more.
+        receipt: the signed receipt as sent, later perhaps without its sum; None when aborted.
         reason, culprit: why it was aborted.
         seconds: wall time from order to receipt.
         noise_removed: hospitals in the sum whose spare noise was taken out of it.
@@ -60,6 +61,13 @@ class Outcome:
     seconds: float
     at_fault: Mapping[str, str] = field(default_factory=dict)
     noise_removed: tuple[str, ...] = ()
+
+
+def remembered(outcome: Outcome, long_bytes: int) -> Outcome:
+    """The outcome of a round before the latest: a receipt of so many bytes, and its sum, are in the state, and a study would come to hold them all."""
+    if outcome.receipt is None or len(outcome.receipt) < long_bytes:
+        return outcome
+    return replace(outcome, total=None, receipt=without_sum(outcome.receipt))
 
 
 class RoundAborted(Exception):
@@ -112,7 +120,7 @@ class RoundEngine:
         self,
         round_number: int,
         task: str,
-        model: bytes,
+        model: bytes | memoryview,
         settings: bytes,
         previous_receipt: bytes,
         present: frozenset[str],
@@ -151,7 +159,7 @@ class RoundEngine:
             "done",
             opening.members,
             _as_receipted(opening, working.silent),
-            from_ring(total, self.params.modulus_bits),
+            _signed(total, self.params.modulus_bits),
             receipt,
             "",
             "",
@@ -302,12 +310,14 @@ def sum_spooled(state: protocol.Opening, spool: Spool) -> Ring:
     ring = state.agreeing.uploading.session.desk.params.ring
 
     def read(hospital: str, first: int, due: Ring) -> Ring:
-        held = spool.in_memory(hospital)
-        if held is not None:
-            return np.frombuffer(held, dtype=ring)[first : first + due.size]
         return due[: spool.read_into(hospital, first * ring.itemsize, due.data.cast("B")) // ring.itemsize]
 
     return protocol.unmask_blocks(state, read)
+
+
+def _signed(total: Ring, bits: int) -> NDArray[np.int64]:
+    """The sum's representatives nearest zero; those of 64 bits stay where they are."""
+    return total.view("<i8") if bits == 64 else from_ring(total, bits)
 
 
 def _spool(spool: Spool, hospital: str, message: bytes, round_number: int) -> None:

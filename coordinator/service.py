@@ -20,6 +20,7 @@ from coordinator.results import StudyRecord, check_out, write_study
 from coordinator.state import CoordinatorState
 from coordinator.study_run import StudyRun
 from privacy.link.collector import set_startup_aside
+from privacy.link.kept_memory import keep_freed_memory
 from privacy.studies.agreement import Agreement, build, from_bytes
 from privacy.studies.study import Study
 
@@ -143,6 +144,7 @@ def serve(
             home.state / "spool",
         )
         set_startup_aside()
+        keep_freed_memory()
         executed = execute(run, {"agreement": clock.monotonic_s() - started}, "mutual_tls_1_3")
         result = write_study(out, agreement, roster.signed, executed.record, state.rounds(run.study_hash))
     finally:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from secagg.masks import Ring
 from secagg.memory import fresh_vector
 
 # What a round's vectors may take in memory together; a vector that does not fit goes to disk.
 MEMORY_BYTES = 64 << 20
+# A chunk from this length on stays in the message that brought it. Shorter ones are copied into one place: a vector that comes
+# byte by byte must not cost more than its bytes.
+LONG_BYTES = 1 << 16
 
 
 class SpoolError(Exception):
@@ -32,19 +35,56 @@ class SpoolError(Exception):
 
 @dataclass(slots=True)
 class _Incoming:
-    """What came of a vector; `memory` is the whole vector's place, None for one on disk."""
+    """What came of a vector: on disk, or in memory as parts that follow each other, each with the offset where it begins."""
 
-    memory: Ring | None
+    on_disk: bool
     length: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
+    starts: list[int] = field(default_factory=list)
+    parts: list[memoryview] = field(default_factory=list)
+    whole: memoryview | None = None
+
+    def keep(self, data: memoryview, vector_bytes: int) -> None:
+        """The next bytes, in memory."""
+        if self.whole is None and not _stays(data, self.length + len(data) == vector_bytes):
+            self._gather(fresh_vector(vector_bytes, np.dtype(np.uint8)).data)
+        if self.whole is None:
+            self.starts.append(self.length)
+            self.parts.append(data)
+        else:
+            self.whole[self.length : self.length + len(data)] = data
+
+    def _gather(self, whole: memoryview) -> None:
+        """Takes what came into one place, part by part, so that little is there twice."""
+        while self.parts:
+            part, start = self.parts.pop(), self.starts.pop()
+            whole[start : start + len(part)] = part
+        self.whole, self.starts, self.parts = whole, [0], [whole]
+
+    def copy_to(self, memory: memoryview, offset: int) -> int:
+        """Fills the memory with what came from this byte on; how many bytes there were."""
+        end = min(self.length, offset + len(memory))
+        done, place = offset, bisect_right(self.starts, offset) - 1
+        while done < end:
+            start, part = self.starts[place], self.parts[place]
+            stop = min(end, start + len(part))
+            memory[done - offset : stop - offset] = part[done - start : stop - start]
+            done, place = stop, place + 1
+        return max(0, end - offset)
+
+
+def _stays(data: memoryview, is_last: bool) -> bool:
+    """Whether a chunk is kept where it is: it cannot change, and little else is held by it."""
+    whole = data.obj
+    return (is_last or len(data) >= LONG_BYTES) and isinstance(whole, bytes) and 2 * len(data) >= len(whole)
 
 
 class Spool:
     """Vectors of one round, each `vector_bytes` long when complete; all in memory together take `memory_bytes` at most."""
 
     def __init__(self, directory: Path, vector_bytes: int, memory_bytes: int = MEMORY_BYTES) -> None:
+        # What a killed process left there; the folder is made when a vector goes to it.
         shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir(parents=True)
         self._directory = directory
         self._vector_bytes = vector_bytes
         self._places = memory_bytes // vector_bytes
@@ -56,6 +96,9 @@ class Spool:
     def add(self, hospital: str, offset: int, data: bytes | memoryview) -> None:
         """Appends the next chunk. Offset 0 starts the vector anew: a hospital that was restarted sends all of it again.
 
+        Args:
+            data: its message may be kept until the round is over.
+
         Raises:
             SpoolError: the chunk does not start where the last one ended, or the vector grows beyond its length.
         """
@@ -65,23 +108,26 @@ class Spool:
         end = incoming.length + len(data)
         if offset != incoming.length or end > self._vector_bytes:
             raise SpoolError(hospital, offset, incoming.length)
-        if incoming.memory is None:
+        if incoming.on_disk:
             with self._path(hospital).open("ab") as file:
                 file.write(data)
         else:
-            incoming.memory[offset:end] = np.frombuffer(data, dtype=np.uint8)
+            incoming.keep(memoryview(data), self._vector_bytes)
         incoming.length = end
         incoming.digest.update(data)
 
     def _begin(self, hospital: str) -> None:
-        """An empty vector, in its old place if it had one."""
+        """An empty vector, in memory or on disk as it was if it is sent again."""
         before = self._incoming.get(hospital)
-        memory = None if before is None else before.memory
-        if before is None and self._places > 0:
+        if before is not None:
+            on_disk = before.on_disk
+        elif on_disk := self._places == 0:
+            self._directory.mkdir(parents=True, exist_ok=True)
+        else:
             self._places -= 1
-            memory = fresh_vector(self._vector_bytes, np.dtype(np.uint8))
-        self._incoming[hospital] = _Incoming(memory)
-        self._path(hospital).unlink(missing_ok=True)
+        if on_disk:
+            self._path(hospital).unlink(missing_ok=True)
+        self._incoming[hospital] = _Incoming(on_disk)
 
     def complete(self, hospital: str) -> bool:
         incoming = self._incoming.get(hospital)
@@ -91,21 +137,14 @@ class Spool:
         """Digest of the bytes spooled so far."""
         return bytes(self._incoming[hospital].digest.digest())
 
-    def in_memory(self, hospital: str) -> memoryview | None:
-        """The hospital's vector where it is, so far as it came; None if it is on disk."""
-        incoming = self._incoming[hospital]
-        return None if incoming.memory is None else incoming.memory.data.toreadonly()[: incoming.length]
-
     def read_into(self, hospital: str, offset: int, memory: memoryview) -> int:
         """Fills the memory with the hospital's vector from this byte on; how many bytes there were. From any thread.
 
         Memory of the caller, because a block of new pages costs more than to read what is to stand in it.
         """
-        held = self.in_memory(hospital)
-        if held is not None:
-            part = held[offset : offset + len(memory)]
-            memory[: len(part)] = part
-            return len(part)
+        incoming = self._incoming[hospital]
+        if not incoming.on_disk:
+            return incoming.copy_to(memory, offset)
         file = os.open(self._path(hospital), os.O_RDONLY)
         try:
             return os.preadv(file, [memory], offset)
@@ -114,5 +153,7 @@ class Spool:
 
     def clear(self) -> None:
         """Drops all vectors of the round."""
+        on_disk = any(incoming.on_disk for incoming in self._incoming.values())
         self._incoming.clear()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        if on_disk:
+            shutil.rmtree(self._directory, ignore_errors=True)

@@ -62,6 +62,7 @@ class CoordinatorState:
     def __init__(self, path: Path, file_bytes: int = FILE_BYTES) -> None:
         """Open or create the store; receipts of so many bytes or more lie in files beside it."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.file_bytes = file_bytes
         self._files = ReceiptFiles(path.with_suffix(FILES_SUFFIX), file_bytes)
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")

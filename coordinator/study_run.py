@@ -23,9 +23,9 @@ from coordinator.held_arrays import record_of, values_of
 from coordinator.join import StudyFailed, collect_ledgers, offer_study
 from coordinator.progress import Progress
 from coordinator.records import interrupted, outcome_of, round_record
-from coordinator.rounds import Outcome, RoundEngine
+from coordinator.rounds import Outcome, RoundEngine, remembered
 from coordinator.spare_noise import spare_noise_of
-from coordinator.state import CoordinatorState, StoredRound
+from coordinator.state import IN_THE_RECEIPT, CoordinatorState, StoredRound
 from coordinator.strategies import fold_strategy, make_strategy
 from privacy.recipes.fit import Fit, Statistic
 from privacy.recipes.intervals import Estimate
@@ -34,7 +34,7 @@ from privacy.studies.exchange import (
     ExchangeError,
     fit_rounds,
     mean_update,
-    model_bytes,
+    model_view,
     order_settings,
     statistic,
     task_at,
@@ -200,9 +200,10 @@ class StudyRun:
         self.refused = (*self.refused, *(silent[hospital] for hospital in sorted(silent)))
         self.report(Progress("session", f"keys agreed by {', '.join(sorted(self.members))}"))
 
-    def _round(self, number: int, model: bytes) -> Outcome:
+    def _round(self, number: int, model: bytes | memoryview) -> Outcome:
         """One round on disk before its receipt is announced."""
         assert self.engine is not None
+        self.outcomes[-1:] = [remembered(one, self.state.file_bytes) for one in self.outcomes[-1:]]
         if number in self.replay:
             self.outcomes.append(self.replay[number])
             return self.replay[number]
@@ -255,10 +256,15 @@ class StudyRun:
                 outcome.round,
                 round_record(outcome, task, self.agreement.threshold, self.clock.now()),
                 outcome.receipt,
-                None if outcome.total is None else outcome.total.astype("<i8").tobytes(),
+                self._stored_total(outcome),
                 outcome.culprit,
             ),
         )
+
+    def _stored_total(self, outcome: Outcome) -> bytes | None:
+        if outcome.total is not None and self.agreement.modulus_bits == 64:
+            return IN_THE_RECEIPT
+        return None if outcome.total is None else outcome.total.astype("<i8").tobytes()
 
     def _needs_quorum(self, number: int, members: frozenset[str]) -> None:
         """A round that cannot reach its threshold is not begun: it would cost budget and give nothing."""
@@ -306,7 +312,7 @@ class StudyRun:
         """
         number = server_round + int(self.agreement.training.life_table)
         task = task_at(self.agreement, number)
-        outcome = self._round(number, model_bytes(theta))
+        outcome = self._round(number, model_view(theta))
         if outcome.total is None:
             if not task.repeats:
                 raise StudyFailed(f"the round of {task.name} was aborted: {outcome.reason}")

@@ -1,8 +1,8 @@
 """The hospital's journal of the aggregation protocol: what was decided and what was answered, on disk before it is sent.
 
 One transaction holds the new state and the exact bytes of every reply. After a crash the same request gets the same bytes or nothing; a
-reply is never computed twice. A long reply, which is a vector, lies in a file of its own (`upload_files`) that the transaction names; it is
-deleted with the round. A state of which nothing leaves waits for no disk: the next one that answers takes it along, and a loss of power
+reply is never computed twice. A long reply, which is a vector, lies in a file of its own (`upload_files`) that the transaction names, until
+the round is over. A state of which nothing leaves waits for no disk: the next one that answers takes it along, and a loss of power
 before that is as if its message had never come. The file holds session secrets: it lives on a volume that is never backed up, with mode 0600. Should it be
 restored from a copy all the same, it does not end where the anchor says: the copy's sessions are dropped, since it forgot what was agreed.
 """
@@ -296,7 +296,7 @@ class Journal:
             except AnchorLost as lost:
                 self._lost = lost
                 raise
-        self._files.drop([kept.name for kept in over])
+        self._files.release([kept.name for kept in over])
 
     def drop_uploads(self, study_hash: bytes) -> None:
         """The study is over: no vector of it is asked for again."""

@@ -26,8 +26,8 @@ def train_and_upload(node: Participant, message: bytes) -> Iterator[bytes]:
         raise ProtocolError("a round order came before the session's key list")
     ordered, told = protocol.accept_order(node.state, message)
     theta = node.work.model(told)
-    node.work.check_order(told, theta)
-    model_is_kept = node.work.sums.ordered(told, theta)
+    follows = node.work.check_order(told, theta)
+    model_is_kept = node.work.sums.ordered(told, follows)
     release = node.work.reserve(ordered, told, node.ledger, node.clock)
     # Behind the charge: an order that the policy refuses could be sent again for ever, with one line in the ledger each time.
     respect_consent(node, ordered.after.seat.context.session_id.hex(), told.round)

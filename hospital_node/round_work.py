@@ -19,7 +19,8 @@ from privacy.guarantees.plan import Charge, Release
 from privacy.ledgers import participation
 from privacy.ledgers.ledger import Entry, fold
 from privacy.ledgers.policy import Policy, check_round
-from privacy.studies import exchange, next_model
+from privacy.studies import exchange
+from privacy.studies.next_model import Match
 from secagg.agreed_set import member_headers, read_set
 from secagg.fixed_point import from_ring
 from secagg.masks import Ring
@@ -58,8 +59,11 @@ class RoundWork:
             return np.zeros(agreement.parameters)
         return exchange.parse_model(agreement, told.model, task.carries)
 
-    def check_order(self, told: RoundOrder, theta: NDArray[np.float64]) -> None:
+    def check_order(self, told: RoundOrder, theta: NDArray[np.float64]) -> bool:
         """The order is the one that follows from the agreement, and its model, `theta`, from the last signed sum.
+
+        Returns:
+            Whether the model is the expected one to the bit; not where none is expected or nothing is known of it.
 
         Raises:
             RoundRefused: another task or setting, or a model that the coordinator made up.
@@ -74,11 +78,9 @@ class RoundWork:
         if not task.carries_model:
             if told.model:
                 raise RoundRefused(f"the round of {told.task} carries a model")
-            return
-        expected = self._expected(told)
-        if expected is not None and not next_model.is_expected(
-            agreement, theta, expected, evaluates=task.part == "analysis"
-        ):
+            return False
+        match = self._match(told, theta)
+        if match is Match.OTHER:
             raise RoundRefused(
                 f"the model of round {told.round} does not follow from "
                 + (
@@ -87,9 +89,10 @@ class RoundWork:
                     else "the public start"
                 )
             )
+        return match is Match.SAME
 
-    def _expected(self, told: RoundOrder) -> NDArray[np.float64] | None:
-        return self.sums.expected(told)
+    def _match(self, told: RoundOrder, theta: NDArray[np.float64]) -> Match | None:
+        return self.sums.match(told, theta)
 
     def reserve(self, ordered: Ordered, told: RoundOrder, ledger: LedgerStore, clock: Clock) -> str:
         """Charges the round before anything is computed; says what pays for it.

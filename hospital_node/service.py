@@ -24,6 +24,7 @@ from hospital_node.node import Node
 from hospital_node.node_words import NodeEvent, Outgoing
 from privacy.ledgers.policy_file import read_policy
 from privacy.link.collector import set_startup_aside
+from privacy.link.kept_memory import keep_freed_memory
 from privacy.studies.study import Study
 
 
@@ -116,6 +117,7 @@ def serve(settings: Settings, report: Callable[[NodeEvent], None], ask: Callable
         )
         report(NodeEvent("connecting", f"{own.id} dials {settings.coordinator}"))
         set_startup_aside()
+        keep_freed_memory()
         try:
             client.run(on_message, node.on_connect, stop)
         finally:

@@ -11,6 +11,8 @@ import sqlite3
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from privacy.link.direct_file import DirectFiles
+
 DATABASE = "records.db"
 LONG_BYTES = 1 << 20
 DRAFT = ".draft"
@@ -30,6 +32,7 @@ class SumStore:
             "CREATE TABLE IF NOT EXISTS records (name TEXT PRIMARY KEY, data BLOB NOT NULL)"
         )
         self._writer = ThreadPoolExecutor(1, "sums")
+        self._files = DirectFiles()
         self._waiting: list[Future[None]] = []
         # Whether a row was written that a loss of power may still take back.
         self._unsynced = False
@@ -76,7 +79,7 @@ class SumStore:
 
     def _write(self, name: str, parts: tuple[bytes, ...], durable: bool) -> None:
         if sum(map(len, parts)) >= self._long_bytes:
-            _write_file(self._folder / name, parts)
+            self._write_file(self._folder / name, parts)
             if durable and self._unsynced:
                 # A file takes no row along.
                 self._database.execute("PRAGMA wal_checkpoint(FULL)")
@@ -86,17 +89,12 @@ class SumStore:
         self._database.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (name, b"".join(parts)))
         self._unsynced = not durable
 
-
-def _write_file(path: Path, parts: tuple[bytes, ...]) -> None:
-    draft = path.with_suffix(DRAFT)
-    with draft.open("wb") as file:
-        for part in parts:
-            file.write(part)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    def _write_file(self, path: Path, parts: tuple[bytes, ...]) -> None:
+        draft = path.with_suffix(DRAFT)
+        self._files.write(draft, parts)
+        draft.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

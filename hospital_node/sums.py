@@ -8,7 +8,7 @@ this hospital was away when the receipt came.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from privacy.link.canonical import canonical, parse_canonical
 from privacy.recipes.fit import Fit
 from privacy.studies import exchange, next_model
 from privacy.studies.agreement import Agreement
+from privacy.studies.next_model import Match
 from secagg.fixed_point import from_ring
 from secagg.receipt import VerifiedReceipt
 from secagg.wire.records import RoundOrder
@@ -37,7 +38,7 @@ class Summed:
         total: the signed sum, (dim,).
         members: who is in it.
         fit: the recipe's fold over all sums up to this one; None where one was missed, or for recipes that average models.
-        evaluated: what the evaluation's rounds order; None where it cannot be told.
+        evaluated: what the evaluation's rounds order behind one of its own; None where it cannot be told, and behind those of the fit.
     """
 
     round: int
@@ -56,9 +57,8 @@ class Sums:
         self._agreement = agreement
         self._rounds: set[int] = set()
         self._last: Summed | None = None
-        # The round under way: what it trains on, and what it should.
+        # The round under way, and what it trains on.
         self._ordered: tuple[int, bytes | None] = (0, None)
-        self._due: tuple[int, NDArray[np.float64] | None] = (0, None)
         sums = [name for name in self._store.names() if name.endswith(_SUM)]
         for number in sorted(int(name.removesuffix(_SUM)) for name in sums):
             header, _, total = (self._store.get(f"{number}{_SUM}") or b"").partition(b"\n")
@@ -71,22 +71,21 @@ class Sums:
         """The rounds whose receipt this hospital accepted."""
         return self._rounds
 
-    def ordered(self, told: RoundOrder, theta: NDArray[np.float64]) -> Callable[[], None]:
+    def ordered(self, told: RoundOrder, follows: bool) -> Callable[[], None]:
         """Keeps what a round trains on while the round is worked at; of a model that is the expected one, only that.
 
         Args:
             told: the order.
-            theta: its model as it was read.
+            follows: its model is to the bit the expected one.
 
         Returns:
             What waits until it is on the disk, and the sums before it; nothing may leave before.
         """
-        number, (due_in, due) = told.round, self._due
-        self._ordered, self._due = (number, told.model), (0, None)
-        if due_in == number and due is not None and np.array_equal(due, theta):
-            self._store.put(f"{number}{_FOLLOWS}", b"")
+        self._ordered = (told.round, told.model)
+        if follows:
+            self._store.put(f"{told.round}{_FOLLOWS}", b"")
         else:
-            self._store.put(f"{number}{_MODEL}", told.model)
+            self._store.put(f"{told.round}{_MODEL}", told.model)
         return self._store.wait
 
     def receive(self, verified: VerifiedReceipt) -> None:
@@ -104,23 +103,30 @@ class Sums:
         self._last = summed
         self._rounds.add(number)
 
-    def expected(self, told: RoundOrder) -> NDArray[np.float64] | None:
-        """The model that an order must carry, (parameters,); None where it cannot be told.
+    def match(self, told: RoundOrder, theta: NDArray[np.float64]) -> Match | None:
+        """How the model of an order, `theta`, stands to the one that it must carry; None where it cannot be told.
 
         It can wherever the order continues the latest receipt of this hospital: a round that was aborted in between leaves the model
         alone. Before the first receipt it is the public start.
         """
-        last, self._due = self._last, (0, None)
+        agreement, last = self._agreement, self._last
         if told.previous_round != (0 if last is None else last.round):
             return None
-        self._due = (told.round, self._next(told.round, last))
-        return self._due[1]
+        task = exchange.task_at(agreement, told.round)
+        evaluates = task.part == "analysis"
+        if last is not None and not evaluates:
+            return next_model.match_expected(
+                agreement, theta, task.name, last.round, last.model, last.total, last.members, last.fit
+            )
+        expected = self._next(told.round, last)
+        return None if expected is None else next_model.match(agreement, theta, expected, evaluates=evaluates)
 
     def _next(self, number: int, last: Summed | None) -> NDArray[np.float64] | None:
         """What a round trains on that continues `last`."""
         task = exchange.task_at(self._agreement, number)
         if task.part == "analysis":
-            return None if last is None or last.evaluated is None else last.evaluated.ordered(task.name)
+            evaluated = None if last is None else self._evaluated(last)
+            return None if evaluated is None else evaluated.ordered(task.name)
         if last is not None:
             return next_model.expected_model(
                 self._agreement, task.name, last.round, last.model, last.total, last.members, last.fit
@@ -131,12 +137,16 @@ class Sums:
         """A sum behind the latest one, and what follows from both."""
         agreement, before = self._agreement, self._last
         ring = np.dtype("<u4") if agreement.modulus_bits == 32 else np.dtype("<u8")
-        total = from_ring(np.frombuffer(data, dtype=ring), agreement.modulus_bits)
+        total = from_ring(np.frombuffer(data, dtype=ring), agreement.modulus_bits, copy=False)
+        # Also where nothing below reads it yet: a sum that cannot be one of this study is not kept.
+        exchange.payload_of(agreement, total, members, 0)
         if before is not None and before.round != previous:
             before = None
         fit = next_model.followed(agreement, None if before is None else before.fit, number, total, members)
-        summed = Summed(number, self._trained_on(number, previous, before), total, members, fit)
-        return replace(summed, evaluated=self._evaluated(summed, before))
+        model = self._trained_on(number, previous, before)
+        return Summed(
+            number, model, total, members, fit, self._evaluated_after(number, total, members, before)
+        )
 
     def _trained_on(self, number: int, previous: int, before: Summed | None) -> bytes | None:
         """The model of a round as it was ordered; computed again where it was the expected one. None where this hospital was not told."""
@@ -148,15 +158,21 @@ class Sums:
         due = self._next(number, before) if before is not None or previous == 0 else None
         return None if due is None else exchange.model_bytes(due)
 
-    def _evaluated(self, last: Summed, before: Summed | None) -> Evaluated | None:
+    def _evaluated(self, last: Summed) -> Evaluated | None:
+        """What the evaluation's rounds order behind this sum: behind those of the fit the trained model, worked out where it is asked for."""
         agreement = self._agreement
-        task = exchange.task_at(agreement, last.round)
-        if task.part == "fit":
-            theta = next_model.result_after(
-                agreement, last.fit, last.round, last.model, last.total, last.members
-            )
-            return None if theta is None else Evaluated(theta, agreement.study.intervals)
-        if before is None or before.evaluated is None:
+        if exchange.task_at(agreement, last.round).part != "fit":
+            return last.evaluated
+        theta = next_model.result_after(agreement, last.fit, last.round, last.model, last.total, last.members)
+        return None if theta is None else Evaluated(theta, agreement.study.intervals)
+
+    def _evaluated_after(
+        self, number: int, total: NDArray[np.int64], members: tuple[str, ...], before: Summed | None
+    ) -> Evaluated | None:
+        """The same behind a sum of the evaluation itself."""
+        task = exchange.task_at(self._agreement, number)
+        evaluated = None if task.part == "fit" or before is None else self._evaluated(before)
+        if evaluated is None:
             return None
-        released = exchange.statistic(agreement, task, last.total, last.members)
-        return before.evaluated.after(task.name, released.values)
+        released = exchange.statistic(self._agreement, task, total, members)
+        return evaluated.after(task.name, released.values)

@@ -6,6 +6,9 @@ SQLite would write such a reply three times, and once more when it wipes it. Wha
 They reach the disk while they are sent. A killed process finds them whole; a loss of power may take them while their row stands, and then
 nothing is sent again for that request, as where the hospital had stayed away; whether a file of the right length has its bytes, the
 vector's hash in the signed header tells (`round_messages.check_upload`). The next answer waits until they are on the disk.
+
+The files of a round that is over are written over by the next one's: new pages for a long vector every round cost the system several times
+what the copy itself does. They are deleted when the study is over or the journal is closed.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -36,6 +40,8 @@ class UploadFiles:
         self._folder = folder
         self._syncs = ThreadPoolExecutor(1, "uploads")
         self._waiting: list[Future[None]] = []
+        # What the next files are written over.
+        self._spare: list[str] = []
 
     def keep(self, replies: Mapping[str, bytes]) -> None:
         """Write files, by name, that no row names yet; when it returns, a killed process finds them.
@@ -46,11 +52,15 @@ class UploadFiles:
         handles = list[int]()
         try:
             for name, data in replies.items():
-                handle = os.open(self._folder / name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+                if self._spare:
+                    with suppress(FileNotFoundError):
+                        (self._folder / self._spare.pop()).rename(self._folder / name)
+                handle = os.open(self._folder / name, os.O_CREAT | os.O_WRONLY, 0o600)
                 handles.append(handle)
                 view = memoryview(data)
                 while view:
                     view = view[os.write(handle, view) :]
+                os.ftruncate(handle, len(data))
         except BaseException:
             for handle in handles:
                 os.close(handle)
@@ -91,15 +101,23 @@ class UploadFiles:
             raise UploadLost(path)
         return data
 
+    def release(self, names: Collection[str]) -> None:
+        """Of files that no row names any more: the next ones are written over them."""
+        if names:
+            self.drop(())
+            self._spare = list(names)
+
     def drop(self, names: Collection[str]) -> None:
-        """Delete files that no row names any more."""
-        for name in names:
+        """Delete files that no row names any more, and those that wait to be written over."""
+        for name in (*names, *self._spare):
             (self._folder / name).unlink(missing_ok=True)
+        self._spare = []
 
     def drop_all_but(self, names: Collection[str]) -> None:
         """Delete what a crash left behind."""
         self.drop([path.name for path in self._folder.iterdir() if path.name not in names])
 
     def close(self) -> None:
-        """Wait for what is on its way to the disk."""
+        """Wait for what is on its way to the disk, and delete what is not needed any more."""
         self._syncs.shutdown()
+        self.drop(())

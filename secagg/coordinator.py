@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import cast
 
 from secagg import agreed_set, order, pairs, receipt, rules, settling
 from secagg.collecting import (
@@ -98,7 +99,7 @@ def start_round(
     session: Session,
     round_number: int,
     task: str,
-    model: bytes,
+    model: bytes | memoryview,
     settings: bytes,
     previous_receipt: bytes = b"",
 ) -> tuple[Uploading, bytes]:
@@ -115,7 +116,7 @@ def start_round(
     desk, previous = session.desk, NO_RECEIPT
     if previous_receipt:
         previous = receipt.audit_ref(previous_receipt, desk.context.study_hash, desk.roster, desk.params)
-    told = RoundOrder(round_number, task, model, settings, previous.round, previous.hash)
+    told = RoundOrder(round_number, task, cast(bytes, model), settings, previous.round, previous.hash)
     message, digest = order.make_order(desk.identity, desk.context, session.participants, told)
     frame = pairs.RoundFrame(desk.context, session.participants, round_number, digest)
     return Uploading(session, frame, replace(told, model=b""), {}), message

@@ -115,11 +115,11 @@ def to_ring(values: npt.NDArray[np.signedinteger[Any]], bits: int) -> Ring:
     return values.astype(np.int64).astype(_ring(bits), casting="unsafe")
 
 
-def from_ring(values: Ring, bits: int) -> npt.NDArray[np.int64]:
-    """The representatives in [-2**(bits-1), 2**(bits-1))."""
+def from_ring(values: Ring, bits: int, *, copy: bool = True) -> npt.NDArray[np.int64]:
+    """The representatives in [-2**(bits-1), 2**(bits-1)); without `copy`, of 64 bits the same memory."""
     if values.dtype != _ring(bits):
         raise ParameterError(f"ring elements of {bits} bits are expected")
-    return values.view("<i4" if bits == 32 else "<i8").astype(np.int64)
+    return values.view("<i4" if bits == 32 else "<i8").astype(np.int64, copy=copy)
 
 
 def bits_needed(summands: int, magnitude: int, noise_scale: float = 0.0, dim: int = 1) -> int:

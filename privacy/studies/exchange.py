@@ -197,9 +197,8 @@ def mean_update(
     """The weighted mean of the answering hospitals' changes, (parameters,) float64."""
     payload = payload_of(agreement, total, answered, agreement.parameters)
     share = sum(weight(agreement, hospital) for hospital in sorted(answered))
-    mean: NDArray[np.float64] = payload.astype(np.float64)
-    mean /= share * float(1 << agreement.fraction_bits)
-    return mean
+    # Converted while it is divided: an array of integers as floats would be memory that is new each round.
+    return np.divide(payload, share * float(1 << agreement.fraction_bits), out=np.empty(payload.size))
 
 
 def statistic(
@@ -249,6 +248,11 @@ def model_bytes(theta: NDArray[np.float64]) -> bytes:
     return theta.astype("<f8", copy=False).tobytes()
 
 
+def model_view(theta: NDArray[np.float64]) -> memoryview:
+    """As `model_bytes`, where they are: for an order that is made while nobody writes to the parameters."""
+    return np.ascontiguousarray(theta, dtype="<f8").data.cast("B").toreadonly()
+
+
 def parse_model(agreement: Agreement, data: bytes, carries: int = 0) -> NDArray[np.float64]:
     """Parameters from a round order, and the `carries` numbers that its task carries behind them.
 
@@ -259,9 +263,12 @@ def parse_model(agreement: Agreement, data: bytes, carries: int = 0) -> NDArray[
         raise ExchangeError(
             f"the model has {len(data) // 8} parameters, the agreement says {agreement.parameters + carries}"
         )
-    theta = np.frombuffer(data, dtype="<f8").astype(np.float64)
-    bound = 2.0 * agreement.training.parameter_clip
-    # Written so that NaN, for which every comparison is false, counts as outside.
-    if theta.size and not (-bound <= theta.min() and theta.max() <= bound):
-        raise ExchangeError(f"the model has parameters that are not finite or beyond {bound:g}")
+    told = np.frombuffer(data, dtype="<f8")
+    theta, bound = np.empty(told.size), 2.0 * agreement.training.parameter_clip
+    for start in range(0, told.size, BLOCK):
+        block = theta[start : start + BLOCK]
+        block[:] = told[start : start + BLOCK]
+        # Written so that NaN, for which every comparison is false, counts as outside.
+        if not (-bound <= block.min() and block.max() <= bound):
+            raise ExchangeError(f"the model has parameters that are not finite or beyond {bound:g}")
     return theta

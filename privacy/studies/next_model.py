@@ -5,7 +5,8 @@ The coordinator orders it and each hospital works it out again, so that neither 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from enum import Enum, auto
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +14,28 @@ from numpy.typing import NDArray
 from privacy.recipes.fit import SAME_MODEL, Fit, Statistic
 from privacy.studies.agreement import Agreement
 from privacy.studies.exchange import (
-    mean_update,
-    parse_model,
+    ExchangeError,
     payload_of,
     release_of,
     statistic,
     task_at,
     task_of,
+    weight,
 )
 from privacy.studies.life_table import baseline
 from privacy.studies.trained_model import layout_of
+
+# Parameters worked out at a time, so that what is between two steps stays in the processor's cache.
+BLOCK = 1 << 15
+
+
+class Match(Enum):
+    """How an ordered model stands to the one that must follow."""
+
+    SAME = auto()
+    # Its last digits are others, where linear algebra is in it.
+    ALMOST = auto()
+    OTHER = auto()
 
 
 def start_model(
@@ -105,11 +118,89 @@ def expected_model(
         return fit.ordered(task)
     if task_of(agreement, last_round) == "life_table":
         return start_model(agreement, total, answered)
-    if agreement.training.strategy != "fedavg" or last_model is None:
+    if last_model is None or not _averages(agreement, last_round, last_model, fit):
         return None
-    mean = mean_update(agreement, total, answered)
-    mean += parse_model(agreement, last_model)
-    return mean
+    theta = np.empty(agreement.parameters)
+    for start, block in _averaged(agreement, last_model, total, answered):
+        theta[start : start + block.size] = block
+    return theta
+
+
+def _averages(agreement: Agreement, last_round: int, last_model: bytes | None, fit: Fit | None) -> bool:
+    """Whether the next model is the last one and the mean change, and it can be told."""
+    return (
+        fit is None
+        and task_of(agreement, last_round) != "life_table"
+        and agreement.training.strategy == "fedavg"
+        and last_model is not None
+    )
+
+
+def _averaged(
+    agreement: Agreement, last_model: bytes, total: NDArray[np.int64], answered: Collection[str]
+) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """The model behind a training round under plain averaging, `last_model` plus `mean_update`, piece by piece and to the bit.
+
+    Yields:
+        Where a piece begins, and the piece, which the next one is written over.
+
+    Raises:
+        ExchangeError: the sum or the model is not of this study.
+    """
+    payload = payload_of(agreement, total, answered, agreement.parameters)
+    if len(last_model) != 8 * agreement.parameters:
+        raise ExchangeError(f"the last model has {len(last_model)} bytes, not {8 * agreement.parameters}")
+    units = sum(weight(agreement, hospital) for hospital in sorted(answered)) * float(
+        1 << agreement.fraction_bits
+    )
+    before, memory = np.frombuffer(last_model, dtype="<f8"), np.empty(min(BLOCK, agreement.parameters))
+    for start in range(0, agreement.parameters, BLOCK):
+        here = slice(start, start + BLOCK)
+        block = np.divide(payload[here], units, out=memory[: payload[here].size])
+        block += before[here]
+        yield start, block
+
+
+def match(
+    agreement: Agreement,
+    theta: NDArray[np.float64],
+    expected: NDArray[np.float64],
+    *,
+    evaluates: bool = False,
+) -> Match:
+    """How an ordered model, `theta`, stands to the expected one: to the bit, or where linear algebra is in it, almost."""
+    if np.array_equal(theta, expected):
+        return Match.SAME
+    if agreement.training.sends_models and not evaluates:
+        return Match.OTHER
+    almost = np.allclose(theta, expected, rtol=SAME_MODEL, atol=SAME_MODEL)
+    return Match.ALMOST if almost else Match.OTHER
+
+
+def match_expected(
+    agreement: Agreement,
+    theta: NDArray[np.float64],
+    task: str,
+    last_round: int,
+    last_model: bytes | None,
+    total: NDArray[np.int64],
+    answered: Collection[str],
+    fit: Fit | None = None,
+) -> Match | None:
+    """As `match` with the `expected_model` of the other arguments; a long one is compared as it is worked out, up to the first difference.
+
+    Returns:
+        None where it cannot be told.
+    """
+    if agreement.training.sends_models and _averages(agreement, last_round, last_model, fit):
+        assert last_model is not None
+        pieces = _averaged(agreement, last_model, total, answered)
+        same = theta.size == agreement.parameters and all(
+            np.array_equal(theta[start : start + block.size], block) for start, block in pieces
+        )
+        return Match.SAME if same else Match.OTHER
+    expected = expected_model(agreement, task, last_round, last_model, total, answered, fit)
+    return None if expected is None else match(agreement, theta, expected)
 
 
 def result_after(
@@ -130,16 +221,3 @@ def result_after(
     return (
         None if next_model is None else np.clip(next_model, -training.parameter_clip, training.parameter_clip)
     )
-
-
-def is_expected(
-    agreement: Agreement,
-    theta: NDArray[np.float64],
-    expected: NDArray[np.float64],
-    *,
-    evaluates: bool = False,
-) -> bool:
-    """Whether an ordered model is the one that follows: to the bit, or where linear algebra is in it, almost."""
-    if agreement.training.sends_models and not evaluates:
-        return bool(np.array_equal(theta, expected))
-    return bool(np.allclose(theta, expected, rtol=SAME_MODEL, atol=SAME_MODEL))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from coordinator.spool import Spool, SpoolError
+from coordinator.spool import LONG_BYTES, Spool, SpoolError
 
 VECTOR = bytes(range(200)) * 2
 
@@ -79,17 +83,78 @@ def test_memory_holds_no_more_than_its_bound_and_the_rest_is_on_disk(tmp_path: P
         spool.add(hospital, 100, VECTOR[100:])
     assert sorted(path.stem for path in (tmp_path / "spool").iterdir()) == ["c", "d"]
     assert all(read(spool, hospital, 100, 500) == VECTOR[100:] for hospital in "abcd")
-    held = [spool.in_memory(hospital) for hospital in "abcd"]
-    assert [part is not None and part.readonly and bytes(part) == VECTOR for part in held] == [
-        True,
-        True,
-        False,
-        False,
-    ]
+
+
+@pytest.mark.threat("FL-19", control="C-LIMITS")
+@pytest.mark.parametrize("chunk", [1, 300])
+def test_a_vector_in_many_small_chunks_takes_no_more_than_its_bytes(tmp_path: Path, chunk: int) -> None:
+    length = 10 * LONG_BYTES if chunk > 1 else LONG_BYTES // 2
+    spool = Spool(tmp_path / "spool", length)
+    tracemalloc.start()
+    try:
+        for offset in range(0, length, chunk):
+            spool.add("a", offset, bytes(min(chunk, length - offset)))
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert spool.complete("a")
+    assert max(held, peak) < length + 20_000
+
+
+@pytest.mark.threat("FL-19", control="C-LIMITS")
+def test_a_chunk_that_is_a_small_part_of_its_message_does_not_hold_it(tmp_path: Path) -> None:
+    length = 4 * LONG_BYTES
+    spool = Spool(tmp_path / "spool", length)
+    tracemalloc.start()
+    try:
+        for offset in range(0, length, LONG_BYTES):
+            spool.add("a", offset, memoryview(bytes(20 * LONG_BYTES))[:LONG_BYTES])
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < length + 20_000
+
+
+def test_long_chunks_stay_where_they_came_and_nothing_changes_them(tmp_path: Path) -> None:
+    vector = np.random.default_rng(1).bytes(3 * LONG_BYTES + 5)
+    spool = Spool(tmp_path / "spool", len(vector))
+    mutable = bytearray(vector[LONG_BYTES : 2 * LONG_BYTES])
+    tracemalloc.start()
+    try:
+        spool.add("a", 0, memoryview(vector)[: 2 * LONG_BYTES])
+        held, _ = tracemalloc.get_traced_memory()
+        assert held < 5000, "nothing was copied"
+        spool.add("b", 0, vector[:LONG_BYTES])
+        spool.add("b", LONG_BYTES, memoryview(mutable))
+    finally:
+        tracemalloc.stop()
+    mutable[:] = bytes(LONG_BYTES)
+    assert read(spool, "b", 0, 2 * LONG_BYTES) == vector[: 2 * LONG_BYTES]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_what_is_read_is_what_was_sent_last_whatever_the_chunks(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    length = data.draw(st.sampled_from([1, LONG_BYTES, 3 * LONG_BYTES + 17]))
+    spool = Spool(tmp_path_factory.mktemp("spools") / "spool", length)
+    sizes = st.sampled_from([1, 1000, LONG_BYTES - 1, LONG_BYTES, 2 * LONG_BYTES + 3])
+    for attempt in data.draw(st.lists(st.lists(sizes, min_size=1, max_size=6), min_size=1, max_size=3)):
+        vector, end = np.random.default_rng(attempt).bytes(length), 0
+        for size in attempt:
+            if end < length:
+                spool.add("a", end, memoryview(vector)[end : end + size])
+                end = min(length, end + size)
+        first = data.draw(st.integers(0, length))
+        size = data.draw(st.integers(1, length))
+        assert read(spool, "a", first, size) == vector[:end][first : first + size]
+        assert spool.sha256("a") == hashlib.sha256(vector[:end]).digest()
+        assert spool.complete("a") == (end == length)
 
 
 def test_a_new_round_starts_empty(spool: Spool, tmp_path: Path) -> None:
     spool.add("a", 0, VECTOR)
     again = Spool(tmp_path / "spool", len(VECTOR), 0)
     assert not again.complete("a")
-    assert list((tmp_path / "spool").iterdir()) == []
+    assert not (tmp_path / "spool").exists()

@@ -151,9 +151,41 @@ def test_a_vector_goes_with_its_round(path: Path) -> None:
     assert journal.replies(OTHER, b"order") == (LONG,)
     journal.commit(STUDY, 2, b"uploaded", b"order 2", [LONG])
     journal.commit(STUDY, 3, b"uploaded", b"order 3", [LONG])
-    assert sorted(name.split("-")[1] for name in uploads(path)) == ["1", "3"]
+    # The second round's waits to be written over.
+    assert sorted(name.split("-")[1] for name in uploads(path)) == ["1", "2", "3"]
+    assert journal.replies(STUDY, b"order 2") is None
     journal.drop_uploads(STUDY)
     assert (journal.replies(STUDY, b"order 3"), len(uploads(path))) == (None, 1)
+    journal.close()
+
+
+@pytest.mark.parametrize("shorter", [False, True])
+def test_the_next_vector_is_written_over_one_whose_round_is_over(path: Path, shorter: bool) -> None:
+    journal = with_files(path)
+    first, second = LONG + LONG, LONG if shorter else LONG + LONG[::-1]
+    journal.commit(STUDY, 1, b"uploaded", b"order", [LONG, first])
+    before = {file.stat().st_ino for file in path.with_suffix(".uploads").iterdir()}
+    journal.commit(STUDY, 1, b"ready", b"receipt", [], ends_round=True)
+    journal.commit(STUDY, 2, b"uploaded", b"order 2", [second])
+    assert journal.replies(STUDY, b"order 2") == (second,)
+    assert {file.stat().st_ino for file in path.with_suffix(".uploads").iterdir()} == before
+    # One that was not needed is deleted with the next round, and the last one when the journal is closed.
+    journal.commit(STUDY, 2, b"ready", b"receipt 2", [], ends_round=True)
+    assert list(uploads(path).values()) == [second]
+    journal.commit(STUDY, 3, b"uploaded", b"order 3", [LONG])
+    journal.commit(STUDY, 3, b"ready", b"receipt 3", [], ends_round=True)
+    journal.close()
+    assert uploads(path) == {}
+
+
+def test_a_spare_file_that_somebody_deleted_is_not_missed(path: Path) -> None:
+    journal = with_files(path)
+    journal.commit(STUDY, 1, b"uploaded", b"order", [LONG])
+    journal.commit(STUDY, 1, b"ready", b"receipt", [], ends_round=True)
+    for file in path.with_suffix(".uploads").iterdir():
+        file.unlink()
+    journal.commit(STUDY, 2, b"uploaded", b"order 2", [LONG])
+    assert journal.replies(STUDY, b"order 2") == (LONG,)
     journal.close()
 
 
@@ -171,10 +203,15 @@ class Died(Exception):
     """The process ended here."""
 
 
+@pytest.mark.parametrize("over", [False, True])
 def test_a_half_written_file_is_no_reply_and_does_not_stay(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, monkeypatch: pytest.MonkeyPatch, over: bool
 ) -> None:
+    """Also one that is written over another round's, and so has its length."""
     journal = with_files(path)
+    if over:
+        journal.commit(STUDY, 1, b"before", b"former order", [LONG[::-1]])
+        journal.commit(STUDY, 1, b"ready", b"receipt", [], ends_round=True)
     written = os.write
 
     def dies(handle: int, data: memoryview) -> int:
@@ -183,14 +220,15 @@ def test_a_half_written_file_is_no_reply_and_does_not_stay(
 
     monkeypatch.setattr(os, "write", dies)
     with pytest.raises(Died):
-        journal.commit(STUDY, 1, b"uploaded", b"order", [b"header", LONG])
+        journal.commit(STUDY, 2, b"uploaded", b"order", [b"header", LONG])
     monkeypatch.undo()
     journal.close()
-    assert [len(data) for data in uploads(path).values()] == [len(LONG) // 2]
+    assert [len(data) for data in uploads(path).values()] == [len(LONG) if over else len(LONG) // 2]
     again = with_files(path)
     assert not again.restored
-    assert (again.state(STUDY), again.replies(STUDY, b"order"), uploads(path)) == (None, None, {})
-    again.commit(STUDY, 1, b"uploaded", b"order", [b"header", LONG])
+    assert again.state(STUDY) == (b"ready" if over else None)
+    assert (again.replies(STUDY, b"order"), uploads(path)) == (None, {})
+    again.commit(STUDY, 2, b"uploaded", b"order", [b"header", LONG])
     assert again.replies(STUDY, b"order") == (b"header", LONG)
     again.close()
 

@@ -49,7 +49,7 @@ def test_without_the_recomputation_the_made_up_model_would_be_trained_on(
     hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = second_round(hand)
-    monkeypatch.setattr(RoundWork, "_expected", lambda *_: None)
+    monkeypatch.setattr(RoundWork, "_match", lambda *_: None)
     _, order = hand.order(2, model=trap(0.5)(right))
     assert kinds(hand.ask("a", order))[0] == "upload_header"
 
@@ -58,7 +58,7 @@ def test_without_the_bound_huge_weights_would_be_trained_on(
     hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = second_round(hand)
-    monkeypatch.setattr(RoundWork, "_expected", lambda *_: None)
+    monkeypatch.setattr(RoundWork, "_match", lambda *_: None)
     monkeypatch.setattr(
         exchange, "parse_model", lambda _, data, carries=0: np.frombuffer(data, dtype="<f8").copy()
     )
@@ -108,8 +108,9 @@ def test_a_model_that_follows_but_for_its_last_digit_is_stored(hand: Hand) -> No
     almost = np.nextafter(right, np.inf)
     model = exchange.model_bytes(almost)
     told = RoundOrder(2, exchange.task_of(hand.world.agreement, 2), model, b"", 1, bytes(32))
-    assert node.work.sums.expected(told) is not None
-    node.work.sums.ordered(told, almost)()
+    assert node.work.sums.match(told, right) is next_model.Match.SAME
+    follows = node.work.sums.match(told, almost) is next_model.Match.SAME
+    node.work.sums.ordered(told, follows)()
     folder = node.admission.reports / "sums" / hand.world.agreement.hash
     assert SumStore(folder).get("2.model") == model
     assert SumStore(folder).get("2.follows") is None
@@ -179,10 +180,11 @@ def test_before_the_first_receipt_the_model_is_the_public_start(hand: Hand) -> N
 def test_what_an_order_should_carry_is_not_taken_for_what_another_one_should(hand: Hand) -> None:
     """Only of a model that follows the store says "it follows"; an order that continues an unknown receipt has none."""
     right = second_round(hand)
-    sums = hand.world.nodes["a"].require_work().sums
-    known = RoundOrder(2, "train", exchange.model_bytes(right), b"", 1, b"")
+    work, agreement = hand.world.nodes["a"].require_work(), hand.world.agreement
+    settings = exchange.order_settings(agreement, 2)
+    known = RoundOrder(2, "train", exchange.model_bytes(right), settings, 1, b"")
     unknown = replace(known, previous_round=0)
-    assert sums.expected(known) is not None
-    assert sums.expected(unknown) is None
-    sums.ordered(unknown, right)()
-    assert not [name for name in sums._store.names() if name == "2.follows"]
+    assert work.check_order(known, right)
+    assert not work.check_order(unknown, right)
+    work.sums.ordered(unknown, follows=False)()
+    assert not [name for name in work.sums._store.names() if name == "2.follows"]

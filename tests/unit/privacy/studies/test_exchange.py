@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from privacy.link.canonical import parse_canonical
 from privacy.studies import exchange, next_model
 from privacy.studies.exchange import ExchangeError
 from secagg.errors import OutsideClip
-from secagg.fixed_point import from_ring
+from secagg.fixed_point import BLOCK, from_ring
 from tests.consortium import HOSPITALS, small_agreement
 
 AGREEMENT = small_agreement()
@@ -17,6 +19,8 @@ P, K = AGREEMENT.parameters, AGREEMENT.study.intervals
 NO_TABLE = small_agreement(
     ('mode = "local"\nepsilon = 3\ndelta = 1e-5', 'mode = "none"'), ("\nsample_rate = 1.0", "")
 )
+# More parameters than a block.
+LARGE = small_agreement(('family = "piecewise_exponential"', 'family = "mlp"\nhidden = [2500]'))
 
 
 def summed(vectors: list[np.ndarray]) -> np.ndarray:
@@ -107,6 +111,37 @@ def test_a_model_of_another_length_is_refused(length: int) -> None:
 def test_a_model_survives_the_journey_to_the_last_bit() -> None:
     theta = np.random.default_rng(3).normal(size=P)
     np.testing.assert_array_equal(exchange.parse_model(AGREEMENT, exchange.model_bytes(theta)), theta)
+    assert bytes(exchange.model_view(theta)) == exchange.model_bytes(theta)
+    assert bytes(exchange.model_view(theta[::2].astype(">f8"))) == exchange.model_bytes(theta[::2])
+
+
+def test_a_view_of_a_model_is_of_the_model_and_cannot_be_written_to() -> None:
+    theta = np.zeros(3)
+    view = exchange.model_view(theta)
+    theta[1] = 1.0
+    assert bytes(view) == exchange.model_bytes(np.array([0.0, 1.0, 0.0]))
+    assert view.readonly
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1 << 32), shift=st.integers(0, 62))
+def test_blocks_change_no_bit_of_a_mean(seed: int, shift: int) -> None:
+    """Against the division of a whole array of floats, over more numbers than NumPy converts at a time."""
+    total = np.random.default_rng(seed).integers(-(1 << 63), (1 << 63) - 1, LARGE.dim) >> shift
+    total[-1] = 1200
+    share = sum(exchange.weight(LARGE, hospital) for hospital in "abd")
+    whole = total[: LARGE.parameters].astype(np.float64) / (share * float(1 << LARGE.fraction_bits))
+    assert exchange.mean_update(LARGE, total, "abd").tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e3, -1e3])
+@pytest.mark.parametrize("place", [0, BLOCK - 1, BLOCK, -1])
+def test_a_trap_in_any_block_of_a_model_is_refused(place: int, wrong: float) -> None:
+    theta = np.random.default_rng(5).normal(size=LARGE.parameters)
+    np.testing.assert_array_equal(exchange.parse_model(LARGE, exchange.model_bytes(theta)), theta)
+    theta[place] = wrong
+    with pytest.raises(ExchangeError, match="not finite or beyond"):
+        exchange.parse_model(LARGE, exchange.model_bytes(theta))
 
 
 def test_the_model_that_must_come_next() -> None:
@@ -130,3 +165,47 @@ def test_blocks_change_no_bit_of_an_update(monkeypatch: pytest.MonkeyPatch) -> N
     np.testing.assert_array_equal(whole[:P], exchange.fixed_point(AGREEMENT).encode(change))
     monkeypatch.setattr(exchange, "BLOCK", 3)
     np.testing.assert_array_equal(exchange.update_vector(AGREEMENT, "b", old, new), whole)
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, P + 3),
+    st.none() | st.integers(0, P - 1),
+    st.sampled_from([1e-12, np.nan, np.inf]),
+)
+def test_a_model_is_compared_piece_by_piece_with_what_follows_to_the_bit(
+    seed: int, block: int, changed: int | None, by: float
+) -> None:
+    drawn = np.random.default_rng(seed)
+    bound = 2 * AGREEMENT.training.parameter_clip
+    old = drawn.uniform(-bound, bound, size=P)
+    total = drawn.integers(-(2**62), 2**62, size=AGREEMENT.dim)
+    total[-1] = sum(AGREEMENT.study.n_public[hospital] for hospital in "abc")
+    # As it is read from a message: anywhere in memory.
+    before = exchange.model_bytes(old)
+    summed_up = np.frombuffer(memoryview(b"xyz" + total.tobytes())[3:], dtype="<i8")
+    whole = exchange.mean_update(AGREEMENT, total, "abc") + exchange.parse_model(AGREEMENT, before)
+    theta = whole.copy()
+    if changed is not None:
+        theta[changed] += by * abs(theta[changed])
+    same = np.array_equal(theta, whole)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(next_model, "BLOCK", block)
+        follows = next_model.expected_model(AGREEMENT, "train", 2, before, summed_up, "abc")
+        match = next_model.match_expected(AGREEMENT, theta, "train", 2, before, summed_up, "abc")
+        longer = next_model.match_expected(
+            AGREEMENT, np.append(theta, 0.0), "train", 2, before, summed_up, "abc"
+        )
+    assert follows is not None
+    assert follows.tobytes() == whole.tobytes()
+    assert match is (next_model.Match.SAME if same else next_model.Match.OTHER)
+    assert longer is next_model.Match.OTHER
+
+
+def test_a_sum_or_model_of_another_study_is_followed_by_nothing() -> None:
+    total = np.zeros(AGREEMENT.dim, dtype=np.int64)
+    with pytest.raises(ExchangeError, match="the weights sum to 0"):
+        next_model.match_expected(AGREEMENT, np.zeros(P), "train", 2, bytes(8 * P), total, "abc")
+    total[-1] = sum(AGREEMENT.study.n_public[hospital] for hospital in "abc")
+    with pytest.raises(ExchangeError, match="the last model has"):
+        next_model.match_expected(AGREEMENT, np.zeros(P), "train", 2, bytes(8 * P - 8), total, "abc")
