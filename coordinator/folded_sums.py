@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
-from flwr.app import Array, ArrayRecord, Message, MetricRecord
-from flwr.serverapp.strategy import FedAvg
+from flwr.app import ArrayRecord, Message, MetricRecord
 
-from coordinator.grid import ARRAY, NOISE_SD, TASK
+from coordinator.grid import NOISE_SD, TASK
+from coordinator.held_arrays import record_of, values_of
+from coordinator.one_reply import OneReply
 from privacy.recipes.fit import Fit, Statistic
 
 
-class FoldedSums(FedAvg):  # type: ignore[misc]  # flwr is checked as Any
+class FoldedSums(OneReply):
     """Asks for one task after the other and folds each sum into the fit (`privacy.recipes.fit`).
 
-    Selection, messages and the course of the rounds are FedAvg's; only what a reply means differs: it is a sum over all hospitals, and there
+    Messages and the course of the rounds are those of `OneReply`; only what a reply means differs: it is a sum over all hospitals, and there
     is exactly one.
     """
 
@@ -39,10 +39,10 @@ class FoldedSums(FedAvg):  # type: ignore[misc]  # flwr is checked as Any
         for reply in replies:
             content = reply.content
             released = Statistic(
-                np.asarray(content.array_records["arrays"][ARRAY].numpy(), dtype=np.float64),
-                float(str(content.metric_records["metrics"][NOISE_SD])),
+                values_of(content["arrays"]),
+                float(str(content["metrics"][NOISE_SD])),
             )
-            self.fit = self.fit.after(str(content.config_records["config"][TASK]), released)
+            self.fit = self.fit.after(str(content["config"][TASK]), released)
         task = self._next_task(server_round)
         theta = self.fit.result if task is None else self.fit.ordered(task)
-        return ArrayRecord({ARRAY: Array(theta)}), None
+        return record_of(theta), None

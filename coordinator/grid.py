@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
 from coordinator.flower_link import COORDINATOR_NODE, RUN_ID, Grid, Run
+from coordinator.held_arrays import record_of, values_of
 
-ARRAY = "theta"
 NOISE_SD = "noise-sd"
 TASK = "task"
 FIRST_HOSPITAL_NODE = COORDINATOR_NODE + 1
@@ -94,10 +94,9 @@ class SecureGrid(Grid):  # type: ignore[misc]  # flwr is checked as Any
         sent = list(messages)
         if not sent:
             return []
-        content = sent[0].content
-        arrays = next(iter(content.array_records.values()))
-        config: ConfigRecord = next(iter(content.config_records.values()))
-        theta = arrays[ARRAY].numpy().astype(np.float64)
+        records = tuple(sent[0].content.values())
+        theta = values_of(next(record for record in records if isinstance(record, ArrayRecord)))
+        config = next(record for record in records if isinstance(record, ConfigRecord))
         server_round = config["server-round"]
         if not isinstance(server_round, int):
             raise TypeError("Flower's server-round is an integer")
@@ -106,7 +105,7 @@ class SecureGrid(Grid):  # type: ignore[misc]  # flwr is checked as Any
             return []
         reply = RecordDict(
             {
-                "arrays": ArrayRecord({ARRAY: Array(answer.values)}),
+                "arrays": record_of(answer.values),
                 "metrics": MetricRecord({"num-examples": answer.weight, NOISE_SD: answer.noise_sd}),
                 "config": ConfigRecord({TASK: answer.task}),
             }

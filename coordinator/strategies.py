@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedYogi, Strategy
+from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvgM, FedYogi, Strategy
 
 from coordinator.folded_sums import FoldedSums
+from coordinator.one_reply import OneReply
 from privacy.recipes.fit import Fit
 from privacy.studies.training import Training
 
@@ -15,8 +16,24 @@ from privacy.studies.training import Training
 SERVER_TAU = 1e-6
 
 
+class FedAvgMOfSums(FedAvgM, OneReply):  # type: ignore[misc]  # flwr is checked as Any
+    """Flower's FedAvgM over the mean that a round answers with."""
+
+
+class FedAdamOfSums(FedAdam, OneReply):  # type: ignore[misc]  # flwr is checked as Any
+    """Flower's FedAdam over the mean that a round answers with."""
+
+
+class FedYogiOfSums(FedYogi, OneReply):  # type: ignore[misc]  # flwr is checked as Any
+    """Flower's FedYogi over the mean that a round answers with."""
+
+
+class FedAdagradOfSums(FedAdagrad, OneReply):  # type: ignore[misc]  # flwr is checked as Any
+    """Flower's FedAdagrad over the mean that a round answers with."""
+
+
 def make_strategy(training: Training, hospitals: int) -> Strategy:
-    """The stock strategy of an agreement; it sees one reply a round, evaluates nothing and waits for nobody.
+    """Flower's strategy of an agreement; it sees one reply a round, evaluates nothing and waits for nobody.
 
     Raises:
         ValueError: the recipe is a strategy itself.
@@ -25,15 +42,15 @@ def make_strategy(training: Training, hospitals: int) -> Strategy:
     rate = training.server_learning_rate
     match training.strategy:
         case "fedavg":
-            return FedAvg(**quiet)
+            return OneReply(**quiet)
         case "fedavgm":
-            return FedAvgM(**quiet, server_learning_rate=rate, server_momentum=0.9)
+            return FedAvgMOfSums(**quiet, server_learning_rate=rate, server_momentum=0.9)
         case "fedadam":
-            return FedAdam(**quiet, eta=rate, tau=SERVER_TAU)
+            return FedAdamOfSums(**quiet, eta=rate, tau=SERVER_TAU)
         case "fedyogi":
-            return FedYogi(**quiet, eta=rate, tau=SERVER_TAU)
+            return FedYogiOfSums(**quiet, eta=rate, tau=SERVER_TAU)
         case "fedadagrad":
-            return FedAdagrad(**quiet, eta=rate, tau=SERVER_TAU)
+            return FedAdagradOfSums(**quiet, eta=rate, tau=SERVER_TAU)
         case "newton" | "adam" | "trial":
             raise ValueError("recipes that fold statistics are made by fold_strategy")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from flwr.app import Array, ArrayRecord
+from flwr.app import ArrayRecord
 from flwr.serverapp import ServerApp
 from numpy.typing import NDArray
 
@@ -18,7 +18,8 @@ from coordinator.flower_link import Context as FlowerContext
 from coordinator.flower_link import Grid, adopt_identity, empty_context
 from coordinator.folded_sums import FoldedSums
 from coordinator.gather import Gatherer, Silence
-from coordinator.grid import ARRAY, Answer, SecureGrid
+from coordinator.grid import Answer, SecureGrid
+from coordinator.held_arrays import record_of, values_of
 from coordinator.join import StudyFailed, collect_ledgers, offer_study
 from coordinator.progress import Progress
 from coordinator.records import interrupted, outcome_of, round_record
@@ -225,6 +226,8 @@ class StudyRun:
 
     def _left_out(self, number: int) -> dict[str, Silence]:
         """Who is shown to have made the round before fail, and is not asked in this one; across restarts too."""
+        if self.outcomes and self.outcomes[-1].status == "done":
+            return {}
         shown = self.state.culprits(self.study_hash, number - 1)
         return {
             h: Silence(
@@ -313,10 +316,11 @@ class StudyRun:
             if task.payload == "statistic":
                 released = statistic(self.agreement, task, outcome.total, outcome.answered)
                 return Answer(released.values, weight, released.noise_sd, task.name)
-            mean = mean_update(self.agreement, outcome.total, outcome.answered)
+            model = mean_update(self.agreement, outcome.total, outcome.answered)
         except ExchangeError as error:
             raise StudyFailed(str(error)) from error
-        return Answer(theta + mean, weight, 0.0, task.name)
+        model += theta
+        return Answer(model, weight, 0.0, task.name)
 
     def _train(self, start: NDArray[np.float64], fit: Fit | None) -> NDArray[np.float64]:
         """Flower's strategy over the secure grid: the fold's result, or the mean of the last models."""
@@ -335,9 +339,9 @@ class StudyRun:
         def main(grid: Grid, context: FlowerContext) -> None:
             strategy.start(
                 grid=grid,
-                initial_arrays=ArrayRecord({ARRAY: Array(start)}),
+                initial_arrays=record_of(start),
                 num_rounds=rounds,
-                evaluate_fn=self._keep,
+                evaluate_fn=self._keep if fit is None else None,
             )
 
         app(SecureGrid(agreement.n, self._train_round), empty_context())
@@ -345,7 +349,7 @@ class StudyRun:
         if isinstance(strategy, FoldedSums):
             self.estimate = strategy.fit.estimate
             return strategy.fit.result
-        return np.asarray(np.mean(self.models[-agreement.training.average_last :], axis=0), dtype=np.float64)
+        return np.asarray(np.mean(self.models, axis=0), dtype=np.float64)
 
     def _task_after(self, server_round: int) -> str | None:
         """What the round after a server round is for, None after the last."""
@@ -368,10 +372,11 @@ class StudyRun:
             )
 
     def _keep(self, server_round: int, arrays: ArrayRecord) -> None:
-        """Remembers the model after each round for the average; post-processing of what was released."""
-        if server_round > 0:
-            bound = self.agreement.training.parameter_clip
-            self.models.append(np.clip(arrays[ARRAY].numpy().astype(np.float64), -bound, bound))
+        """Remembers the models that the average is of; post-processing of what was released."""
+        training = self.agreement.training
+        left = fit_rounds(self.agreement) - int(training.life_table) - server_round
+        if server_round > 0 and left < training.average_last:
+            self.models.append(np.clip(values_of(arrays), -training.parameter_clip, training.parameter_clip))
 
     def _check_answers(self) -> None:
         """No subset is used silently: the study declared how many must answer in every sum."""

@@ -95,7 +95,7 @@ class Anchor:
             self._db.execute("UPDATE last SET hash = ?", (head,))
             self._db.executemany(
                 "INSERT INTO rounds VALUES (?, ?) ON CONFLICT (study_hash) DO UPDATE "
-                "SET round = max(round, excluded.round)",
+                "SET round = excluded.round WHERE excluded.round > round",
                 rounds,
             )
             if graphs:

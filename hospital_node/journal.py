@@ -98,7 +98,8 @@ class Journal:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
+        self._synchronous = ""
+        self._wait_for_disk(True)
         self._db.execute("PRAGMA secure_delete = ON")
         self._db.executescript(SCHEMA)
         self._request, self._request_digest = b"", request_digest(b"")
@@ -123,6 +124,12 @@ class Journal:
         self._uploads = path.with_suffix(FILES_SUFFIX)
         self._files = UploadFiles(self._uploads)
         self._kept = [_Kept(*row) for row in self._db.execute("SELECT * FROM files")]
+        # (study, request) -> round of every answer. What is not here was never answered: had another process answered it since, the commit of
+        # an answer to it would raise JournalTaken.
+        answers = self._db.execute(
+            "SELECT study_hash, request, round FROM replies UNION SELECT study_hash, request, round FROM files"
+        )
+        self._answered = {(bytes(study), bytes(request)): int(number) for study, request, number in answers}
         self._files.drop_all_but({kept.name for kept in self._kept})
 
     def _ends(self) -> tuple[bytes, bytes]:
@@ -176,6 +183,8 @@ class Journal:
         """
         self._require_anchor()
         key = (study_hash, self._digest(request))
+        if key not in self._answered:
+            return None
         found = dict(
             self._db.execute(
                 "SELECT position, reply FROM replies WHERE study_hash = ? AND request = ?", key
@@ -231,22 +240,30 @@ class Journal:
         leaves = bool(rows or long or counted)
         if leaves:
             self._files.settle()
-        self._db.execute(f"PRAGMA synchronous = {'FULL' if leaves else 'NORMAL'}")
+        former = {
+            key
+            for key, answered in self._answered.items()
+            if key[0] == study_hash and answered < round_number
+        }
+        self._wait_for_disk(leaves)
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            # Under the write lock, so that of two processes one sees what the other wrote.
-            if self._ends()[0] != self._head:
+            # The anchor is asked under the write lock: another process that was opened meanwhile told it too.
+            ends = self._db.execute(
+                "UPDATE ends SET hash = ?, previous = ? WHERE hash = ?", (head, self._anchor.last, self._head)
+            )
+            # So is the end, so that of two processes one sees what the other wrote.
+            if ends.rowcount != 1:
                 raise JournalTaken
-            # Asked, not remembered: another process that was opened meanwhile told it too.
-            told_last = self._anchor.last
             self._db.execute(
                 "INSERT INTO protocol VALUES (?, ?, ?) ON CONFLICT (study_hash) DO UPDATE "
                 "SET round = excluded.round, state = excluded.state",
                 (study_hash, round_number, state),
             )
-            self._db.execute(
-                "DELETE FROM replies WHERE study_hash = ? AND round < ?", (study_hash, round_number)
-            )
+            if former:
+                self._db.execute(
+                    "DELETE FROM replies WHERE study_hash = ? AND round < ?", (study_hash, round_number)
+                )
             self._forget_answers(over)
             self._db.executemany("INSERT INTO replies VALUES (?, ?, ?, ?, ?)", rows)
             for kept, _ in long:
@@ -261,7 +278,6 @@ class Journal:
                 self._db.executemany(COUNT_GRAPHS, counted)
             if told is not None:
                 self._db.execute("INSERT INTO told VALUES (?, ?, ?)", (study_hash, *told))
-            self._db.execute("UPDATE ends SET hash = ?, previous = ?", (head, told_last))
             self._db.execute("COMMIT")
         except (sqlite3.Error, OSError, JournalTaken):
             # Also where the commit itself fails: this connection would read back, and answer from, what is on no disk.
@@ -270,6 +286,10 @@ class Journal:
             raise
         self._head = head
         self._kept = [kept for kept in self._kept if kept not in over] + [kept for kept, _ in long]
+        for key in former:
+            del self._answered[key]
+        if rows or long:
+            self._answered[study_hash, digest] = round_number
         if leaves:
             try:
                 self._anchor.keep(head, [(study_hash, round_number)], counted)
@@ -283,7 +303,7 @@ class Journal:
         over = [kept for kept in self._kept if kept.study_hash == study_hash]
         if not over:
             return
-        self._db.execute("PRAGMA synchronous = FULL")
+        self._wait_for_disk(True)
         self._db.execute("BEGIN IMMEDIATE")
         self._forget_answers(over)
         self._db.execute("COMMIT")
@@ -298,6 +318,13 @@ class Journal:
                     f"DELETE FROM {table} WHERE study_hash = ? AND request = ?",  # noqa: S608 - one of two names
                     (kept.study_hash, kept.request),
                 )
+
+    def _wait_for_disk(self, waits: bool) -> None:
+        """Whether commits from here on return only when they are on the disk; said to SQLite where it changes."""
+        level = "FULL" if waits else "NORMAL"
+        if level != self._synchronous:
+            self._db.execute(f"PRAGMA synchronous = {level}")
+            self._synchronous = level
 
     def _require_anchor(self) -> None:
         if self._lost is not None:

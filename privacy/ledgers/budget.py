@@ -1,6 +1,7 @@
 """What is held to a hospital's budget: the exact composition, or the Renyi filter where studies may depend on each other's results."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import log, log1p
 
 from privacy.guarantees.accounting import renyi_epsilon, spent
@@ -36,6 +37,12 @@ def decisive_epsilon(policy: Policy, earlier: Sequence[Charge], planned: Sequenc
 
 def noise_epsilon(charges: Sequence[Charge], delta: float) -> float:
     """Epsilon of the charges, of their noise alone where a stage has no guarantee: never less than was paid."""
+    return _noise_epsilon(tuple(charges), delta)
+
+
+@lru_cache(maxsize=64)
+def _noise_epsilon(charges: tuple[Charge, ...], delta: float) -> float:
+    """Kept: a hospital asks for its plan's before every round."""
     found = spent(charges, delta)
     return found.epsilon if found.epsilon is not None else spent(vectors(charges), delta).number()
 

@@ -8,7 +8,7 @@ those of every earlier epoch (hospital_node/epoch_marks.py) before it charges an
 
 from collections.abc import Sequence
 
-from privacy.ledgers.ledger import GENESIS, Entry, Key
+from privacy.ledgers.entry import GENESIS, Entry, Key, Record
 
 _BEGINS = "data epoch {name!r} begins: no patient of its table is in the table of an earlier epoch"
 
@@ -35,7 +35,7 @@ def earlier_epochs(entries: Sequence[Entry]) -> tuple[str, ...]:
     name, present = _present(entries)
     found, epoch = dict[str, None](), ""
     for entry in entries[:present]:
-        epoch = _begun(entry) or epoch
+        epoch = begun_epoch(entry.record) or epoch
         if entry.kind == "RESERVE" or (entry.kind == "NOTE" and entry.record.round > 0):
             found[epoch] = None
     return tuple(earlier for earlier in found if earlier != name)
@@ -58,7 +58,7 @@ def check_new(entries: Sequence[Entry], name: str) -> None:
     Raises:
         ValueError: the name was used before.
     """
-    if any(_begun(entry) == name for entry in entries):
+    if any(begun_epoch(entry.record) == name for entry in entries):
         raise ValueError(
             f"data epoch {name!r} was begun before, and its budget is used on; new patients need a new name"
         )
@@ -67,11 +67,6 @@ def check_new(entries: Sequence[Entry], name: str) -> None:
 def epoch_name(entries: Sequence[Entry]) -> str:
     """The present epoch; "" where none was ever begun."""
     return _present(entries)[0]
-
-
-def before_epoch(entries: Sequence[Entry]) -> Sequence[Entry]:
-    """What was written before the present epoch began, and the line that began it."""
-    return entries[: _present(entries)[1]]
 
 
 def in_epoch(entries: Sequence[Entry]) -> Sequence[Entry]:
@@ -93,7 +88,7 @@ def by_epoch(entries: Sequence[Entry]) -> tuple[tuple[str, tuple[Entry, ...]], .
     found: dict[str, list[Entry]] = {"": []}
     at, home = "", dict[Key, str]()
     for entry in entries:
-        if (name := _begun(entry)) and name not in found:
+        if (name := begun_epoch(entry.record)) and name not in found:
             at = name
             found[at] = []
         if entry.kind == "RESERVE":
@@ -107,15 +102,14 @@ def _present(entries: Sequence[Entry]) -> tuple[str, int]:
     """Name of the present epoch and the position of its first entry; a name that was used before begins nothing."""
     seen, present = set[str](), ("", 0)
     for position, entry in enumerate(entries, start=1):
-        if entry.record.kind == "NOTE" and (name := _begun(entry)) and name not in seen:
+        if entry.record.kind == "NOTE" and (name := begun_epoch(entry.record)) and name not in seen:
             seen.add(name)
             present = (name, position)
     return present
 
 
-def _begun(entry: Entry) -> str:
-    """The epoch that an entry begins, or ""."""
-    record = entry.record
+def begun_epoch(record: Record) -> str:
+    """The epoch that a record begins, or ""; a name that was used before begins nothing."""
     if record.kind != "NOTE" or record.study_hash != GENESIS:
         return ""
     before, _, rest = record.note.partition("'")

@@ -2,23 +2,22 @@
 
 from collections.abc import Collection, Sequence
 
-from privacy.ledgers.data_epoch import before_epoch, epoch_name
-from privacy.ledgers.ledger import Entry, fold
+from privacy.ledgers.account import Account
+from privacy.ledgers.ledger import Entry
 from privacy.ledgers.policy_file import Policy
 from privacy.ledgers.policy_refusal import PolicyRefusal
 from privacy.ledgers.study_terms import StudyTerms
 
 
-def check_epoch(policy: Policy, terms: StudyTerms, entries: Sequence[Entry]) -> None:
+def check_epoch(policy: Policy, terms: StudyTerms, account: Account) -> None:
     """The table that the policy is about is the one whose budget is asked, and a study stays within one epoch."""
-    present = epoch_name(entries)
-    if policy.data_epoch != present:
+    if policy.data_epoch != account.epoch:
         raise PolicyRefusal(
             "data_epoch",
             f"data of epoch {policy.data_epoch!r}",
-            f"epoch {present!r} of the ledger; if no patient is in an earlier table, begin the epoch with `wardround-hospital epoch`",
+            f"epoch {account.epoch!r} of the ledger; if no patient is in an earlier table, begin the epoch with `wardround-hospital epoch`",
         )
-    if any(entry.record.study_hash == terms.study_hash for entry in before_epoch(entries)):
+    if terms.study_hash in account.earlier:
         raise PolicyRefusal(
             "data_epoch", f"study {terms.study_id!r}, begun in an earlier epoch", "a study of one data epoch"
         )
@@ -36,24 +35,18 @@ def check_name(terms: StudyTerms, entries: Sequence[Entry]) -> None:
             )
 
 
-def check_aborts(policy: Policy, terms: StudyTerms, entries: Sequence[Entry]) -> None:
+def check_aborts(policy: Policy, terms: StudyTerms, account: Account) -> None:
     """Rounds of this study that were reserved and came to nothing, over all its sessions."""
-    aborted = sum(state.kind == "ABORT" for key, state in fold(entries).items() if key[0] == terms.study_hash)
+    aborted = account.aborted.get(terms.study_hash, 0)
     if aborted > policy.aborted_rounds_maximum:
         raise PolicyRefusal(
             "aborted_rounds_maximum", str(aborted), f"at most {policy.aborted_rounds_maximum}"
         )
 
 
-def check_lost(
-    policy: Policy, terms: StudyTerms, entries: Sequence[Entry], finished: Collection[int]
-) -> None:
+def check_lost(policy: Policy, terms: StudyTerms, account: Account, finished: Collection[int]) -> None:
     """Rounds of this study that were reserved, or noted in mode none, and have no receipt though a later one was begun, whether or not anybody said so."""
-    begun = {
-        entry.record.round
-        for entry in entries
-        if entry.record.study_hash == terms.study_hash and entry.kind in ("RESERVE", "NOTE")
-    }
+    begun = account.begun.get(terms.study_hash, set())
     # The latest may have a receipt on its way, or one that a broken connection swallowed.
     lost = begun - {0, max(begun, default=0), *finished}
     if len(lost) > policy.aborted_rounds_maximum:

@@ -9,9 +9,9 @@ from privacy.guarantees.guarantee import Guarantee, rounded_up
 from privacy.guarantees.plan import Charge, DpPlan, Release, vectors
 from privacy.guarantees.stage_release import StageRelease, VoidRelease
 from privacy.ledgers.budget import decisive_epsilon, filter_order, noise_epsilon, over_budget
-from privacy.ledgers.charges import cumulative, drawn
+from privacy.ledgers.charges import charged, cumulative, drawn
 from privacy.ledgers.data_epoch import in_epoch
-from privacy.ledgers.ledger import Entry, fold
+from privacy.ledgers.ledger import Entry, account_of, fold
 from privacy.ledgers.ledger_rules import check_aborts, check_epoch, check_lost, check_name
 from privacy.ledgers.policy_file import Policy as Policy
 from privacy.ledgers.policy_lists import check_expiry, check_rules
@@ -59,9 +59,10 @@ def check(policy: Policy, terms: StudyTerms, entries: Sequence[Entry], now: date
             "modes", f"mode {terms.mode!r} with the plan of another", "one plan unless mode is 'none'"
         )
     check_rules(policy, terms, now)
-    check_epoch(policy, terms, entries)
+    account = account_of(entries)
+    check_epoch(policy, terms, account)
     check_name(terms, entries)
-    check_aborts(policy, terms, entries)
+    check_aborts(policy, terms, account)
     earlier = _charged_beside(terms, entries)
     if terms.plan is not None:
         _check_plan(policy, terms, terms.plan)
@@ -119,9 +120,10 @@ def check_round(
         PolicyRefusal: exit code 1 for a rule, 4 for the budget.
     """
     check_expiry(policy, now)
-    check_epoch(policy, terms, entries)
-    check_aborts(policy, terms, entries)
-    check_lost(policy, terms, entries, finished)
+    account = account_of(entries)
+    check_epoch(policy, terms, account)
+    check_aborts(policy, terms, account)
+    check_lost(policy, terms, account, finished)
     if terms.plan is None or release is None:
         if terms.plan is not None or release is not None:
             raise PolicyRefusal("modes", "a round with the noise of another mode", "the agreement's own")
@@ -133,13 +135,7 @@ def check_round(
     if not isinstance(release, Release):
         raise PolicyRefusal("plan", f"a round of {release.name!r} without noise", "the plan's own")
     _check_planned(planned, release)
-    rounds = fold(in_epoch(entries))
-    before = tuple(state.release for state in rounds.values())
-    steps = sum(
-        state.release.steps
-        for key, state in rounds.items()
-        if isinstance(state.release, Release) and _is_own(terms, key) and state.release.name == release.name
-    )
+    steps = account.charged.get((terms.study_hash, release.name), 0)
     if steps + release.steps > planned.steps:
         # What the study promises is its plan; room in the hospital's total does not stretch it.
         raise PolicyRefusal(
@@ -149,16 +145,18 @@ def check_round(
             f"{steps} steps",
             EXIT_BUDGET,
         )
-    if all(_is_own(terms, key) for key in rounds):
+    if all(study == terms.study_hash for study, _ in account.charged):
         # Part of the plan that was fixed beforehand, and cheaper than the whole of it.
         decisive = noise_epsilon(terms.plan.charges, policy.delta_total)
         filtered: tuple[Charge, ...] = ()
     else:
         # Other studies released something: this one may have been chosen after it.
         filtered = (release,)
-        decisive = renyi_epsilon((*before, release), policy.delta_total, filter_order(policy))
+        decisive = renyi_epsilon(
+            (*charged(in_epoch(entries)), release), policy.delta_total, filter_order(policy)
+        )
     if decisive > policy.epsilon_total:
-        raise over_budget(policy, decisive, before, filtered)
+        raise over_budget(policy, decisive, charged(in_epoch(entries)), filtered)
 
 
 def _check_plan(policy: Policy, terms: StudyTerms, plan: DpPlan) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, is_dataclass
 from functools import cache
 from typing import Any, Literal, get_args, get_type_hints
 
-from privacy.ledgers.ledger import Entry, fold
+from privacy.ledgers.ledger import Entry
 from secagg.wire import records
 from secagg.wire.records import Items
 
@@ -133,20 +133,17 @@ def untagged(kind: str) -> tuple[str, ...]:
 
 def charged_release(entries: Sequence[Entry], study_hash: str, round_number: int) -> str | None:
     """Name of the release that a round was charged and marked SPENT for; None where nothing of it may leave."""
-    own = (e.record for e in reversed(entries) if e.kind == "SPENT" and e.record.round == round_number)
-    if not any(record.study_hash == study_hash for record in own):
-        return None
-    for (study, _, number), state in fold(entries).items():
-        if (study, number) == (study_hash, round_number):
-            return state.release.name
+    for record in (e.record for e in reversed(entries) if e.kind == "SPENT"):
+        if (record.study_hash, record.round) == (study_hash, round_number) and record.release is not None:
+            return record.release.name
     return None
 
 
-def is_noted(entries: Iterable[Entry], study_hash: str, round_number: int) -> bool:
+def is_noted(entries: Sequence[Entry], study_hash: str, round_number: int) -> bool:
     """Whether the ledger says of a round of mode none that it leaves without noise."""
     return any(
         e.kind == "NOTE" and e.record.study_hash == study_hash and e.record.round == round_number
-        for e in entries
+        for e in reversed(entries)
     )
 
 

@@ -10,6 +10,12 @@ from typing import Any
 
 import rfc8785
 
+# What the standard library's encoder, which is in C, writes of a `_plain` value are its RFC 8785 bytes.
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+)
+_EXACT = 2**53 - 1
+_TEXT = frozenset({str})
 MAX_BYTES = 64 << 20
 
 # A value of three bytes, as in [[],[],...], takes up to 28 times its length in memory: values are counted before they are made.
@@ -32,12 +38,47 @@ def canonical(value: object) -> bytes:
     Raises:
         NotCanonicalError: NaN, infinity, an integer beyond 2^53 - 1, a key or value of another type.
     """
+    try:
+        text = _ENCODER.encode(_plain(value))
+        if text.isascii():
+            return text.encode()
+    except (_NotPlain, RecursionError):
+        pass
     problem = ""
     try:
         return rfc8785.dumps(value)  # type: ignore[arg-type]  # checked by the library, value by value
     except (rfc8785.CanonicalizationError, RecursionError) as error:
         problem = type(error).__name__
     raise NotCanonicalError(f"the value cannot be written ({problem})")
+
+
+class _NotPlain(Exception):
+    """Left to the library."""
+
+
+def _plain(value: Any) -> Any:
+    """The same JSON value, where both encoders spell it alike, as long as all its texts are ASCII: these have one order and the same escapes.
+
+    Below 2^53 an integer has one form, without ".0", and a fraction from 1e-4 on is the shortest decimal that reads back, without exponent, in
+    RFC 8785 (section 3.2.2.3) as in Python.
+
+    Raises:
+        _NotPlain: it holds anything else.
+    """
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return value
+    if kind is dict:
+        if set(map(type, value)) <= _TEXT:
+            return {key: held if type(held) is str else _plain(held) for key, held in value.items()}
+    elif kind is list or kind is tuple:
+        return [_plain(held) for held in value]
+    elif (kind is int or kind is float) and -_EXACT <= value <= _EXACT:
+        if value == int(value):
+            return int(value)
+        if abs(value) >= 1e-4:
+            return value
+    raise _NotPlain
 
 
 def parse_canonical(data: bytes, max_bytes: int = MAX_BYTES, max_values: int = MAX_VALUES) -> Any:

@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedYogi
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from coordinator.flower_link import adopt_identity
-from coordinator.grid import ARRAY, Answer, NotOnThisGrid, SecureGrid
-from coordinator.strategies import make_strategy
+from coordinator.grid import Answer, NotOnThisGrid, SecureGrid
+from coordinator.held_arrays import ARRAY, HeldArray, record_of, values_of
+from coordinator.strategies import SERVER_TAU, make_strategy
 from privacy.studies.refusals import StudyError
 from privacy.studies.training import resolve_training
 from tests.consortium import small_study
@@ -86,7 +90,7 @@ def test_a_round_number_that_is_none_is_an_error() -> None:
 def test_strategies_by_the_names_of_the_study_file(name: str, kind: Any) -> None:
     training = resolve_training(small_study(("rounds = 2", f"rounds = 2\nstrategy = '{name}'")))
     strategy: Any = make_strategy(training, 4)
-    assert type(strategy) is kind
+    assert isinstance(strategy, kind)
     assert strategy.fraction_evaluate == 0.0
     # One reply stands for four hospitals, and the strategy takes its mean as it is.
     adopt_identity()
@@ -98,6 +102,76 @@ def test_strategies_by_the_names_of_the_study_file(name: str, kind: Any) -> None
     assert np.all(moved > 0)
     if name == "fedavg":
         np.testing.assert_array_equal(moved, np.ones(3))
+
+
+STOCK: dict[str, Any] = {
+    "fedavg": lambda rate: FedAvg(),
+    "fedavgm": lambda rate: FedAvgM(server_learning_rate=rate, server_momentum=0.9),
+    "fedadam": lambda rate: FedAdam(eta=rate, tau=SERVER_TAU),
+    "fedyogi": lambda rate: FedYogi(eta=rate, tau=SERVER_TAU),
+    "fedadagrad": lambda rate: FedAdagrad(eta=rate, tau=SERVER_TAU),
+}
+
+
+def course(strategy: Any, start: ArrayRecord, means: list[np.ndarray | None]) -> list[bytes]:
+    """The models that a strategy orders when rounds answer with these means; None for an aborted one."""
+    ordered: list[bytes] = []
+
+    def train_round(theta: np.ndarray, server_round: int) -> Answer | None:
+        mean = means[server_round - 1]
+        return None if mean is None else Answer(mean, 1800, 0.0, "train")
+
+    def keep(server_round: int, arrays: ArrayRecord) -> None:
+        ordered.append(np.asarray(arrays[ARRAY].numpy()).tobytes())
+
+    strategy.start(SecureGrid(4, train_round), start, num_rounds=len(means), evaluate_fn=keep)
+    return ordered
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.data())
+@pytest.mark.parametrize("name", list(STOCK))
+def test_the_strategies_are_flowers_own_to_the_bit(name: str, data: st.DataObject) -> None:
+    """Flower's classes over records of Flower's, against ours over values that are held."""
+    adopt_identity()
+    vectors = arrays(np.float64, 5, elements=st.floats(-1e6, 1e6))
+    start = data.draw(vectors)
+    means = data.draw(st.lists(st.none() | vectors, min_size=1, max_size=4))
+    rate = data.draw(st.sampled_from([1.0, 0.3]))
+    text = f"rounds = 2\nstrategy = '{name}'\nserver_learning_rate = {rate}"
+    training = resolve_training(small_study(("rounds = 2", text)))
+    stock = STOCK[name](rate)
+    stock.fraction_evaluate = 0.0
+    stock.min_available_nodes = stock.min_train_nodes = 4
+    ours = course(make_strategy(training, 4), record_of(start), means)
+    assert ours == course(stock, ArrayRecord({ARRAY: Array(start)}), means)
+
+
+def test_two_replies_are_no_mean() -> None:
+    """What would be added twice is refused: a grid that shows single hospitals is none of ours."""
+    adopt_identity()
+    grid = SecureGrid(4, lambda theta, server_round: Answer(theta + 1.0, 1800, 0.0, "train"))
+    (reply,) = grid.send_and_receive(messages(grid))
+    strategy: Any = make_strategy(resolve_training(small_study()), 4)
+    with pytest.raises(ValueError, match="unpack"):
+        strategy.aggregate_train(1, [reply, reply])
+
+
+def test_a_held_array_is_an_array_to_flower_and_nobody_writes_to_it() -> None:
+    held, stock = HeldArray(THETA.copy()), Array(THETA)
+    assert (held.dtype, held.shape, held.stype, held.data) == (
+        stock.dtype,
+        stock.shape,
+        stock.stype,
+        stock.data,
+    )
+    record = record_of(THETA.copy())
+    assert record.count_bytes() == len(stock.data) + len(ARRAY)
+    assert ArrayRecord({ARRAY: held})[ARRAY] == stock, "a copy of Flower's is one of Flower's"
+    np.testing.assert_array_equal(values_of(ArrayRecord({ARRAY: stock})), THETA)
+    with pytest.raises(ValueError, match="read-only"):
+        values_of(record)[0] = 0.0
+    assert not hasattr(held, "size")
 
 
 @pytest.mark.parametrize("name", ["krum", "multikrum", "bulyan", "fedmedian", "fedtrimmedavg", "fedawg"])

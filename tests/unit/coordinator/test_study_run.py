@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from coordinator.held_arrays import record_of
 from coordinator.results import write_study
 from coordinator.service import Executed
 from coordinator.study_run import StudyRun
@@ -221,6 +222,21 @@ def test_a_second_run_over_finished_rounds_repeats_the_model_and_asks_nobody(wor
     np.testing.assert_array_equal(finished.theta, executed.record.theta)
     assert {h: world.ledger(h) for h in HOSPITALS} == ledgers
     assert [o.receipt for o in finished.outcomes] == [o.receipt for o in first.outcomes]
+
+
+@pytest.mark.parametrize("last", [1, 2, 3, 5])
+def test_only_the_models_that_the_average_is_of_are_kept(tmp_path: Path, last: int) -> None:
+    """The start is none of them, values beyond the box are held in it."""
+    world = World.of(tmp_path, ("rounds = 2", "rounds = 4"))
+    run = world.study_run()
+    training = run.agreement.training.model_copy(update={"average_last": last})
+    run.agreement = replace(run.agreement, training=training)
+    models = [np.full(3, 10.0 * number) for number in range(5)]
+    for number, model in enumerate(models):
+        run._keep(number, record_of(model))
+    due = [np.minimum(model, training.parameter_clip) for model in models[1:][-last:]]
+    np.testing.assert_array_equal(run.models, due)
+    assert any(model[0] > training.parameter_clip for model in models)
 
 
 def test_phases_are_timed(world: World) -> None:

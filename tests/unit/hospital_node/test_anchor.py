@@ -109,7 +109,7 @@ def test_death_between_the_two_files(
     journal = Journal(path)
     with monkeypatch.context() as patch:
         if place == "before":
-            patch.setattr(Journal, "_ends", dies)
+            patch.setattr(Journal, "_forget_answers", dies)
         else:
             patch.setattr(Anchor, "keep", dies)
         with pytest.raises(Died):
@@ -314,3 +314,11 @@ def test_nobody_answers_between_what_an_opening_reads_and_what_the_anchor_is_tol
     monkeypatch.setattr(Anchor, "keep", writes)
     Journal(path).close()
     assert tried == [path]
+
+
+def test_no_count_of_an_anchor_falls(tmp_path: Path) -> None:
+    anchor = Anchor(tmp_path / "j.anchor")
+    for number in (2, 1):
+        anchor.keep(b"head", [(STUDY, number)], [(STUDY, number)])
+    assert (anchor.floor(STUDY), anchor.graphs(STUDY)) == (2, 2)
+    anchor.close()

@@ -240,6 +240,15 @@ def test_every_round_of_the_plan_is_permitted_and_none_beyond_it() -> None:
 
 
 @pytest.mark.threat("FL-15", control="C-LEDGER")
+def test_a_round_beside_another_study_is_held_to_the_filter() -> None:
+    full = history(*(("RESERVE", number) for number in range(1, ROUNDS + 1)), study="cd" * 32)
+    check_round(POLICY, TERMS, (), STEP, NOW)
+    with pytest.raises(PolicyRefusal, match="by the filter") as caught:
+        check_round(POLICY, TERMS, full, STEP, NOW)
+    assert (caught.value.rule, caught.value.exit_code) == ("epsilon_total", 4)
+
+
+@pytest.mark.threat("FL-15", control="C-LEDGER")
 def test_a_round_without_a_receipt_is_lost_whether_or_not_anybody_says_so() -> None:
     begun = history(("RESERVE", 1), ("SPENT", 1), ("RESERVE", 2), ("RESERVE", 3))
     check_round(POLICY, TERMS, begun, STEP, NOW, {1})
