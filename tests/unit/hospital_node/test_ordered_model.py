@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hospital_node.round_work import RoundWork
 from hospital_node.sum_store import SumStore
+from hospital_node.sums import Sums
 from privacy.studies import exchange, next_model
 from secagg.fixed_point import from_ring
-from secagg.receipt import without_sum
+from secagg.receipt import VerifiedReceipt, without_sum
 from secagg.wire.records import RoundOrder
 from tests.consortium import HOSPITALS, Hand, offer
 from tests.unit.hospital_node.rounds import kinds, lenient, refusal, second_round, trap
@@ -100,18 +102,19 @@ def test_a_model_that_follows_is_computed_again_after_a_restart(hand: Hand) -> N
     assert kinds(hand.ask("b", order))[0] == "upload_header"
 
 
-def test_a_model_that_follows_but_for_its_last_digit_is_stored(hand: Hand) -> None:
+def test_a_model_that_follows_but_for_its_last_digit_is_stored(
+    hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where linear algebra is in it, a model is taken that is almost the expected one; what is computed again is the expected one."""
-    right = second_round(hand)
-    node = hand.world.nodes["b"]
-    assert node.work is not None
-    almost = np.nextafter(right, np.inf)
-    model = exchange.model_bytes(almost)
-    told = RoundOrder(2, exchange.task_of(hand.world.agreement, 2), model, b"", 1, bytes(32))
-    assert node.work.sums.match(told, right) is next_model.Match.SAME
-    follows = node.work.sums.match(told, almost) is next_model.Match.SAME
-    node.work.sums.ordered(told, follows)()
-    folder = node.admission.reports / "sums" / hand.world.agreement.hash
+    model = exchange.model_bytes(np.nextafter(second_round(hand), np.inf))
+    monkeypatch.setattr(
+        next_model,
+        "match_expected",
+        lambda *arguments: next_model.match(*arguments[:2], arguments[1] + 1e-9, evaluates=True),
+    )
+    _, order = hand.order(2, model=model)
+    assert kinds(hand.ask("b", order))[0] == "upload_header"
+    folder = hand.world.nodes["b"].admission.reports / "sums" / hand.world.agreement.hash
     assert SumStore(folder).get("2.model") == model
     assert SumStore(folder).get("2.follows") is None
 
@@ -188,3 +191,22 @@ def test_what_an_order_should_carry_is_not_taken_for_what_another_one_should(han
     assert not work.check_order(unknown, right)
     work.sums.ordered(unknown, follows=False)()
     assert not [name for name in work.sums._store.names() if name == "2.follows"]
+
+
+def test_a_sum_with_other_weights_is_not_kept(
+    hand: Hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nothing reads it yet: kept, it would be refused again at every start."""
+    theta, seen = second_round(hand), list[VerifiedReceipt]()
+    _, receipt, _ = hand.round(2, exchange.model_bytes(theta))
+    receive = Sums.receive
+    monkeypatch.setattr(
+        Sums, "receive", lambda sums, verified: (seen.append(verified), receive(sums, verified))
+    )
+    hand.ask("a", receipt)
+    other = Sums(tmp_path / "other", hand.world.agreement)
+    with pytest.raises(exchange.ExchangeError, match="the weights sum to 0"):
+        receive(other, replace(seen[0], sum=bytes(len(seen[0].sum))))
+    assert (other.receipted, other._store.names()) == (set(), [])
+    receive(other, seen[0])
+    assert other._store.names() == ["2.sum"]

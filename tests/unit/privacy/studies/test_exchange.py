@@ -209,3 +209,14 @@ def test_a_sum_or_model_of_another_study_is_followed_by_nothing() -> None:
     total[-1] = sum(AGREEMENT.study.n_public[hospital] for hospital in "abc")
     with pytest.raises(ExchangeError, match="the last model has"):
         next_model.match_expected(AGREEMENT, np.zeros(P), "train", 2, bytes(8 * P - 8), total, "abc")
+
+
+@pytest.mark.parametrize(
+    ("by", "evaluates"), [(0.0, "SAME"), (1e-9, "ALMOST"), (1e-3, "OTHER"), (np.nan, "OTHER")]
+)
+def test_almost_is_enough_where_linear_algebra_is_in_it_and_nowhere_else(by: float, evaluates: str) -> None:
+    expected = np.linspace(-1, 1, P)
+    match = next_model.match(AGREEMENT, expected + by, expected, evaluates=True)
+    assert match is next_model.Match[evaluates]
+    alone = next_model.match(AGREEMENT, expected + by, expected)
+    assert alone is (next_model.Match.OTHER if by else next_model.Match.SAME)
