@@ -39,7 +39,9 @@ def header_hash(frame: RoundFrame, body: bytes) -> bytes:
 
 def header_label(frame: RoundFrame, header: UploadHeader) -> bytes:
     """The tag that a header is signed under: with the order hash that its sender was told."""
-    told = RoundFrame(frame.context, frame.participants, header.round, header.order_hash)
+    told = frame
+    if (header.round, header.order_hash) != (frame.round, frame.order_hash):
+        told = RoundFrame(frame.context, frame.participants, header.round, header.order_hash)
     return told.label("header", hospital=header.hospital)
 
 
