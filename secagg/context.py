@@ -47,7 +47,12 @@ class Context:
             or len(self.session_id) != SESSION_ID_BYTES
         ):
             raise ParameterError("a context needs 32-byte hashes and a 16-byte session id")
-        values = (self.roster_hash, self.session_id, self.study_hash, self.version)
+        values: tuple[bytes | int, ...] = (
+            self.roster_hash,
+            self.session_id,
+            self.study_hash,
+            self.version,
+        )
         pairs = zip(_CONTEXT_PARTS, values, strict=True)
         object.__setattr__(self, "encoded", b"".join(part(name, value) for name, value in pairs))
 
