@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence, Set
 
@@ -18,7 +19,13 @@ from secagg.wire.records import AgreedSet, MemberSignature, UploadHeader
 
 def read_set(data: bytes, params: SecAggParams) -> AgreedSet:
     """Parse the bytes of a set."""
-    return codec.decode(AgreedSet, data, 128 * params.n + 100)
+    return _read_set(data, 128 * params.n + 100)
+
+
+@functools.lru_cache(maxsize=8)
+def _read_set(data: bytes, max_bytes: int) -> AgreedSet:
+    """A round looks into its set at every step, and once more with the receipt."""
+    return codec.decode(AgreedSet, data, max_bytes)
 
 
 def member_headers(agreed: AgreedSet) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ than a list may have. `tests/properties/test_flat_wire.py` compares with the pro
 
 from __future__ import annotations
 
-import itertools
+import operator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -71,7 +71,14 @@ def _write(parts: list[bytes], record: object) -> int:
     where, total = record_type.__name__, 0
     for name, kind, expected, bound, low, high, key, tag, short in layout(record_type):
         value = getattr(record, name)
-        if kind >= RECORDS:
+        if kind == BYTES:
+            if type(value) is not bytes and not _is_like_bytes(value):
+                raise WireError(where, _NO_FIT)
+            if not low <= len(value) <= high:
+                check_length(bound, len(value), where, name)
+            if value:
+                total += _write_bytes(parts, value, short)
+        elif kind >= RECORDS:
             if len(value) > high:
                 raise WireError(f"{where}.{name}", f"{len(value)} entries exceed the bound of {high}")
             for entry in value:
@@ -80,9 +87,13 @@ def _write(parts: list[bytes], record: object) -> int:
                 check_order(value, key, f"{where}.{name}")
         elif kind == RECORD:
             total += _write_entry(parts, value, expected, bound, short, where)
-        elif not isinstance(value, expected) and not (kind == BYTES and _is_view_of_bytes(value)):
+        elif not isinstance(value, expected):
             raise WireError(where, _NO_FIT)
-        elif kind == NUMBER:
+        elif kind == TEXT:
+            check_scalar(bound, value, where, name)
+            if value:
+                total += _write_bytes(parts, _utf8(value, where), short)
+        else:
             if not 0 <= value <= high:
                 check_scalar(bound, value, where, name)
                 if value < 0:
@@ -91,14 +102,6 @@ def _write(parts: list[bytes], record: object) -> int:
                 piece = short[value] if value < 128 else bytes((tag,)) + varint(value)
                 parts.append(piece)
                 total += len(piece)
-        else:
-            if kind == TEXT:
-                check_scalar(bound, value, where, name)
-                value = _utf8(value, where)
-            elif not low <= len(value) <= high:
-                check_length(bound, len(value), where, name)
-            if value:
-                total += _write_bytes(parts, value, short)
     return total
 
 
@@ -130,9 +133,11 @@ def _write_bytes(parts: list[bytes], value: bytes, short: tuple[bytes, ...]) -> 
     return len(piece) + size
 
 
-def _is_view_of_bytes(value: Any) -> bool:
-    """What is long need not be copied to be written."""
-    return isinstance(value, memoryview) and value.c_contiguous and value.nbytes == len(value)
+def _is_like_bytes(value: Any) -> bool:
+    """A view of bytes will do: what is long need not be copied to be written."""
+    if isinstance(value, memoryview):
+        return value.c_contiguous and value.nbytes == len(value)
+    return isinstance(value, bytes)
 
 
 def _utf8(value: str, where: str) -> bytes:
@@ -145,7 +150,7 @@ def _utf8(value: str, where: str) -> bytes:
 def check_order(entries: Any, key: str, where: str) -> None:
     """Raise WireError unless the entries of a list ascend in their key, so that none is there twice."""
     keys = [getattr(entry, key) for entry in entries]
-    if any(a >= b for a, b in itertools.pairwise(keys)):
+    if any(map(operator.ge, keys, keys[1:])):
         raise WireError(where, "entries are repeated or out of order")
 
 
@@ -167,18 +172,11 @@ def read(record: type[R], data: Any, at: int, end: int, where: str, *, views: bo
     for name, kind, expected, bound, low, high, key, tag, _ in layout(record_type):
         present = at < end and data[at] == tag
         if kind >= RECORDS:
-            entries: list[Any] = []
-            while at < end and data[at] == tag:
-                if len(entries) == high:
-                    raise WireError(f"{where}.{name}", f"more than {high} entries")
-                size, at = _length(data, at + 1, end, where)
-                entries.append(_entry(expected, bound, data, at, at + size, f"{where}.{name}", views))
-                at += size
+            entries, at = _read_list(expected, bound, high, tag, data, at, end, f"{where}.{name}", views)
             if key:
                 check_order(entries, key, f"{where}.{name}")
             values.append(tuple(entries))
-            continue
-        if kind == NUMBER:
+        elif kind == NUMBER:
             value = 0
             if present:
                 value, at = _number(data, at + 1, end, where)
@@ -189,36 +187,46 @@ def read(record: type[R], data: Any, at: int, end: int, where: str, *, views: bo
                 if bound is None:
                     raise WireError(where, _ANOTHER_FORM)
             values.append(value == 1 if expected is bool else value)
-            continue
-        size = 0
-        if present:
-            size, at = _length(data, at + 1, end, where)
-        stop = at + size
-        if kind == RECORD:
-            if not present:
-                raise WireError(f"{where}.{name}", "it is missing")
-            values.append(read(expected, data, at, stop, f"{where}.{name}", views=views))
-        elif present and size == 0:
-            raise WireError(where, _ANOTHER_FORM)
-        elif kind == BYTES:
-            if not low <= size <= high:
-                check_length(bound, size, where, name)
-            values.append(_piece(data, at, stop, views))
         else:
-            values.append(_text(bound, data, at, stop, where, name))
-        at = stop
+            size = 0
+            if present:
+                size, at = _length(data, at + 1, end, where)
+            stop = at + size
+            if kind == RECORD:
+                if not present:
+                    raise WireError(f"{where}.{name}", "it is missing")
+                values.append(read(expected, data, at, stop, f"{where}.{name}", views=views))
+            elif present and size == 0:
+                raise WireError(where, _ANOTHER_FORM)
+            elif kind == BYTES:
+                if not low <= size <= high:
+                    check_length(bound, size, where, name)
+                values.append(_piece(data, at, stop, views))
+            else:
+                values.append(_text(bound, data, at, stop, where, name))
+            at = stop
     if at != end:
         raise WireError(where, _ANOTHER_FORM)
     return record(*values)
 
 
-def _entry(expected: Any, bound: Any, data: Any, at: int, stop: int, where: str, views: bool) -> Any:
-    """One entry of a list."""
-    if bound is None:
-        return read(expected, data, at, stop, where, views=views)
-    if not bound.low <= stop - at <= bound.high:
-        raise WireError(where, f"{stop - at} bytes, expected {bound.low} to {bound.high}")
-    return _piece(data, at, stop, views)
+def _read_list(
+    expected: Any, bound: Any, most: int, tag: int, data: Any, at: int, end: int, where: str, views: bool
+) -> tuple[list[Any], int]:
+    """The entries that begin at this place, and the place behind them; not one more is read than there may be."""
+    entries: list[Any] = []
+    while at < end and data[at] == tag:
+        if len(entries) == most:
+            raise WireError(where, f"more than {most} entries")
+        size, at = _length(data, at + 1, end, where)
+        if bound is None:
+            entries.append(read(expected, data, at, at + size, where, views=views))
+        elif bound.low <= size <= bound.high:
+            entries.append(_piece(data, at, at + size, views))
+        else:
+            raise WireError(where, f"{size} bytes, expected {bound.low} to {bound.high}")
+        at += size
+    return entries, at
 
 
 def _piece(data: Any, at: int, stop: int, views: bool) -> Any:
@@ -250,10 +258,7 @@ def varint(number: int) -> bytes:
 
 def _length(data: Any, at: int, end: int, where: str) -> tuple[int, int]:
     """The length at this place, of so many bytes as there are behind it, and the place where they begin."""
-    if at < end and data[at] < 128:
-        size, at = data[at], at + 1
-    else:
-        size, at = _number(data, at, end, where)
+    size, at = _number(data, at, end, where)
     if size > end - at:
         raise WireError(where, _NO_PARSE)
     return size, at
@@ -261,6 +266,8 @@ def _length(data: Any, at: int, end: int, where: str) -> tuple[int, int]:
 
 def _number(data: Any, at: int, end: int, where: str) -> tuple[int, int]:
     """The number at this place, in as few bytes as it needs, and the place behind it."""
+    if at < end and data[at] < 128:
+        return data[at], at + 1
     value = shift = 0
     for place in range(at, min(end, at + _VARINT_BYTES)):
         byte = data[place]
