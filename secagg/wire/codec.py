@@ -198,15 +198,10 @@ def _head(data: bytes, max_bytes: int) -> tuple[str, int]:
     kind = _KIND_OF_TAG.get(data[: 1 if data[0] < 128 else 2])
     if kind is None:
         raise WireError("Message", "the bytes do not parse")
-    start = len(_TAGS[kind])
-    length = data[start : start + _VARINT_BYTES]
-    for end in range(1, len(length) + 1):
-        if length[end - 1] < 128:
-            # The one spelling of the length there is, and nothing behind it.
-            if length[:end] == varint(len(data) - start - end):
-                return kind, start + end
-            break
-    raise WireError("Message", "unknown fields, leftover bytes or a second spelling")
+    size, start = flat.number(data, len(_TAGS[kind]), len(data), "Message")
+    if size != len(data) - start:
+        raise WireError("Message", "unknown fields, leftover bytes or a second spelling")
+    return kind, start
 
 
 def _check_length(where: str, data: bytes, max_bytes: int) -> None:
@@ -219,4 +214,3 @@ _TAGS = {
     kind: varint(wardround_pb2.Message.DESCRIPTOR.fields_by_name[kind].number << 3 | 2) for kind in KINDS
 }
 _KIND_OF_TAG = {tag: kind for kind, tag in _TAGS.items()}
-_VARINT_BYTES = 5

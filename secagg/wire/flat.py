@@ -170,41 +170,46 @@ def read(record: type[R], data: Any, at: int, end: int, where: str, *, views: bo
     record_type: Any = record
     values: list[Any] = []
     for name, kind, expected, bound, low, high, key, tag, _ in layout(record_type):
-        present = at < end and data[at] == tag
-        if kind >= RECORDS:
-            entries, at = _read_list(expected, bound, high, tag, data, at, end, f"{where}.{name}", views)
-            if key:
-                check_order(entries, key, f"{where}.{name}")
-            values.append(tuple(entries))
-        elif kind == NUMBER:
-            value = 0
-            if present:
-                value, at = _number(data, at + 1, end, where)
-                if value == 0:
-                    raise WireError(where, _ANOTHER_FORM)
-            if value > high:
-                check_scalar(bound, value, where, name)
+        size = 0
+        if at < end and data[at] == tag:
+            if kind >= RECORDS:
+                entries, at = _read_list(expected, bound, high, tag, data, at, end, f"{where}.{name}", views)
+                if key:
+                    check_order(entries, key, f"{where}.{name}")
+                values.append(tuple(entries))
+                continue
+            # Nearly every number fits into one byte: they are read without a call.
+            at += 1
+            if at < end and data[at] < 128:
+                size = data[at]
+                at += 1
+            else:
+                size, at = number(data, at, end, where)
+            if size == 0 and kind != RECORD:
+                raise WireError(where, _ANOTHER_FORM)
+        elif kind == RECORD:
+            raise WireError(f"{where}.{name}", "it is missing")
+        if kind == NUMBER:
+            if size > high:
+                check_scalar(bound, size, where, name)
                 if bound is None:
                     raise WireError(where, _ANOTHER_FORM)
-            values.append(value == 1 if expected is bool else value)
+            values.append(size == 1 if expected is bool else size)
+            continue
+        stop = at + size
+        if stop > end:
+            raise WireError(where, _NO_PARSE)
+        if kind == BYTES:
+            if not low <= size <= high:
+                check_length(bound, size, where, name)
+            values.append(_piece(data, at, stop, views))
+        elif kind == RECORD:
+            values.append(read(expected, data, at, stop, f"{where}.{name}", views=views))
+        elif kind == TEXT:
+            values.append(_text(bound, data, at, stop, where, name))
         else:
-            size = 0
-            if present:
-                size, at = _length(data, at + 1, end, where)
-            stop = at + size
-            if kind == RECORD:
-                if not present:
-                    raise WireError(f"{where}.{name}", "it is missing")
-                values.append(read(expected, data, at, stop, f"{where}.{name}", views=views))
-            elif present and size == 0:
-                raise WireError(where, _ANOTHER_FORM)
-            elif kind == BYTES:
-                if not low <= size <= high:
-                    check_length(bound, size, where, name)
-                values.append(_piece(data, at, stop, views))
-            else:
-                values.append(_text(bound, data, at, stop, where, name))
-            at = stop
+            values.append(())
+        at = stop
     if at != end:
         raise WireError(where, _ANOTHER_FORM)
     return record(*values)
@@ -258,13 +263,13 @@ def varint(number: int) -> bytes:
 
 def _length(data: Any, at: int, end: int, where: str) -> tuple[int, int]:
     """The length at this place, of so many bytes as there are behind it, and the place where they begin."""
-    size, at = _number(data, at, end, where)
+    size, at = number(data, at, end, where)
     if size > end - at:
         raise WireError(where, _NO_PARSE)
     return size, at
 
 
-def _number(data: Any, at: int, end: int, where: str) -> tuple[int, int]:
+def number(data: Any, at: int, end: int, where: str) -> tuple[int, int]:
     """The number at this place, in as few bytes as it needs, and the place behind it."""
     if at < end and data[at] < 128:
         return data[at], at + 1
