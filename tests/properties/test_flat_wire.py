@@ -75,9 +75,17 @@ def test_both_readers_agree(record: Any, data: st.DataObject) -> None:
         b"\x20\x01",  # unknown
         b"\x0a\x01a",  # of another wire type
         b"\x08",  # nothing behind the tag
+        # The same in front of what makes the rest a good chunk.
+        b"\x08\x00\x1a\x01a",
+        b"\x08\x81\x00\x1a\x01a",
+        b"\x1a\x81\x00a",
+        b"\x08\x01\x08\x02\x1a\x01a",
+        b"\x10\x01\x08\x01\x1a\x01a",
+        b"\x1a\x01a\x20\x01",
     ],
 )
 def test_a_second_spelling_is_refused(data: bytes) -> None:
+    assert codec.decode(VectorChunk, b"\x08\x01\x10\x01\x1a\x01a") == VectorChunk(1, 1, b"a")
     agree(VectorChunk, data)
     with pytest.raises(WireError):
         codec.decode(VectorChunk, data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -73,6 +74,33 @@ def test_restart_at_every_arrow_gives_the_same_bytes() -> None:
     _, again, sent_again = states_of_a_round()
     assert states == again
     assert sent == sent_again
+
+
+def unwritten(state: Any) -> Any:
+    """An equal state of which nothing was written yet."""
+    if isinstance(state, ho.Ready):
+        return replace(state, seat=replace(state.seat))
+    return replace(state, after=unwritten(state.after))
+
+
+def test_what_is_written_once_is_never_that_of_an_earlier_state() -> None:
+    c, previous = consortium(3), b""
+    for number in (1, 2, 3):
+        uploading = c.order(number, c.hospitals, previous=previous)
+        seen = [c.hospitals[NAME]]
+        uploading = c.upload_all(uploading, c.roster.ids)
+        seen.append(c.hospitals[NAME])
+        agreeing = c.agree_all(*co.propose(uploading))
+        seen.append(c.hospitals[NAME])
+        opening = c.open_all(*co.request_open(agreeing))
+        seen.append(c.hospitals[NAME])
+        previous = co.make_receipt(opening, co.unmask(opening, c.masked(c.roster.ids)))
+        c.deliver_receipt(previous)
+        seen.append(c.hospitals[NAME])
+        for state in seen:
+            again = unwritten(state)
+            assert again == state
+            assert encode_state(state) == encode_state(again) == encode_state(state)
 
 
 def test_bytes_of_a_state_hold_no_identity_key() -> None:
