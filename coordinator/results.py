@@ -198,14 +198,25 @@ def _hospital(agreement: Agreement, ledger: LedgerFacts) -> dict[str, Any]:
     }
 
 
+# The transport of a simulation, which hands messages over.
+IN_PROCESS = "in_process"
+
+
 class OutTaken(Exception):
-    """The folder for a result holds another study's, whose evidence would be lost."""
+    """The folder for a result holds another one, whose evidence would be lost."""
 
     exit_code: ClassVar[int] = 2
 
 
-def check_out(out: Path, study_id: str) -> None:
-    """Before a study begins. Raises OutTaken where `out` holds the result of another one."""
+def check_out(out: Path, study_id: str, *, simulated: bool = False) -> None:
+    """Before a study begins.
+
+    Args:
+        simulated: what is about to be written comes from a simulation, which is no reason to lose a real study's evidence either.
+
+    Raises:
+        OutTaken: `out` holds the result of another study, or a real one's where a simulation is asked for.
+    """
     try:
         held = json.loads((out / RESULT_FILE).read_bytes())
     except FileNotFoundError:
@@ -213,7 +224,7 @@ def check_out(out: Path, study_id: str) -> None:
     except ValueError:
         held = None
     name = held.get("study") if isinstance(held, dict) else None
-    if name != study_id:
+    if name != study_id or (simulated and held.get("transport") != IN_PROCESS):
         raise OutTaken(
             f"{out} holds the result of {'another study' if name is None else name}, whose evidence would be lost; "
             "name another folder by --out"

@@ -21,7 +21,7 @@ from coordinator.gather import Gatherer
 from coordinator.join import StudyFailed
 from coordinator.pia.build import BuiltPia, build
 from coordinator.progress import Progress
-from coordinator.results import write_study
+from coordinator.results import IN_PROCESS, check_out, write_study
 from coordinator.service import execute
 from coordinator.state import CoordinatorState
 from coordinator.study_run import StudyRun
@@ -71,8 +71,12 @@ def tables_of(study: Study, data: Path) -> dict[str, Path]:
     """Each hospital's table.
 
     Raises:
-        SimulationInputError: a hospital has none.
+        SimulationInputError: `data` is no folder, or a hospital has no table in it.
     """
+    if not data.is_dir():
+        raise SimulationInputError(
+            f"{data} is no folder; give the folder that holds one table per hospital, such as {study.hospitals[0]}.csv"
+        )
     tables: dict[str, Path] = {}
     for hospital in study.hospitals:
         table = table_of(data, hospital)
@@ -104,11 +108,13 @@ def simulate(
         tests: test evidence for the assessment.
 
     Raises:
-        SimulationInputError: a hospital has no table.
+        SimulationInputError: see `tables_of`.
+        OutTaken: `out` holds the result of another study, or of one that was not simulated.
         DataError: a table does not fit the study's dictionary; here its holder is who asked, so the sentence is shown.
         StudyError, RefusedModel, NotBuilt: see `privacy.studies.agreement.build`.
     """
     tables = tables_of(study, data)
+    check_out(out, study.id, simulated=True)
     _check_tables(study, tables)
     clock, entropy = CoordinatorClock(), OsEntropy()
     started = clock.monotonic_s()
@@ -138,7 +144,7 @@ def simulate(
             report,
             Path(folder) / "spool",
         )
-        executed = execute(run, {"agreement": agreed}, "in_process")
+        executed = execute(run, {"agreement": agreed}, IN_PROCESS)
         result = write_study(out, agreement, signed, executed.record, state.rounds(run.study_hash))
     if executed.record.theta is not None:
         result = add_scores(out, result, agreement, executed.record.theta, tables, data, baselines, report)

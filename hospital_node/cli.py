@@ -99,6 +99,7 @@ def study_show(study: STUDY, home: HOME, as_json: JSON = False) -> None:
     from hospital_node.ledger_store import LedgerStore
     from hospital_node.stated_terms import terms_of
     from privacy.guarantees.stage_release import VoidRelease
+    from privacy.ledgers.charges import is_closed
     from privacy.ledgers.policy import check
     from privacy.ledgers.policy_file import read_policy
     from privacy.studies.agreement import build
@@ -111,10 +112,12 @@ def study_show(study: STUDY, home: HOME, as_json: JSON = False) -> None:
     clock = SystemClock()
     with LedgerStore(place.ledger, keys.load(place.keys).identity_private, clock) as ledger:
         permit = check(policy, terms_of(agreement), ledger.entries(), clock.now())
+        closed = is_closed(ledger.entries(), agreement.hash)
     body = {
         "study": agreement.study.id,
         "study_hash": agreement.hash,
         "permitted": True,
+        "closed": closed,
         "before": permit.before.to_json(),
         "after": permit.after.to_json(),
         "epsilon_total": policy.epsilon_total,
@@ -127,6 +130,8 @@ def study_show(study: STUDY, home: HOME, as_json: JSON = False) -> None:
     say(f"study hash {agreement.hash}")
     if agreement.study.graph is not None:
         say(f"secure aggregation over a {agreement.study.graph.sentence()}")
+    if closed:
+        say("closed in this hospital's ledger: nothing more of it is released; what it cost is charged below")
     if agreement.plan is None:
         say("mode none: no noise, no formal guarantee; your policy permits it")
         return

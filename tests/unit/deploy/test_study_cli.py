@@ -172,6 +172,36 @@ def test_a_missing_table_names_the_file_to_write(tmp_path: Path) -> None:
     assert "there is no c.csv or c.parquet; write one table per hospital" in ran.error()
 
 
+def test_one_table_in_place_of_the_folder_of_tables(tmp_path: Path) -> None:
+    file = tables(tmp_path) / "a.csv"
+    ran = run(main, "simulate", study_file(tmp_path), "--data", file, "--out", tmp_path / "out")
+    assert ran.code == 2
+    assert (
+        f"{file} is no folder; give the folder that holds one table per hospital, such as a.csv"
+        in ran.error()
+    )
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        {"study": "earlier", "transport": "in_process"},
+        {"study": "small", "transport": "mutual_tls_1_3"},
+        {"study": "small"},
+    ],
+)
+def test_a_simulation_keeps_the_evidence_of_real_and_of_other_studies(
+    tmp_path: Path, held: dict[str, str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "result.json").write_text(json.dumps(held))
+    ran = run(main, "simulate", study_file(tmp_path), "--data", tables(tmp_path), "--out", out)
+    assert ran.code == 2
+    assert "whose evidence would be lost; name another folder by --out" in ran.error()
+    assert json.loads((out / "result.json").read_text()) == held
+
+
 def test_usage_errors_and_missing_files_are_bad_input(tmp_path: Path) -> None:
     assert run(main, "lint").code == 2
     assert run(main, "nothing-like-this").code == 2

@@ -154,6 +154,15 @@ def test_show_says_what_a_study_costs_without_reading_data(home: Home, study: Pa
     assert body["study_hash"] == small_agreement().hash
     assert 2.9 < body["after"]["epsilon"] <= 3.0
     assert "permitted; per patient" in run(main, "study", "show", "--study", study, "--home", home.root).out
+    assert body["closed"] is False
+
+
+def test_show_says_that_a_study_is_closed(home: Home, study: Path) -> None:
+    with LedgerStore(home.ledger, keys.load(home.keys).identity_private, SystemClock()) as ledger:
+        ledger.close_study(study_hash=small_agreement().hash, study_id="small")
+    shown = ("study", "show", "--study", study, "--home", home.root)
+    assert run(main, *shown, "--json").json()["closed"] is True
+    assert "closed in this hospital's ledger: nothing more of it is released" in run(main, *shown).out
 
 
 @pytest.mark.threat("FL-16", control="C-POLICY")
