@@ -9,7 +9,7 @@ than a list may have. `tests/properties/test_flat_wire.py` compares with the pro
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from secagg.errors import WireError
@@ -29,7 +29,7 @@ class Written:
     """A record that was written before, to stand where the record itself would: what stays the same is not written again."""
 
     type: Any
-    data: bytes
+    data: bytes = field(repr=False)
 
 
 def write(record: object) -> list[bytes]:

@@ -10,6 +10,7 @@ import pytest
 
 from secagg import coordinator as co
 from secagg import hospital as ho
+from secagg import state_codec
 from secagg.errors import ParameterError, SecAggError, WireError
 from secagg.state_codec import decode_state, encode_state
 from tests.unit.secagg.rounds import Consortium, consortium, entropy, key_of, vector_of
@@ -107,6 +108,16 @@ def test_bytes_of_a_state_hold_no_identity_key() -> None:
     _, states, _ = states_of_a_round()
     for state in states:
         assert key_of(NAME).reveal() not in encode_state(state)
+
+
+def test_what_is_written_once_does_not_print() -> None:
+    _, states, _ = states_of_a_round()
+    for state in states[1:]:
+        ready = ho.close_round(state)
+        kept = state_codec._stored_ready(ready)
+        for chain in ready.chains.values():
+            assert chain.reveal() in kept.data
+            assert repr(chain.reveal())[2:-1] not in repr((kept, state, state_codec._stored(state, ready)))
 
 
 def test_secrets_of_a_round_are_gone_after_it() -> None:
