@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence, Set
 
@@ -18,7 +19,13 @@ from secagg.wire.records import AgreedSet, MemberSignature, UploadHeader
 
 def read_set(data: bytes, params: SecAggParams) -> AgreedSet:
     """Parse the bytes of a set."""
-    return codec.decode(AgreedSet, data, 128 * params.n + 100)
+    return _read_set(data, 128 * params.n + 100)
+
+
+@functools.lru_cache(maxsize=8)
+def _read_set(data: bytes, max_bytes: int) -> AgreedSet:
+    """A round looks into its set at every step, and once more with the receipt."""
+    return codec.decode(AgreedSet, data, max_bytes)
 
 
 def member_headers(agreed: AgreedSet) -> dict[str, bytes]:
@@ -39,7 +46,9 @@ def header_hash(frame: RoundFrame, body: bytes) -> bytes:
 
 def header_label(frame: RoundFrame, header: UploadHeader) -> bytes:
     """The tag that a header is signed under: with the order hash that its sender was told."""
-    told = RoundFrame(frame.context, frame.participants, header.round, header.order_hash)
+    told = frame
+    if (header.round, header.order_hash) != (frame.round, frame.order_hash):
+        told = RoundFrame(frame.context, frame.participants, header.round, header.order_hash)
     return told.label("header", hospital=header.hospital)
 
 

@@ -7,7 +7,8 @@ meet on the same bytes (Bonawitz et al. 2017 leave domain separation to the impl
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from secagg.errors import ParameterError
 from secagg.params import PROTOCOL_VERSION
@@ -26,12 +27,14 @@ class Context:
         study_hash: SHA-256 of the study agreement's bytes.
         roster_hash: SHA-256 of the roster's bytes.
         session_id: 16 bytes, chosen by the coordinator for each session.
+        encoded: the parts of every tag that these make; as @ is below every letter, they come first in each.
     """
 
     version: int
     study_hash: bytes
     roster_hash: bytes
     session_id: bytes
+    encoded: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.version != PROTOCOL_VERSION:
@@ -44,6 +47,14 @@ class Context:
             or len(self.session_id) != SESSION_ID_BYTES
         ):
             raise ParameterError("a context needs 32-byte hashes and a 16-byte session id")
+        values: tuple[bytes | int, ...] = (
+            self.roster_hash,
+            self.session_id,
+            self.study_hash,
+            self.version,
+        )
+        pairs = zip(_CONTEXT_PARTS, values, strict=True)
+        object.__setattr__(self, "encoded", b"".join(part(name, value) for name, value in pairs))
 
 
 def label(context: Context | None, purpose: str, **parts: bytes | str | int) -> bytes:
@@ -54,53 +65,40 @@ def label(context: Context | None, purpose: str, **parts: bytes | str | int) -> 
         purpose: what the tag is for; no two uses share one.
         parts: named values; integers are unsigned and below 2**64. The order in which they are given does not count.
     """
-    return _tag(context, purpose, tuple(parts.items()))
+    return joined(context, purpose, {name: part(name, value) for name, value in parts.items()})
 
 
-@functools.lru_cache(maxsize=512)
-def _tag(context: Context | None, purpose: str, parts: tuple[tuple[str, bytes | str | int], ...]) -> bytes:
-    """A round makes most of its tags more than once: for each signature of a set, and for both ends of a pair."""
-    pieces = [_head(purpose, len(parts) + (len(_CONTEXT_PARTS) if context is not None else 0))]
-    if context is not None:
-        pieces.append(_encoded(context))
-    for name, value in sorted(parts):
-        pieces += (_name(name), _typed(value))
+def joined(context: Context | None, purpose: str, parts: Mapping[str, bytes]) -> bytes:
+    """As `label`, of parts that are encoded already: a round makes some fifty tags that share most of theirs."""
+    head, order = _form(purpose, context is not None, tuple(parts))
+    pieces = [head] if context is None else [head, context.encoded]
+    pieces += [parts[name] for name in order]
     return b"".join(pieces)
 
 
-@functools.lru_cache(maxsize=256)
-def _head(purpose: str, count: int) -> bytes:
-    """The protocol's name, the purpose and the number of parts."""
-    return _field(_MAGIC) + _field(purpose.encode()) + count.to_bytes(4, "big")
-
-
-@functools.lru_cache(maxsize=64)
-def _encoded(context: Context) -> bytes:
-    """The parts of a context; as @ is below every letter, they come first in each tag."""
-    values: tuple[bytes | int, ...] = (
-        context.roster_hash,
-        context.session_id,
-        context.study_hash,
-        context.version,
-    )
-    return b"".join(_name(name) + _typed(value) for name, value in zip(_CONTEXT_PARTS, values, strict=True))
+def part(name: str, value: bytes | str | int) -> bytes:
+    """One named value of a tag."""
+    if isinstance(value, bytes):
+        mark, data = "b", value
+    elif isinstance(value, str):
+        mark, data = "s", value.encode()
+    else:
+        mark, data = "i", value.to_bytes(8, "big")
+    return _name(name, mark) + len(data).to_bytes(8, "big") + data
 
 
 @functools.lru_cache(maxsize=256)
-def _name(name: str) -> bytes:
-    """A part's name; a round makes some fifty tags with the same few names."""
-    return _field(name.encode())
+def _form(purpose: str, in_session: bool, names: tuple[str, ...]) -> tuple[bytes, tuple[str, ...]]:
+    """The protocol's name, the purpose and the number of parts; and the order of the parts."""
+    count = len(names) + (len(_CONTEXT_PARTS) if in_session else 0)
+    return _field(_MAGIC) + _field(purpose.encode()) + count.to_bytes(4, "big"), tuple(sorted(names))
+
+
+@functools.lru_cache(maxsize=256)
+def _name(name: str, mark: str) -> bytes:
+    """A part's name, and the mark of its type."""
+    return _field(name.encode()) + mark.encode()
 
 
 def _field(value: bytes) -> bytes:
     return len(value).to_bytes(8, "big") + value
-
-
-def _typed(value: bytes | str | int) -> bytes:
-    match value:
-        case bytes():
-            return b"b" + _field(value)
-        case str():
-            return b"s" + _field(value.encode())
-        case int():
-            return b"i" + _field(value.to_bytes(8, "big"))

@@ -271,11 +271,13 @@ def close_round(state: Ready | InRound) -> Ready:
 
 
 def _ratchet_to(ready: Ready, round_number: int) -> Ready:
+    if round_number <= ready.chain_round:
+        return ready
     chains = ready.chains
     for passed in range(ready.chain_round, round_number):
         frame = RoundFrame(ready.seat.context, ready.participants, passed, b"")
         chains = ratchet(chains, frame, ready.seat.me)
-    return replace(ready, chains=chains, chain_round=max(ready.chain_round, round_number))
+    return replace(ready, chains=chains, chain_round=round_number)
 
 
 def _check_history(previous_round: int, previous_hash: bytes, known: ReceiptRef) -> None:

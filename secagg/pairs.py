@@ -7,15 +7,16 @@ not cancel (Pasquini et al. 2022, the remedy against model inconsistency).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from secagg import identity, kdf
-from secagg.context import Context, label
+from secagg.context import Context, joined, label, part
 from secagg.errors import KeyListError, TooFewSurvivors
 from secagg.graph import Graph
 from secagg.masks import Mask
@@ -26,6 +27,9 @@ from secagg.wire import codec
 from secagg.wire.records import Advert, KeyList, Signed
 
 _X25519_PRIME = (1 << 255) - 19
+
+# Beside the round's own, the parts of its tags are the ids and public keys of a few hospitals, the same in each round.
+_part = functools.lru_cache(maxsize=4096)(part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +75,16 @@ class RoundFrame:
     participants: Participants
     round: int
     order_hash: bytes
+    _parts: dict[str, bytes] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        mine = (("key_list", self.participants.hash), ("round", self.round), ("order", self.order_hash))
+        object.__setattr__(self, "_parts", {name: part(name, value) for name, value in mine})
 
     def label(self, purpose: str, **parts: bytes | str | int) -> bytes:
         """A tag of this round."""
-        return label(
-            self.context,
-            purpose,
-            key_list=self.participants.hash,
-            round=self.round,
-            order=self.order_hash,
-            **parts,
+        return joined(
+            self.context, purpose, self._parts | {name: _part(name, value) for name, value in parts.items()}
         )
 
     def pair_label(self, purpose: str, one: str, other: str) -> bytes:

@@ -76,8 +76,14 @@ def read_receipt(
     return _verified(codec.unpack_views("receipt", Receipt, data, max_bytes), roster, context, params)
 
 
-def _verified(receipt: Receipt, roster: Roster, context: Context, params: SecAggParams) -> VerifiedReceipt:
-    """Of a receipt whose fields may be views of a message; its sum stays one."""
+def _verified(
+    receipt: Receipt,
+    roster: Roster,
+    context: Context,
+    params: SecAggParams,
+    body: ReceiptBody | None = None,
+) -> VerifiedReceipt:
+    """Of a receipt whose fields may be views of a message; its sum stays one. The body, where it was read to find the context."""
     coordinator = roster.coordinator
     signed_body = bytes(receipt.signed.body)
     identity.verify(
@@ -88,7 +94,7 @@ def _verified(receipt: Receipt, roster: Roster, context: Context, params: SecAgg
         what="receipt",
         who=coordinator.id,
     )
-    body = codec.decode(ReceiptBody, signed_body, 1000 * params.n + 1000)
+    body = body or _body(signed_body, params)
     if body.session_id != context.session_id:
         raise ReceiptMismatch("the receipt names another session", coordinator.id)
     agreed = read_set(body.agreed_set, params)
@@ -116,9 +122,9 @@ def audit_receipt(data: bytes, study_hash: bytes, roster: Roster, params: SecAgg
         As `read_receipt`.
     """
     receipt = codec.unpack_views("receipt", Receipt, data)
-    body = codec.decode(ReceiptBody, bytes(receipt.signed.body), 1000 * params.n + 1000)
+    body = _body(receipt.signed.body, params)
     context = Context(PROTOCOL_VERSION, study_hash, roster.hash, body.session_id)
-    return _verified(receipt, roster, context, params)
+    return _verified(receipt, roster, context, params, body)
 
 
 def audit_ref(data: bytes, study_hash: bytes, roster: Roster, params: SecAggParams) -> ReceiptRef:
@@ -128,9 +134,13 @@ def audit_ref(data: bytes, study_hash: bytes, roster: Roster, params: SecAggPara
         As `read_receipt`.
     """
     signed = codec.unpack_views("receipt", Receipt, data).signed
-    found = codec.decode(ReceiptBody, bytes(signed.body), 1000 * params.n + 1000)
-    context = Context(PROTOCOL_VERSION, study_hash, roster.hash, found.session_id)
-    return _verified(Receipt(signed, b""), roster, context, params).ref
+    body = _body(signed.body, params)
+    context = Context(PROTOCOL_VERSION, study_hash, roster.hash, body.session_id)
+    return _verified(Receipt(signed, b""), roster, context, params, body).ref
+
+
+def _body(data: bytes, params: SecAggParams) -> ReceiptBody:
+    return codec.decode(ReceiptBody, data, 1000 * params.n + 1000)
 
 
 def receipt_hash(context: Context, body: bytes) -> bytes:

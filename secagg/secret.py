@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hmac
-from typing import NoReturn
+from collections.abc import Callable
+from typing import NoReturn, TypeVar, cast
+
+T = TypeVar("T")
 
 
 class SecretBytes:
@@ -12,14 +15,21 @@ class SecretBytes:
     Python cannot promise to erase memory: dropping the last reference is all that this class can do.
     """
 
-    __slots__ = ("_value",)
+    __slots__ = ("_made", "_value")
 
     def __init__(self, value: bytes) -> None:
         self._value = bytes(value)
+        self._made: tuple[object, object] | None = None
 
     def reveal(self) -> bytes:
         """The bytes themselves; every use of this method is a place to review."""
         return self._value
+
+    def loaded(self, load: Callable[[bytes], T]) -> T:
+        """What a primitive makes of the bytes before it uses them; kept, for the primitive that asked last, as long as the secret itself."""
+        if self._made is None or self._made[0] is not load:
+            self._made = (load, load(self._value))
+        return cast(T, self._made[1])
 
     def __len__(self) -> int:
         return len(self._value)

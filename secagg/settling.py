@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import cast
 
 from secagg import agreed_set, rules
 from secagg.errors import WrongStep
-from secagg.tables import Agreeing, Settling, Upload, Uploading
-from secagg.wire import codec
-from secagg.wire.records import AgreeRequest, Deposit, SetSignature, SignRequest
+from secagg.tables import Agreeing, Settling, Uploading
+from secagg.wire import codec, flat
+from secagg.wire.flat import Written
+from secagg.wire.records import AgreeRequest, Deposit, SetSignature, Signed, SignRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +21,24 @@ class AgreeRequests(Mapping[str, bytes]):
     uploading: Uploading
     members: tuple[str, ...]
     agreed_set: bytes
+    _headers: dict[str, Written] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __getitem__(self, hospital: str) -> bytes:
         if hospital not in self.members:
             raise KeyError(hospital)
-        uploads, inside = self.uploading.uploads, frozenset(self.members)
+        inside = frozenset(self.members)
         dealers = (who for who in self.uploading.frame.participants.holders(hospital) if who in inside)
-        deposits = tuple(_deposit(uploads[dealer], hospital) for dealer in dealers)
+        deposits = tuple(self._deposit(dealer, hospital) for dealer in dealers)
         return codec.pack("agree_request", AgreeRequest(self.agreed_set, deposits))
+
+    def _deposit(self, dealer: str, receiver: str) -> Deposit:
+        """A dealer's header is in the requests to all who hold a share of it, and is written once."""
+        upload = self.uploading.uploads[dealer]
+        header, seal = self._headers.get(dealer), upload.seals.get(receiver)
+        if header is None:
+            header = self._headers[dealer] = flat.written(upload.signed)
+        nonce, ciphertext = (seal.nonce, seal.ciphertext) if seal else (b"", b"")
+        return Deposit(cast(Signed, header), nonce, ciphertext)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.members)
@@ -86,8 +98,3 @@ def missing_signatures(state: Settling) -> frozenset[str]:
         frozenset(member.hospital for member in state.agreeing.proposed.members)
         - state.agreeing.signatures.keys()
     )
-
-
-def _deposit(upload: Upload, receiver: str) -> Deposit:
-    seal = upload.seals.get(receiver)
-    return Deposit(upload.signed, seal.nonce if seal else b"", seal.ciphertext if seal else b"")

@@ -7,7 +7,7 @@ file. Equal states give equal bytes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from secagg import identity
 from secagg.context import Context
@@ -33,7 +33,8 @@ from secagg.states import (
     Settled,
     Uploaded,
 )
-from secagg.wire import codec
+from secagg.wire import codec, flat
+from secagg.wire.flat import Written
 from secagg.wire.records import OpenedShare
 from secagg.wire.stored import StoredReady, StoredRound, StoredSeat, StoredSecret, StoredState
 
@@ -107,27 +108,12 @@ def _stored(state: HospitalState, between: Advertised | Ready) -> StoredState:
         case Revealed():
             key, key_list = state.advertised.session_key.reveal(), state.listed.payload
         case Ready():
-            ready = (_store_ready(state),)
+            ready = (cast(StoredReady, _stored_ready(state)),)
         case _:
-            ready, rounds = (_store_ready(state.after),), (_store_round(state),)
-    params, context = between.seat.params, between.seat.context
-    stored_seat = StoredSeat(
-        between.seat.me,
-        params.n,
-        params.colluding,
-        params.threshold,
-        params.modulus_bits,
-        params.dim,
-        between.seat.roster.canonical,
-        context.version,
-        context.study_hash,
-        context.session_id,
-        params.neighborhood.degree if params.neighborhood else 0,
-        params.neighborhood.threshold if params.neighborhood else 0,
-    )
+            ready, rounds = (cast(StoredReady, _stored_ready(state.after)),), (_store_round(state),)
     return StoredState(
         type(state).__name__,
-        stored_seat,
+        cast(StoredSeat, _stored_seat(between.seat)),
         between.highest_round,
         between.last_receipt.round,
         between.last_receipt.hash,
@@ -137,6 +123,32 @@ def _stored(state: HospitalState, between: Advertised | Ready) -> StoredState:
         contribution,
         between.graphs,
         key_list,
+    )
+
+
+def _stored_seat(seat: Seat) -> Written:
+    return seat.stored.get(lambda: flat.written(_store_seat(seat)))
+
+
+def _stored_ready(ready: Ready) -> Written:
+    return ready.stored.get(lambda: flat.written(_store_ready(ready)))
+
+
+def _store_seat(seat: Seat) -> StoredSeat:
+    params, context = seat.params, seat.context
+    return StoredSeat(
+        seat.me,
+        params.n,
+        params.colluding,
+        params.threshold,
+        params.modulus_bits,
+        params.dim,
+        seat.roster.canonical,
+        context.version,
+        context.study_hash,
+        context.session_id,
+        params.neighborhood.degree if params.neighborhood else 0,
+        params.neighborhood.threshold if params.neighborhood else 0,
     )
 
 

@@ -5,9 +5,9 @@ Secrets are `SecretBytes`, whose repr is empty; a state that no longer needs a s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeAlias, TypeVar
 
 from secagg.context import Context
 from secagg.drawing import Listed
@@ -17,17 +17,40 @@ from secagg.receipt import ReceiptRef
 from secagg.roster import Roster
 from secagg.sealing import HeldShare
 from secagg.secret import SecretBytes
+from secagg.wire.flat import Written
+
+T = TypeVar("T")
+
+
+class Once(Generic[T]):
+    """Something that follows from a frozen record, made when it is first asked for. A changed copy of the record has its own."""
+
+    __slots__ = ("_made",)
+
+    def __init__(self) -> None:
+        self._made: T | None = None
+
+    def get(self, make: Callable[[], T]) -> T:
+        """What was made the first time."""
+        if self._made is None:
+            self._made = make()
+        return self._made
 
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """Who this hospital is, fixed for a session."""
+    """Who this hospital is, fixed for a session.
+
+    Attributes:
+        stored: as `state_codec` writes it, the same in every state of the session.
+    """
 
     identity: SecretBytes
     params: SecAggParams
     roster: Roster
     context: Context
     me: str
+    stored: Once[Written] = field(default_factory=Once, init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +114,8 @@ class Ready:
         highest_round: the highest round ever started in this study, across sessions.
         last_receipt: the latest receipt accepted.
         graphs: as in `Advertised`.
+        stored: key list and chains as `state_codec` writes them, the same in every state of a round; with the secrets in it, it is dropped
+            with them.
     """
 
     seat: Seat
@@ -100,6 +125,7 @@ class Ready:
     highest_round: int
     last_receipt: ReceiptRef
     graphs: int = 0
+    stored: Once[Written] = field(default_factory=Once, init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

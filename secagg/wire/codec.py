@@ -2,25 +2,18 @@
 
 `decode` accepts exactly the bytes that `encode` makes: unknown fields, leftover bytes, explicit defaults, repeated
 singular fields and any other second spelling of a message are refused, so that one message has one form (SPEC.md,
-section 4). It raises `WireError` and nothing else, on any bytes. The length and the number of entries are bounded before
-anything is parsed.
+section 4). It raises `WireError` and nothing else, on any bytes. The length is bounded before anything is read, and of a list
+no more entries are read than it may have.
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
 from collections.abc import Iterator
-from dataclasses import is_dataclass
-from typing import Any, TypeVar, cast, get_args, get_type_hints
-
-from google.protobuf.message import DecodeError, Message
+from typing import TypeVar, cast
 
 from secagg.errors import WireError
-from secagg.wire import flat, records, shape, wardround_pb2
-from secagg.wire.bounds import check_scalar
+from secagg.wire import flat, records, wardround_pb2
 from secagg.wire.flat import varint
-from secagg.wire.records import Items
 
 R = TypeVar("R")
 
@@ -101,13 +94,11 @@ def unpack(kind: str, record: type[R], data: bytes, max_bytes: int = DEFAULT_MAX
         WireError: no message of the schema, of another kind, or out of bounds.
     """
     start = _start_of(kind, data, max_bytes)
-    if flat.layout(record) is not None:
-        return flat.read(record, data, start, len(data), record.__name__)
-    return decode(record, data[start:], max_bytes)
+    return flat.read(record, data, start, len(data), record.__name__)
 
 
 def unpack_views(kind: str, record: type[R], data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> R:
-    """As `unpack` of a record without lists; its fields of bytes are views of `data`, for what is long and only looked at once.
+    """As `unpack`; its fields of bytes are views of `data`, for what is long and only looked at once.
 
     Raises:
         WireError: no message of the schema, of another kind, or out of bounds.
@@ -145,7 +136,7 @@ def pack_signed(kind: str, body: list[bytes], signature: bytes) -> bytes:
 
 
 def decode_views(record: type[R], data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> R:
-    """As `decode` of a record without lists; its fields of bytes are views of `data`, for what is long and not changed.
+    """As `decode`; its fields of bytes are views of `data`, for what is long and not changed.
 
     Raises:
         WireError: as `decode`.
@@ -160,12 +151,8 @@ def decode(record: type[R], data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> 
     Raises:
         WireError: the bytes are longer than max_bytes, are not the one form of such a record, or break a bound.
     """
-    if flat.layout(record) is not None:
-        _check_length(record.__name__, data, max_bytes)
-        return flat.read(record, data, 0, len(data), record.__name__)
-    message = _parse(record, getattr(wardround_pb2, record.__name__), data, max_bytes)
-    result: R = _from_message(record, message, record.__name__)
-    return result
+    _check_length(record.__name__, data, max_bytes)
+    return flat.read(record, data, 0, len(data), record.__name__)
 
 
 def vector_chunks(
@@ -211,15 +198,10 @@ def _head(data: bytes, max_bytes: int) -> tuple[str, int]:
     kind = _KIND_OF_TAG.get(data[: 1 if data[0] < 128 else 2])
     if kind is None:
         raise WireError("Message", "the bytes do not parse")
-    start = len(_TAGS[kind])
-    length = data[start : start + _VARINT_BYTES]
-    for end in range(1, len(length) + 1):
-        if length[end - 1] < 128:
-            # The one spelling of the length there is, and nothing behind it.
-            if length[:end] == varint(len(data) - start - end):
-                return kind, start + end
-            break
-    raise WireError("Message", "unknown fields, leftover bytes or a second spelling")
+    size, start = flat.number(data, len(_TAGS[kind]), len(data), "Message")
+    if size != len(data) - start:
+        raise WireError("Message", "unknown fields, leftover bytes or a second spelling")
+    return kind, start
 
 
 def _check_length(where: str, data: bytes, max_bytes: int) -> None:
@@ -227,85 +209,8 @@ def _check_length(where: str, data: bytes, max_bytes: int) -> None:
         raise WireError(where, f"{len(data)} bytes exceed the bound of {max_bytes}")
 
 
-def _parse(record: Any, message_type: Any, data: bytes, max_bytes: int) -> Any:
-    where = message_type.DESCRIPTOR.name
-    _check_length(where, data, max_bytes)
-    shape.check_shape(record, data)
-    message = message_type()
-    try:
-        message.ParseFromString(data)
-        message.DiscardUnknownFields()
-        canonical = _serialize(message)
-    except (DecodeError, ValueError, RecursionError):
-        raise WireError(where, "the bytes do not parse") from None
-    if canonical != data:
-        raise WireError(where, "unknown fields, leftover bytes or a second spelling")
-    return message
-
-
-def _serialize(message: Message) -> bytes:
-    return bytes(message.SerializeToString(deterministic=True))
-
-
 # A field of bytes has wire type 2.
 _TAGS = {
     kind: varint(wardround_pb2.Message.DESCRIPTOR.fields_by_name[kind].number << 3 | 2) for kind in KINDS
 }
 _KIND_OF_TAG = {tag: kind for kind, tag in _TAGS.items()}
-_VARINT_BYTES = 5
-
-
-@functools.cache
-def _hints(record: Any) -> tuple[tuple[str, Any], ...]:
-    hints: dict[str, Any] = get_type_hints(record, include_extras=True)
-    return tuple(hints.items())
-
-
-@functools.cache
-def _plan(record: Any) -> tuple[tuple[str, Any, Any, Any], ...]:
-    """(name, record of the field or None, record of its entries or None, bound) of each field; read once, used for each message."""
-    plan: list[tuple[str, Any, Any, Any]] = []
-    for name, hint in _hints(record):
-        if hint is bool or is_dataclass(hint):
-            plan.append((name, hint, None, None))
-            continue
-        inner, bound = get_args(hint)
-        element = get_args(inner)[0] if isinstance(bound, Items) else None
-        plan.append((name, None, element, bound))
-    return tuple(plan)
-
-
-def _from_message(record: Any, message: Any, where: str) -> Any:
-    values = {}
-    for name, single, element, bound in _plan(record):
-        raw = getattr(message, name)
-        if single is bool:
-            values[name] = raw
-        elif single is not None:
-            if not message.HasField(name):
-                raise WireError(f"{where}.{name}", "it is missing")
-            values[name] = _from_message(single, raw, f"{where}.{name}")
-        elif element is not None:
-            values[name] = _entries(element, bound, raw, f"{where}.{name}")
-        else:
-            check_scalar(bound, raw, where, name)
-            values[name] = raw
-    return record(**values)
-
-
-def _entries(element: Any, bound: Items, raw: Any, where: str) -> tuple[Any, ...]:
-    if len(raw) > bound.high:
-        raise WireError(where, f"{len(raw)} entries exceed the bound of {bound.high}")
-    if not is_dataclass(element):
-        # Lists of scalars are lists of byte strings: one look at each length that occurs.
-        _, length = get_args(element)
-        for size in set(map(len, raw)):
-            if not length.low <= size <= length.high:
-                raise WireError(where, f"{size} bytes, expected {length.low} to {length.high}")
-        return tuple(raw)
-    entries = tuple(_from_message(element, value, where) for value in raw)
-    if bound.key:
-        keys = [getattr(entry, bound.key) for entry in entries]
-        if any(a >= b for a, b in itertools.pairwise(keys)):
-            raise WireError(where, "entries are repeated or out of order")
-    return entries

@@ -1,26 +1,23 @@
-"""Records to bytes, and records without lists back, in one pass and with one copy of what is long.
+"""Records to bytes and back, in one pass and with one copy of what is long.
 
-A model or a vector goes through here in every round; a parser whose result has to be written out again and compared
-copies it eight times. What is accepted is the one form of SPEC.md, section 4, and nothing else: fields in ascending order, none twice, none
-with its default, numbers in as few bytes as they need. `tests/properties/test_flat_wire.py` compares with the protobuf library.
+A model or a vector goes through here in every round, and some sixty small records; a parser whose result has to be written
+out again and compared copies each of them eight times. What is accepted is the one form of SPEC.md, section 4, and nothing
+else: fields in ascending order, none twice, none with its default, numbers in as few bytes as they need, no more entries
+than a list may have. `tests/properties/test_flat_wire.py` compares with the protobuf library.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import itertools
-from dataclasses import dataclass
-from typing import Any, TypeVar, get_args, get_type_hints
+import operator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from secagg.errors import WireError
-from secagg.wire import wardround_pb2
 from secagg.wire.bounds import check_length, check_scalar
-from secagg.wire.records import Items
+from secagg.wire.layout import BYTES, NUMBER, RECORD, RECORDS, TEXT, layout
 
 R = TypeVar("R")
 
-_VARINT, _DELIMITED = 0, 2
 _VARINT_BYTES = 10
 _ANOTHER_FORM = "unknown fields, leftover bytes or a second spelling"
 _NO_PARSE = "the bytes do not parse"
@@ -28,59 +25,11 @@ _NO_FIT = "a value does not fit its field"
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
-    """One field: its tag, its type (a record for a field that holds one, of a list its entries'), its bound, and its entries' in a list.
+class Written:
+    """A record that was written before, to stand where the record itself would: what stays the same is not written again."""
 
-    Attributes:
-        head: the tag's one byte.
-        holds_record: the field is a record of its own.
-        is_list: the field is a list.
-    """
-
-    name: str
-    tag: int
     type: Any
-    bound: Any
-    entry: Any = None
-    head: bytes = dataclasses.field(init=False)
-    holds_record: bool = dataclasses.field(init=False)
-    is_list: bool = dataclasses.field(init=False)
-
-    def __post_init__(self) -> None:
-        # Asked for thousands of times a round.
-        object.__setattr__(self, "head", bytes((self.tag,)))
-        object.__setattr__(self, "holds_record", self.bound is None and self.type is not bool)
-        object.__setattr__(self, "is_list", isinstance(self.bound, Items))
-
-
-def layout(record: Any) -> tuple[Field, ...] | None:
-    """The fields of a record in the order of their numbers; None where one is a list, here or further in."""
-    return _layout(record)
-
-
-@functools.cache
-def _layout(record: Any) -> tuple[Field, ...] | None:
-    fields = _fields(record)
-    if any(one.is_list or (one.holds_record and _layout(one.type) is None) for one in fields):
-        return None
-    return fields
-
-
-@functools.cache
-def _fields(record: Any) -> tuple[Field, ...]:
-    numbers = getattr(wardround_pb2, record.__name__).DESCRIPTOR.fields_by_name
-    fields = []
-    for name, hint in get_type_hints(record, include_extras=True).items():
-        inner, *bounds = get_args(hint) or (hint,)
-        bound, entry = bounds[0] if bounds else None, None
-        if isinstance(bound, Items):
-            inner = get_args(inner)[0]
-            inner, *entries = get_args(inner) or (inner,)
-            entry = entries[0] if entries else None
-        tag = numbers[name].number << 3 | (_VARINT if inner in (int, bool) else _DELIMITED)
-        assert tag < 128, "a tag of two bytes"
-        fields.append(Field(name, tag, inner, bound, entry))
-    return tuple(sorted(fields, key=lambda one: one.tag))
+    data: bytes = field(repr=False)
 
 
 def write(record: object) -> list[bytes]:
@@ -89,22 +38,18 @@ def write(record: object) -> list[bytes]:
     Raises:
         WireError: a field is out of its bounds or of another type.
     """
-    where, parts = type(record).__name__, list[bytes]()
-    record_type: Any = type(record)
-    for field in _fields(record_type):
-        value = getattr(record, field.name)
-        if field.is_list:
-            _write_list(parts, field, value, where)
-        elif field.holds_record:
-            _write_record(parts, field, value, where)
-        elif not isinstance(value, field.type) and not (field.type is bytes and _is_view_of_bytes(value)):
-            raise WireError(where, _NO_FIT)
-        else:
-            if field.bound is not None:
-                check_scalar(field.bound, value, where, field.name)
-            if value:
-                _write_scalar(parts, field, value, where)
+    parts: list[bytes] = []
+    _write(parts, record)
     return parts
+
+
+def written(record: object) -> Written:
+    """The record as it can stand in others.
+
+    Raises:
+        WireError: as `write`.
+    """
+    return Written(type(record), b"".join(write(record)))
 
 
 def write_pieces(record: object, name: str, pieces: list[bytes]) -> list[bytes]:
@@ -114,67 +59,106 @@ def write_pieces(record: object, name: str, pieces: list[bytes]) -> list[bytes]:
         WireError: as `write`.
     """
     record_type: Any = type(record)
-    first, size = _fields(record_type)[0], sum(map(len, pieces))
-    assert (first.name, first.type, getattr(record, name)) == (name, bytes, b"")
+    first, size = layout(record_type)[0], sum(map(len, pieces))
+    assert (first.name, first.kind, getattr(record, name)) == (name, BYTES, b"")
     check_length(first.bound, size, record_type.__name__, name)
     return [bytes((first.tag,)) + varint(size), *pieces, *write(record)] if size else write(record)
 
 
-def _write_list(parts: list[bytes], field: Field, values: Any, where: str) -> None:
-    """The entries one after the other, an empty one too."""
-    where = f"{where}.{field.name}"
-    if len(values) > field.bound.high:
-        raise WireError(where, f"{len(values)} entries exceed the bound of {field.bound.high}")
-    if field.entry is None:
-        for value in values:
-            _write_record(parts, field, value, where)
-    else:
-        for value in values:
-            if not isinstance(value, bytes):
+def _write(parts: list[bytes], record: object) -> int:
+    """Append the record's pieces; how many bytes they have."""
+    record_type: Any = type(record)
+    where, total = record_type.__name__, 0
+    for name, kind, expected, bound, low, high, key, tag, short in layout(record_type):
+        value = getattr(record, name)
+        if kind == BYTES:
+            if type(value) is not bytes and not _is_like_bytes(value):
                 raise WireError(where, _NO_FIT)
-            if not field.entry.low <= len(value) <= field.entry.high:
-                raise WireError(
-                    where, f"{len(value)} bytes, expected {field.entry.low} to {field.entry.high}"
-                )
-            parts += (field.head + varint(len(value)), value)
-    if field.bound.key:
-        keys = [getattr(value, field.bound.key) for value in values]
-        if any(a >= b for a, b in itertools.pairwise(keys)):
-            raise WireError(where, "entries are repeated or out of order")
-
-
-def _write_record(parts: list[bytes], field: Field, value: Any, where: str) -> None:
-    if type(value) is not field.type:
-        raise WireError(where, _NO_FIT)
-    inside = write(value)
-    parts.append(field.head + varint(sum(map(len, inside))))
-    parts += inside
-
-
-def _is_view_of_bytes(value: Any) -> bool:
-    """What is long need not be copied to be written."""
-    return isinstance(value, memoryview) and value.c_contiguous and value.nbytes == len(value)
-
-
-def _write_scalar(parts: list[bytes], field: Field, value: Any, where: str) -> None:
-    """A number, a text or a byte string that is not its type's default."""
-    if field.tag & 7 == _VARINT:
-        if value < 0:
+            if not low <= len(value) <= high:
+                check_length(bound, len(value), where, name)
+            if value:
+                total += _write_bytes(parts, value, short)
+        elif kind >= RECORDS:
+            if len(value) > high:
+                raise WireError(f"{where}.{name}", f"{len(value)} entries exceed the bound of {high}")
+            for entry in value:
+                total += _write_entry(parts, entry, expected, bound, short, f"{where}.{name}")
+            if key:
+                check_order(value, key, f"{where}.{name}")
+        elif kind == RECORD:
+            total += _write_entry(parts, value, expected, bound, short, where)
+        elif not isinstance(value, expected):
             raise WireError(where, _NO_FIT)
-        parts.append(field.head + varint(int(value)))
-        return
+        elif kind == TEXT:
+            check_scalar(bound, value, where, name)
+            if value:
+                total += _write_bytes(parts, _utf8(value, where), short)
+        else:
+            if not 0 <= value <= high:
+                check_scalar(bound, value, where, name)
+                if value < 0:
+                    raise WireError(where, _NO_FIT)
+            if value:
+                piece = short[value] if value < 128 else bytes((tag,)) + varint(value)
+                parts.append(piece)
+                total += len(piece)
+    return total
+
+
+def _write_entry(
+    parts: list[bytes], value: Any, expected: Any, bound: Any, short: tuple[bytes, ...], where: str
+) -> int:
+    """A record or a byte string behind its tag and length, an empty one too."""
+    if bound is not None:
+        if not isinstance(value, bytes):
+            raise WireError(where, _NO_FIT)
+        if not bound.low <= len(value) <= bound.high:
+            raise WireError(where, f"{len(value)} bytes, expected {bound.low} to {bound.high}")
+        return _write_bytes(parts, value, short)
+    if type(value) is Written and value.type is expected:
+        return _write_bytes(parts, value.data, short)
+    if type(value) is not expected:
+        raise WireError(where, _NO_FIT)
+    place = len(parts)
+    parts.append(b"")
+    size = _write(parts, value)
+    parts[place] = piece = short[size] if size < 128 else short[0][:1] + varint(size)
+    return len(piece) + size
+
+
+def _write_bytes(parts: list[bytes], value: bytes, short: tuple[bytes, ...]) -> int:
+    size = len(value)
+    piece = short[size] if size < 128 else short[0][:1] + varint(size)
+    parts += (piece, value)
+    return len(piece) + size
+
+
+def _is_like_bytes(value: Any) -> bool:
+    """A view of bytes will do: what is long need not be copied to be written."""
+    if isinstance(value, memoryview):
+        return value.c_contiguous and value.nbytes == len(value)
+    return isinstance(value, bytes)
+
+
+def _utf8(value: str, where: str) -> bytes:
     try:
-        data = value.encode() if isinstance(value, str) else value
+        return value.encode()
     except UnicodeEncodeError:
         raise WireError(where, _NO_FIT) from None
-    parts += (field.head + varint(len(data)), data)
+
+
+def check_order(entries: Any, key: str, where: str) -> None:
+    """Raise WireError unless the entries of a list ascend in their key, so that none is there twice."""
+    keys = [getattr(entry, key) for entry in entries]
+    if any(map(operator.ge, keys, keys[1:])):
+        raise WireError(where, "entries are repeated or out of order")
 
 
 def read(record: type[R], data: Any, at: int, end: int, where: str, *, views: bool = False) -> R:
     """The record in these bytes.
 
     Args:
-        record: one that `layout` knows.
+        record: a class of `wire/records.py` or `wire/stored.py`.
         data: bytes or a view of bytes.
         at, end: where in them it begins and ends.
         where: its name in errors.
@@ -183,39 +167,86 @@ def read(record: type[R], data: Any, at: int, end: int, where: str, *, views: bo
     Raises:
         WireError: the bytes are not the one form of such a record, or break a bound.
     """
-    values: dict[str, Any] = {}
-    for field in layout(record) or ():
-        present = at < end and data[at] == field.tag
-        if field.tag & 7 == _VARINT:
-            value = 0
-            if present:
-                value, at = _number(data, at + 1, end, where)
-                if value == 0 or (field.type is bool and value != 1):
-                    raise WireError(where, _ANOTHER_FORM)
-            if field.type is bool:
-                values[field.name] = bool(value)
-                continue
-            check_scalar(field.bound, value, where, field.name)
-            values[field.name] = value
-            continue
+    record_type: Any = record
+    values: list[Any] = []
+    for name, kind, expected, bound, low, high, key, tag, _ in layout(record_type):
         size = 0
-        if present:
-            size, at = _number(data, at + 1, end, where)
-            if size > end - at:
-                raise WireError(where, _NO_PARSE)
+        if at < end and data[at] == tag:
+            if kind >= RECORDS:
+                entries, at = _read_list(expected, bound, high, tag, data, at, end, f"{where}.{name}", views)
+                if key:
+                    check_order(entries, key, f"{where}.{name}")
+                values.append(tuple(entries))
+                continue
+            # Nearly every number fits into one byte: they are read without a call.
+            at += 1
+            if at < end and data[at] < 128:
+                size = data[at]
+                at += 1
+            else:
+                size, at = number(data, at, end, where)
+            if size == 0 and kind != RECORD:
+                raise WireError(where, _ANOTHER_FORM)
+        elif kind == RECORD:
+            raise WireError(f"{where}.{name}", "it is missing")
+        if kind == NUMBER:
+            if size > high:
+                check_scalar(bound, size, where, name)
+                if bound is None:
+                    raise WireError(where, _ANOTHER_FORM)
+            values.append(size == 1 if expected is bool else size)
+            continue
         stop = at + size
-        if field.holds_record:
-            if not present:
-                raise WireError(f"{where}.{field.name}", "it is missing")
-            values[field.name] = read(field.type, data, at, stop, f"{where}.{field.name}", views=views)
-        elif present and size == 0:
-            raise WireError(where, _ANOTHER_FORM)
+        if stop > end:
+            raise WireError(where, _NO_PARSE)
+        if kind == BYTES:
+            if not low <= size <= high:
+                check_length(bound, size, where, name)
+            values.append(_piece(data, at, stop, views))
+        elif kind == RECORD:
+            values.append(read(expected, data, at, stop, f"{where}.{name}", views=views))
+        elif kind == TEXT:
+            values.append(_text(bound, data, at, stop, where, name))
         else:
-            values[field.name] = _checked(field, data, at, stop, where, views)
+            values.append(())
         at = stop
     if at != end:
         raise WireError(where, _ANOTHER_FORM)
-    return record(**values)
+    return record(*values)
+
+
+def _read_list(
+    expected: Any, bound: Any, most: int, tag: int, data: Any, at: int, end: int, where: str, views: bool
+) -> tuple[list[Any], int]:
+    """The entries that begin at this place, and the place behind them; not one more is read than there may be."""
+    entries: list[Any] = []
+    while at < end and data[at] == tag:
+        if len(entries) == most:
+            raise WireError(where, f"more than {most} entries")
+        size, at = _length(data, at + 1, end, where)
+        if bound is None:
+            entries.append(read(expected, data, at, at + size, where, views=views))
+        elif bound.low <= size <= bound.high:
+            entries.append(_piece(data, at, at + size, views))
+        else:
+            raise WireError(where, f"{size} bytes, expected {bound.low} to {bound.high}")
+        at += size
+    return entries, at
+
+
+def _piece(data: Any, at: int, stop: int, views: bool) -> Any:
+    if views:
+        return memoryview(data)[at:stop]
+    return data[at:stop] if type(data) is bytes else bytes(memoryview(data)[at:stop])
+
+
+def _text(bound: Any, data: Any, at: int, stop: int, where: str, name: str) -> str:
+    try:
+        text = str(data[at:stop], "utf-8")
+    except UnicodeDecodeError:
+        raise WireError(where, _NO_PARSE) from None
+    check_scalar(bound, text, where, name)
+    return text
 
 
 def varint(number: int) -> bytes:
@@ -230,22 +261,18 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
-def _checked(field: Field, data: Any, at: int, stop: int, where: str, views: bool) -> Any:
-    """A field of bytes or text, its length looked at before it is copied."""
-    piece = memoryview(data)[at:stop]
-    if field.type is bytes:
-        check_scalar(field.bound, piece, where, field.name)
-        return piece if views else bytes(piece)
-    try:
-        text = str(piece, "utf-8")
-    except UnicodeDecodeError:
-        raise WireError(where, _NO_PARSE) from None
-    check_scalar(field.bound, text, where, field.name)
-    return text
+def _length(data: Any, at: int, end: int, where: str) -> tuple[int, int]:
+    """The length at this place, of so many bytes as there are behind it, and the place where they begin."""
+    size, at = number(data, at, end, where)
+    if size > end - at:
+        raise WireError(where, _NO_PARSE)
+    return size, at
 
 
-def _number(data: Any, at: int, end: int, where: str) -> tuple[int, int]:
+def number(data: Any, at: int, end: int, where: str) -> tuple[int, int]:
     """The number at this place, in as few bytes as it needs, and the place behind it."""
+    if at < end and data[at] < 128:
+        return data[at], at + 1
     value = shift = 0
     for place in range(at, min(end, at + _VARINT_BYTES)):
         byte = data[place]

@@ -15,6 +15,7 @@ from secagg.roster import parse_roster, parse_signed_roster
 from secagg.state_codec import decode_state
 from secagg.wire import codec, records, stored, wardround_pb2
 from secagg.wire.records import Items, Length, Most, Name, Text
+from tests.library_wire import hints
 from tests.unit.secagg.rounds import consortium, key_of
 
 QUICK = settings(deadline=None, max_examples=40)
@@ -57,7 +58,7 @@ def sorted_by(given: list[Any], key: str) -> list[Any]:
 
 @functools.cache
 def record_of(record: Any) -> st.SearchStrategy[Any]:
-    return st.builds(record, **{name: values_of(hint) for name, hint in codec._hints(record)})
+    return st.builds(record, **{name: values_of(hint) for name, hint in hints(record)})
 
 
 def test_every_message_has_a_record() -> None:

@@ -7,6 +7,7 @@ import pytest
 from secagg.errors import WireError
 from secagg.wire import codec, records, wardround_pb2
 from secagg.wire.records import AgreedSet, KeyList, SetMember, Signed, VectorChunk
+from tests.library_wire import hints
 
 SIGNED = Signed(b"body", bytes(64))
 SET = AgreedSet(1, bytes(32), (SetMember("a", bytes(32)), SetMember("b", bytes(32))))
@@ -25,7 +26,7 @@ def test_every_kind_has_a_record_and_a_message() -> None:
     assert kinds == codec.KINDS.keys()
     for record in codec.KINDS.values():
         described = getattr(wardround_pb2, record.__name__).DESCRIPTOR
-        assert [f.name for f in described.fields] == [name for name, _ in codec._hints(record)]
+        assert [f.name for f in described.fields] == [name for name, _ in hints(record)]
 
 
 def test_leftover_and_unknown_fields_are_refused() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from secagg import coordinator as co
 from secagg import hospital as ho
+from secagg import state_codec
 from secagg.errors import ParameterError, SecAggError, WireError
 from secagg.state_codec import decode_state, encode_state
 from tests.unit.secagg.rounds import Consortium, consortium, entropy, key_of, vector_of
@@ -75,10 +77,47 @@ def test_restart_at_every_arrow_gives_the_same_bytes() -> None:
     assert sent == sent_again
 
 
+def unwritten(state: Any) -> Any:
+    """An equal state of which nothing was written yet."""
+    if isinstance(state, ho.Ready):
+        return replace(state, seat=replace(state.seat))
+    return replace(state, after=unwritten(state.after))
+
+
+def test_what_is_written_once_is_never_that_of_an_earlier_state() -> None:
+    c, previous = consortium(3), b""
+    for number in (1, 2, 3):
+        uploading = c.order(number, c.hospitals, previous=previous)
+        seen = [c.hospitals[NAME]]
+        uploading = c.upload_all(uploading, c.roster.ids)
+        seen.append(c.hospitals[NAME])
+        agreeing = c.agree_all(*co.propose(uploading))
+        seen.append(c.hospitals[NAME])
+        opening = c.open_all(*co.request_open(agreeing))
+        seen.append(c.hospitals[NAME])
+        previous = co.make_receipt(opening, co.unmask(opening, c.masked(c.roster.ids)))
+        c.deliver_receipt(previous)
+        seen.append(c.hospitals[NAME])
+        for state in seen:
+            again = unwritten(state)
+            assert again == state
+            assert encode_state(state) == encode_state(again) == encode_state(state)
+
+
 def test_bytes_of_a_state_hold_no_identity_key() -> None:
     _, states, _ = states_of_a_round()
     for state in states:
         assert key_of(NAME).reveal() not in encode_state(state)
+
+
+def test_what_is_written_once_does_not_print() -> None:
+    _, states, _ = states_of_a_round()
+    for state in states[1:]:
+        ready = ho.close_round(state)
+        kept = state_codec._stored_ready(ready)
+        for chain in ready.chains.values():
+            assert chain.reveal() in kept.data
+            assert repr(chain.reveal())[2:-1] not in repr((kept, state, state_codec._stored(state, ready)))
 
 
 def test_secrets_of_a_round_are_gone_after_it() -> None:
