@@ -206,6 +206,9 @@ def read(record: type[R], data: Any, at: int, end: int, where: str, *, views: bo
         elif kind == RECORD:
             values.append(read(expected, data, at, stop, f"{where}.{name}", views=views))
         elif kind == TEXT:
+            if size > high:
+                # Before it is decoded: as text it would take four times its length, beside what is copied of it.
+                raise WireError(f"{where}.{name}", f"{size} bytes where a text has at most {high}")
             values.append(_text(bound, data, at, stop, where, name))
         else:
             values.append(())

@@ -8,8 +8,10 @@ from dataclasses import is_dataclass
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 from secagg.wire import wardround_pb2
-from secagg.wire.records import Items, Length, Most
+from secagg.wire.records import Items, Length, Most, Text
 
+# A text in UTF-8 has at most so many bytes for each of its characters, and an id so many characters.
+_UTF8_BYTES, _ID_CHARACTERS = 4, 63
 _WIRE_VARINT, _WIRE_DELIMITED = 0, 2
 # What a field is; the lists come last. Not an enumeration: they are compared some thousand times a round.
 NUMBER, BYTES, TEXT, RECORD, RECORDS, BYTE_STRINGS = range(6)
@@ -24,7 +26,7 @@ class Field(NamedTuple):
         type: its class; of a list that of its entries.
         bound: from the annotation; of a list of byte strings that of an entry, None for a record or a flag.
         low: the smallest length in bytes.
-        high: the largest length in bytes, the largest number, the most entries of a list.
+        high: the largest length in bytes (of a text the longest that so many characters can take), the largest number, the most entries of a list.
         key: what the entries of a list ascend in, or empty.
         tag: its one byte.
         short: the tag and a number behind it, for each number of one byte.
@@ -62,7 +64,7 @@ def _field(name: str, hint: Any, number: int) -> Field:
     elif is_dataclass(inner):
         kind = RECORD
     elif inner is str:
-        kind = TEXT
+        kind, high = TEXT, _UTF8_BYTES * (bound.high if isinstance(bound, Text) else _ID_CHARACTERS)
     elif isinstance(bound, Length):
         kind, low, high = BYTES, bound.low, bound.high
     else:

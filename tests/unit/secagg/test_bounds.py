@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, get_args, get_type_hints
@@ -10,7 +11,7 @@ import pytest
 
 from secagg import hospital as ho
 from secagg.errors import WireError
-from secagg.wire import bounds, codec, records, wardround_pb2
+from secagg.wire import bounds, codec, flat, records, wardround_pb2
 from secagg.wire.records import Items, Length, Most, Name, Text
 from tests.library_wire import encoded, hints
 from tests.unit.secagg.loot import ALL, nothing, uploaded
@@ -168,3 +169,22 @@ def test_a_request_longer_than_any_of_its_round_is_refused_unread() -> None:
 def test_shapes_that_no_message_has(data: bytes) -> None:
     with pytest.raises(WireError):
         codec.decode(records.SetMember, data)
+
+
+@pytest.mark.threat("FL-19", control="C-LIMITS")
+@pytest.mark.parametrize("first", [b"\x12", b"\x1a"], ids=["a reason", "an id"])
+def test_a_text_is_bounded_before_it_is_decoded(first: bytes) -> None:
+    """One character beyond the basic plane gives each of the others four bytes."""
+    text = "\U0001f600".encode() + b"a" * (1 << 20)
+    data = first + flat.varint(len(text)) + text
+    tracemalloc.start()
+    with pytest.raises(WireError, match="where a text has at most"):
+        codec.decode(records.Abort, data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < len(text) // 4
+
+
+def test_a_text_of_the_longest_characters_is_read() -> None:
+    told = records.Abort(1, "\U0001f600" * 2000, "a" * 63)
+    assert codec.decode(records.Abort, codec.encode(told)) == told
