@@ -36,7 +36,7 @@ def canonical(value: object) -> bytes:
     """The RFC 8785 bytes of a JSON value made of dict, list, tuple, str, int, float, bool and None.
 
     Raises:
-        NotCanonicalError: NaN, infinity, an integer beyond 2^53 - 1, a key or value of another type.
+        NotCanonicalError: NaN, infinity, an integer beyond 2^53 - 1, half a surrogate pair, a key or value of another type.
     """
     try:
         text = _ENCODER.encode(_plain(value))
@@ -47,7 +47,8 @@ def canonical(value: object) -> bytes:
     problem = ""
     try:
         return rfc8785.dumps(value)  # type: ignore[arg-type]  # checked by the library, value by value
-    except (rfc8785.CanonicalizationError, RecursionError) as error:
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
+        # The library orders keys by their UTF-16, which half a surrogate pair in a key does not have.
         problem = type(error).__name__
     raise NotCanonicalError(f"the value cannot be written ({problem})")
 

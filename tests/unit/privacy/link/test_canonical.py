@@ -27,7 +27,9 @@ def test_hash_of_empty() -> None:
     assert sha256_hex(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1 << 60, {1: 2}, b"x", {"a": {3}}])
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), 1 << 60, {1: 2}, b"x", {"a": {3}}, "\ud800", {"\ud800": 1}]
+)
 def test_what_has_no_form_is_refused(value: object) -> None:
     with pytest.raises(NotCanonicalError) as caught:
         canonical(value)
@@ -46,6 +48,8 @@ def test_what_has_no_form_is_refused(value: object) -> None:
         b"\xff",
         b"[" * 100_000,
         b"1e400",
+        b'{"\\ud800":1}',
+        b'{"\xed\xa0\x80":1}',
         b"",
     ],
 )
