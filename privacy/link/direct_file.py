@@ -16,6 +16,8 @@ from pathlib import Path
 # Of what goes past the cache, the place in memory and in the file; no disk in use asks for more.
 ALIGNED_BYTES = 4096
 BUFFER_BYTES = 2 << 20
+# Nothing where the system has no such flag, as macOS.
+_DIRECT: int = getattr(os, "O_DIRECT", 0)
 
 
 class DirectFiles:
@@ -58,7 +60,7 @@ def _write(handle: int, data: memoryview) -> None:
         try:
             data = data[os.write(handle, data) :]
         except OSError as error:
-            if error.errno != errno.EINVAL or not fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_DIRECT:
+            if error.errno != errno.EINVAL or not fcntl.fcntl(handle, fcntl.F_GETFL) & _DIRECT:
                 raise
             # A disk of larger units, or a write that was cut short within one.
             _go_past_the_cache(handle, False)
@@ -68,7 +70,7 @@ def _go_past_the_cache(handle: int, past: bool) -> None:
     """Where the file system cannot, the cache is as good but for its cost."""
     flags = fcntl.fcntl(handle, fcntl.F_GETFL)
     try:
-        fcntl.fcntl(handle, fcntl.F_SETFL, flags | os.O_DIRECT if past else flags & ~os.O_DIRECT)
+        fcntl.fcntl(handle, fcntl.F_SETFL, flags | _DIRECT if past else flags & ~_DIRECT)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import importlib
 import os
 import stat
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from privacy.link import direct_file
 from privacy.link.direct_file import ALIGNED_BYTES, DirectFiles
 
 FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -71,3 +73,16 @@ def test_a_disk_that_is_full_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(OSError, match="no space"):
         DirectFiles().write(tmp_path / "file", [b"data"])
+
+
+def test_a_system_without_the_flag_writes_through_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As macOS."""
+    data = os.urandom(ALIGNED_BYTES + 5)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.delattr(os, "O_DIRECT")
+        importlib.reload(direct_file)
+        direct_file.DirectFiles().write(tmp_path / "file", [data])
+    importlib.reload(direct_file)
+    assert (tmp_path / "file").read_bytes() == data
