@@ -305,8 +305,14 @@ class Journal:
             return
         self._wait_for_disk(True)
         self._db.execute("BEGIN IMMEDIATE")
-        self._forget_answers(over)
-        self._db.execute("COMMIT")
+        try:
+            self._forget_answers(over)
+            self._db.execute("COMMIT")
+        except sqlite3.Error:
+            # An open transaction would refuse every later commit, of other studies too.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
         self._kept = [kept for kept in self._kept if kept not in over]
         self._files.drop([kept.name for kept in over])
 

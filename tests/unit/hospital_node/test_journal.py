@@ -9,7 +9,7 @@ import stat
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -178,6 +178,50 @@ def test_the_next_vector_is_written_over_one_whose_round_is_over(path: Path, sho
     assert uploads(path) == {}
 
 
+def test_a_loss_of_power_that_takes_a_receipt_back_leaves_no_answer(path: Path) -> None:
+    """The receipt waited for no disk, and the vector that it gave up is written over already: nothing else is sent in its place."""
+    journal = with_files(path)
+    journal.commit(STUDY, 1, b"uploaded", b"order", [LONG])
+    with (
+        closing(sqlite3.connect(path)) as source,
+        closing(sqlite3.connect(path.with_name("on disk"))) as disk,
+    ):
+        source.backup(disk)
+    journal.commit(STUDY, 1, b"ready", b"receipt", [], ends_round=True)
+    monkeypatched = pytest.MonkeyPatch()
+    monkeypatched.setattr(journal._anchor, "keep", _dies)
+    with pytest.raises(Died):
+        journal.commit(STUDY, 2, b"uploaded", b"order 2", [LONG[::-1]])
+    monkeypatched.undo()
+    journal._db.close()
+    journal._anchor.close()
+    for name in ("journal.db-wal", "journal.db-shm"):
+        path.with_name(name).unlink(missing_ok=True)
+    path.with_name("on disk").replace(path)
+    again = with_files(path)
+    assert (again.restored, again.state(STUDY)) == (False, b"uploaded")
+    with pytest.raises(UploadLost):
+        again.replies(STUDY, b"order")
+    assert (again.replies(STUDY, b"order 2"), uploads(path)) == (None, {})
+    again.close()
+
+
+def test_a_disk_that_is_full_at_the_end_of_a_study_stops_no_other(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = with_files(path)
+    journal.commit(STUDY, 1, b"uploaded", b"order", [LONG])
+    with monkeypatch.context() as full:
+        full.setattr(journal, "_forget_answers", _full)
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            journal.drop_uploads(STUDY)
+    assert journal.replies(STUDY, b"order") == (LONG,)
+    journal.commit(OTHER, 1, b"state", b"request", [])
+    journal.commit(OTHER, 1, b"state", b"another", [b"answer"])
+    assert journal.replies(OTHER, b"another") == (b"answer",)
+    journal.close()
+
+
 def test_a_spare_file_that_somebody_deleted_is_not_missed(path: Path) -> None:
     journal = with_files(path)
     journal.commit(STUDY, 1, b"uploaded", b"order", [LONG])
@@ -201,6 +245,14 @@ def test_a_second_answer_leaves_the_first_ones_file_alone(path: Path) -> None:
 
 class Died(Exception):
     """The process ended here."""
+
+
+def _dies(*_: object) -> NoReturn:
+    raise Died
+
+
+def _full(*_: object) -> NoReturn:
+    raise sqlite3.OperationalError("database or disk is full")
 
 
 @pytest.mark.parametrize("over", [False, True])
