@@ -27,9 +27,11 @@ class SecretBytes:
 
     def loaded(self, load: Callable[[bytes], T]) -> T:
         """What a primitive makes of the bytes before it uses them; kept, for the primitive that asked last, as long as the secret itself."""
-        if self._made is None or self._made[0] is not load:
-            self._made = (load, load(self._value))
-        return cast(T, self._made[1])
+        # Looked at once: between two looks another thread may have asked for another primitive.
+        made = self._made
+        if made is None or made[0] is not load:
+            made = self._made = (load, load(self._value))
+        return cast(T, made[1])
 
     def __len__(self) -> int:
         return len(self._value)
