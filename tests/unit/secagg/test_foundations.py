@@ -105,8 +105,9 @@ def test_signature_is_bound_to_label_and_body() -> None:
     ):
         with pytest.raises(BadSignature):
             identity.verify(public, tag, body, sig)
-    with pytest.raises(BadSignature):
-        identity.verify(bytes(31), b"label", b"body", signature)
+    for other in (identity.public_key(key_of("south")), bytes(31)):
+        with pytest.raises(BadSignature):
+            identity.verify(other, b"label", b"body", signature)
 
 
 def test_roster_round_trip_and_order() -> None:
