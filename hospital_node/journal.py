@@ -98,6 +98,7 @@ class Journal:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA wal_autocheckpoint = 400")
         self._synchronous = ""
         self._wait_for_disk(True)
         self._db.execute("PRAGMA secure_delete = ON")

@@ -65,6 +65,7 @@ class LedgerStore:
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
         try:
             self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA wal_autocheckpoint = 64")
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.executescript(_SCHEMA)
             self._read()
