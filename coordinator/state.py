@@ -66,7 +66,6 @@ class CoordinatorState:
         self._files = ReceiptFiles(path.with_suffix(FILES_SUFFIX), file_bytes)
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA wal_autocheckpoint = 64")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA foreign_keys = ON")
         self._db.executescript(SCHEMA)
