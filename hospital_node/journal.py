@@ -38,6 +38,8 @@ INSERT OR IGNORE INTO ends VALUES (1, x'', x'');
 FILES_SUFFIX = ".uploads"
 # From here on a reply costs less in a file than in the database.
 FILE_BYTES = 1 << 20
+# Of the log, in pages, before it is written over from its start: a sync of a file that grows takes half as long again.
+LOG_PAGES = 400
 
 
 class JournalTaken(Exception):
@@ -98,6 +100,7 @@ class Journal:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         self._synchronous = ""
         self._wait_for_disk(True)
         self._db.execute("PRAGMA secure_delete = ON")
