@@ -99,17 +99,19 @@ class Gatherer:
         }
         silent: dict[str, Silence] = {}
         while left:
-            if enough is not None and enough() and left <= set(lost):
+            if enough is not None and left <= lost.keys() and enough():
                 silent |= {h: Silence(h, step, "lost", lost[h][1]) for h in left}
                 break
             now = self.clock.monotonic_s()
-            for hospital in [h for h in left if (h in lost and lost[h][0] <= now) or now >= end]:
+            # Who is there costs nothing here: this is asked once for each message.
+            overdue = sorted(left) if now >= end else [h for h in lost if h in left and lost[h][0] <= now]
+            for hospital in overdue:
                 why = lost.get(hospital, (0.0, f"no answer within {deadline_s:g} s"))[1]
                 kind = "lost" if hospital in lost else "deadline"
                 self._silence(silent, left, Silence(hospital, step, kind, why))
             if not left:
                 break
-            limit = min([end, *(lost[h][0] for h in left if h in lost)])
+            limit = min([end, *(until for h, (until, _) in lost.items() if h in left)])
             event = self.link.receive(max(0.0, limit - now))
             match event:
                 case None:

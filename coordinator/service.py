@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -144,7 +145,7 @@ def serve(
             home.state / "spool",
         )
         set_startup_aside()
-        keep_freed_memory()
+        keep_freed_memory(os.environ)
         executed = execute(run, {"agreement": clock.monotonic_s() - started}, "mutual_tls_1_3")
         result = write_study(out, agreement, roster.signed, executed.record, state.rounds(run.study_hash))
     finally:

@@ -59,6 +59,10 @@ class _Incoming:
         while self.parts:
             part, start = self.parts.pop(), self.starts.pop()
             whole[start : start + len(part)] = part
+        self.take_place(whole)
+
+    def take_place(self, whole: memoryview) -> None:
+        """The whole vector's place from now on; what is in it beyond `length` is not the vector's."""
         self.whole, self.starts, self.parts = whole, [0], [whole]
 
     def copy_to(self, memory: memoryview, offset: int) -> int:
@@ -127,7 +131,10 @@ class Spool:
             self._places -= 1
         if on_disk:
             self._path(hospital).unlink(missing_ok=True)
-        self._incoming[hospital] = _Incoming(on_disk)
+        self._incoming[hospital] = anew = _Incoming(on_disk)
+        if before is not None and before.whole is not None:
+            # Else each beginning of a vector in small chunks would cost new memory.
+            anew.take_place(before.whole)
 
     def complete(self, hospital: str) -> bool:
         incoming = self._incoming.get(hospital)

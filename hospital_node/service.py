@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -117,7 +118,7 @@ def serve(settings: Settings, report: Callable[[NodeEvent], None], ask: Callable
         )
         report(NodeEvent("connecting", f"{own.id} dials {settings.coordinator}"))
         set_startup_aside()
-        keep_freed_memory()
+        keep_freed_memory(os.environ)
         try:
             client.run(on_message, node.on_connect, stop)
         finally:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
 
 import pytest
 
+from coordinator import gather
 from coordinator.gather import RECONNECT_GRACE_S, Gatherer, Silence
 from coordinator.link import Connected, Disconnected, LinkEvent, Received
 from coordinator.progress import Progress
@@ -152,6 +156,51 @@ def test_enough_answers_end_the_wait_for_those_that_are_cut_off_only(
     link.at(2, Connected("b", fresh=False), Received("a", HELLO)).at(8, Received("b", HELLO))
     assert gatherer.gather("open", BOTH, anything, enough=lambda: True) == {}
     assert link.clock.waited_s == 8
+
+
+def test_whether_enough_answered_is_asked_only_where_all_that_are_waited_for_are_cut_off(
+    link: Script, gatherer: Gatherer
+) -> None:
+    asked: list[float] = []
+
+    def enough() -> bool:
+        asked.append(link.clock.waited_s)
+        return True
+
+    link.at(1, Received("a", HELLO)).at(2, Disconnected("b", "reset"))
+    assert set(gatherer.gather("open", BOTH, anything, enough=enough)) == {"b"}
+    assert asked == [2]
+
+
+def steps_of_a_message(hospitals: int) -> int:
+    """Lines of the wait and of what it defines that one message more runs, where so many hospitals are waited for."""
+
+    def steps(messages: int) -> int:
+        names = frozenset(f"h{place:03}" for place in range(hospitals))
+        link = Script(ManualClock(), set(names))
+        link.at(1, *(Received("h000", HELLO) for _ in range(messages)))
+        ran = 0
+
+        def trace(frame: FrameType, event: str, _: object) -> Any:
+            nonlocal ran
+            if frame.f_code.co_filename != gather.__file__:
+                return None
+            ran += event == "line"
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            Gatherer(link, link.clock, 60.0, lambda _: None).gather("upload", names, lambda *_: False)
+        finally:
+            sys.settrace(before)
+        return ran
+
+    return steps(2) - steps(1)
+
+
+def test_a_message_costs_the_same_however_many_hospitals_are_waited_for() -> None:
+    assert 0 < steps_of_a_message(5) == steps_of_a_message(300)
 
 
 def test_what_take_refuses_silences_the_sender_with_the_reason(link: Script, gatherer: Gatherer) -> None:

@@ -132,6 +132,20 @@ def test_long_chunks_stay_where_they_came_and_nothing_changes_them(tmp_path: Pat
     assert read(spool, "b", 0, 2 * LONG_BYTES) == vector[: 2 * LONG_BYTES]
 
 
+@pytest.mark.threat("FL-19", control="C-LIMITS")
+def test_a_vector_begun_again_in_small_chunks_takes_no_new_memory(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", 4 * LONG_BYTES)
+    spool.add("a", 0, bytes(100))
+    tracemalloc.start()
+    try:
+        spool.add("a", 0, b"anew")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5000
+    assert read(spool, "a", 0, 100) == b"anew"
+
+
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_what_is_read_is_what_was_sent_last_whatever_the_chunks(
