@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coordinator.join import StudyFailed
-from coordinator.rounds import Outcome
+from coordinator.outcome import Outcome
 from privacy.analytics.evaluated import Evaluated
 from privacy.recipes.fit import Statistic
 from privacy.studies.agreement import Agreement

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from coordinator.gather import Gatherer, Silence
+from coordinator.outcome import Outcome
 from coordinator.progress import Progress
-from coordinator.rounds import Outcome
 from privacy.studies.agreement import Agreement
 from secagg.roster import Roster
 from secagg.wire import codec

@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from coordinator.gather import Silence
-from coordinator.rounds import Outcome
+from coordinator.outcome import Outcome
 from coordinator.state import StoredRound
 from privacy.link.canonical import canonical, parse_canonical
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coordinator.gather import Silence
-from coordinator.rounds import Outcome
+from coordinator.outcome import Outcome
 from coordinator.state import StoredRound
 from privacy.analytics.report import analysis_json
 from privacy.assessment.evidence import AGREEMENT, LEDGERS, MODEL, RECEIPTS, RESULT, ROSTER, ROUNDS

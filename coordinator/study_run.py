@@ -21,9 +21,10 @@ from coordinator.gather import Gatherer, Silence
 from coordinator.grid import Answer, SecureGrid
 from coordinator.held_arrays import record_of, values_of
 from coordinator.join import StudyFailed, collect_ledgers, offer_study
+from coordinator.outcome import Outcome, remembered
 from coordinator.progress import Progress
 from coordinator.records import interrupted, outcome_of, round_record
-from coordinator.rounds import Outcome, RoundEngine, remembered
+from coordinator.rounds import RoundEngine
 from coordinator.spare_noise import spare_noise_of
 from coordinator.state import IN_THE_RECEIPT, CoordinatorState, StoredRound
 from coordinator.strategies import fold_strategy, make_strategy

@@ -79,7 +79,7 @@ class RoundWork:
             if told.model:
                 raise RoundRefused(f"the round of {told.task} carries a model")
             return False
-        match = self._match(told, theta)
+        match = self.sums.match(told, theta)
         if match is Match.OTHER:
             raise RoundRefused(
                 f"the model of round {told.round} does not follow from "
@@ -90,9 +90,6 @@ class RoundWork:
                 )
             )
         return match is Match.SAME
-
-    def _match(self, told: RoundOrder, theta: NDArray[np.float64]) -> Match | None:
-        return self.sums.match(told, theta)
 
     def reserve(self, ordered: Ordered, told: RoundOrder, ledger: LedgerStore, clock: Clock) -> str:
         """Charges the round before anything is computed; says what pays for it.

@@ -11,7 +11,7 @@ import pytest
 
 from coordinator import rounds
 from coordinator.gather import Silence
-from coordinator.rounds import Outcome
+from coordinator.outcome import Outcome
 from privacy.studies.exchange import model_bytes
 from privacy.studies.next_model import start_model
 from secagg import agreed_set, identity

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from coordinator.outcome import Outcome
 from coordinator.records import outcome_of, round_record
-from coordinator.rounds import Outcome
 from coordinator.spare_noise import SpareNoiseTaken, spare_noise_of
 from coordinator.state import StoredRound
 from hospital_node import round_messages

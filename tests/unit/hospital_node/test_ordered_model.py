@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hospital_node.round_work import RoundWork
 from hospital_node.sum_store import SumStore
 from hospital_node.sums import Sums
 from privacy.studies import exchange, next_model
@@ -51,7 +50,7 @@ def test_without_the_recomputation_the_made_up_model_would_be_trained_on(
     hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = second_round(hand)
-    monkeypatch.setattr(RoundWork, "_match", lambda *_: None)
+    monkeypatch.setattr(Sums, "match", lambda *_: None)
     _, order = hand.order(2, model=trap(0.5)(right))
     assert kinds(hand.ask("a", order))[0] == "upload_header"
 
@@ -60,7 +59,7 @@ def test_without_the_bound_huge_weights_would_be_trained_on(
     hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = second_round(hand)
-    monkeypatch.setattr(RoundWork, "_match", lambda *_: None)
+    monkeypatch.setattr(Sums, "match", lambda *_: None)
     monkeypatch.setattr(
         exchange, "parse_model", lambda _, data, carries=0: np.frombuffer(data, dtype="<f8").copy()
     )
