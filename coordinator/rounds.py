@@ -27,7 +27,7 @@ from secagg.params import SecAggParams
 from secagg.roster import Roster
 from secagg.secret import SecretBytes
 from secagg.wire import codec
-from secagg.wire.records import Abort, VectorChunk
+from secagg.wire.records import VectorChunk
 
 
 class RoundAborted(Exception):
@@ -38,6 +38,14 @@ class RoundAborted(Exception):
         self.reason = reason
         self.culprit = culprit
         self.shown = shown
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A round whose order is made: the state in which its uploads come, and the message to all hospitals."""
+
+    uploading: protocol.Uploading
+    message: bytes
 
 
 @dataclass(slots=True)
@@ -76,13 +84,22 @@ class RoundEngine:
         )
         return silent
 
-    def run(
+    def order(
         self,
         round_number: int,
         task: str,
         model: bytes | memoryview,
         settings: bytes,
         previous_receipt: bytes,
+    ) -> Ordered:
+        """A signed order, which nobody gets before `run`."""
+        assert self.session is not None
+        made = protocol.start_round(self.session, round_number, task, model, settings, previous_receipt)
+        return Ordered(*made)
+
+    def run(
+        self,
+        ordered: Ordered,
         present: frozenset[str],
         absent: dict[str, Silence],
         spare: SpareNoiseTaken | None = None,
@@ -91,16 +108,13 @@ class RoundEngine:
 
         `spare` takes out the noise that the opened sum does not need, where a study has such.
         """
-        assert self.session is not None
         started = self.clock.monotonic_s()
-        uploading, order = protocol.start_round(
-            self.session, round_number, task, model, settings, previous_receipt
-        )
+        uploading, round_number = ordered.uploading, ordered.uploading.frame.round
         working = _Working(uploading.frame, dict(absent))
         removed: tuple[str, ...] = ()
         spool = Spool(self.spool_directory, self.params.vector_bytes)
         try:
-            uploading = self._uploads(uploading, order, present, spool, working)
+            uploading = self._uploads(uploading, ordered.message, present, spool, working)
             agreeing = self._agreements(uploading, working)
             opening = self._openings(agreeing, working, spare)
             total = sum_spooled(opening, spool)
@@ -126,15 +140,6 @@ class RoundEngine:
             self.clock.monotonic_s() - started,
             noise_removed=removed,
         )
-
-    def publish(self, outcome: Outcome) -> None:
-        """Sends the receipt of a finished round, or the abort, to everybody who is connected."""
-        if outcome.receipt is not None:
-            message = outcome.receipt
-        else:
-            message = codec.pack("abort", Abort(outcome.round, outcome.reason[:500], outcome.culprit))
-        for hospital in sorted(self.gatherer.link.connected()):
-            self.gatherer.tell(hospital, message)
 
     def _uploads(
         self,
