@@ -36,6 +36,7 @@ class RoundEnds:
     report: Callable[[Progress], None]
     _writer: ThreadPoolExecutor = field(init=False, repr=False)
     _written: tuple[Outcome, Future[None]] | None = field(default=None, init=False, repr=False)
+    _unsaid: list[Outcome] = field(default_factory=list, init=False, repr=False)
     _may_begin: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -61,7 +62,8 @@ class RoundEnds:
         """Begin to store a round; `settle` announces it. An aborted one is over when this returns: the next round depends on who is shown to be at fault."""
         if outcome.status != "done":
             self._store(outcome)
-            self._announce(outcome)
+            self._send(outcome)
+            self.say()
             return
         begins_next = outcome.round < total_rounds(self.agreement)
         stored = self._stored(outcome)
@@ -69,7 +71,12 @@ class RoundEnds:
         self._written = (outcome, future)
 
     def settle(self) -> None:
-        """Wait until the round that is being stored is on the disk, then announce it; nothing happens without one.
+        """`announce`, and `say` so."""
+        self.announce()
+        self.say()
+
+    def announce(self) -> None:
+        """Wait until the round that is being stored is on the disk, then send its receipt; nothing happens without one.
 
         Raises:
             sqlite3.Error, OSError: it could not be stored; it is not announced.
@@ -80,7 +87,12 @@ class RoundEnds:
         future.result()
         if outcome.round < total_rounds(self.agreement):
             self._may_begin = outcome.round + 1
-        self._announce(outcome)
+        self._send(outcome)
+
+    def say(self) -> None:
+        """Report the rounds whose receipt was sent since."""
+        while self._unsaid:
+            self._say(self._unsaid.pop(0))
 
     def begin(self, number: int) -> None:
         """When it returns, the order of this round may leave: it is on the disk that it may have."""
@@ -90,6 +102,7 @@ class RoundEnds:
 
     def wait_with(self, number: int) -> None:
         """The order of this round does not leave yet: a coordinator that is started again meanwhile has not lost the round."""
+        self.say()
         if number == self._may_begin:
             self.state.take_back(self.study_hash, number)
             self._may_begin = 0
@@ -118,7 +131,7 @@ class RoundEnds:
             return IN_THE_RECEIPT
         return None if outcome.total is None else outcome.total.astype("<i8").tobytes()
 
-    def _announce(self, outcome: Outcome) -> None:
+    def _send(self, outcome: Outcome) -> None:
         """The receipt of a finished round, or the abort, to everybody who is connected."""
         if outcome.receipt is not None:
             message = outcome.receipt
@@ -126,7 +139,7 @@ class RoundEnds:
             message = codec.pack("abort", Abort(outcome.round, outcome.reason[:500], outcome.culprit))
         for hospital in sorted(self.gatherer.link.connected()):
             self.gatherer.tell(hospital, message)
-        self._say(outcome)
+        self._unsaid.append(outcome)
 
     def _say(self, outcome: Outcome) -> None:
         task, last = task_of(self.agreement, outcome.round), total_rounds(self.agreement)

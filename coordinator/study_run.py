@@ -223,23 +223,21 @@ class StudyRun:
         previous = next((o.receipt for o in reversed(self.outcomes) if o.receipt is not None), b"")
         settings = order_settings(self.agreement, number)
         ordered = self.engine.order(number, task, model, settings, previous)
-        self.ends.settle()
+        # From here to the order nothing waits or prints: what is announced and the order then leave in one frame.
+        self.ends.announce()
         # Behind a finished round nobody is at fault; the state is asked across restarts too.
         done = self.outcomes and self.outcomes[-1].status == "done"
         shown = {} if done else self.state.culprits(self.study_hash, number - 1)
         out = left_out(number, shown, self.members)
-        needs_quorum(
-            self.agreement,
-            self.gatherer,
-            number,
-            self.members - out.keys(),
-            lambda: self.ends.wait_with(number),
-        )
+        asked = self.members - out.keys()
+        needs_quorum(self.agreement, self.gatherer, number, asked, lambda: self.ends.wait_with(number))
+        present = asked & self.gatherer.link.connected()
+        self.ends.begin(number)
+        self.engine.tell(ordered, present)
+        self.ends.say()
         last = total_rounds(self.agreement)
         self.report(Progress("round_started", f"round {number} of {last}: {task}", round=number, rounds=last))
-        present = (self.members & self.gatherer.link.connected()) - out.keys()
         spare = spare_noise_of(self.agreement, task_at(self.agreement, number))
-        self.ends.begin(number)
         outcome = self.engine.run(ordered, present, absent(present, self.members, self.refused) | out, spare)
         self.outcomes.append(outcome)
         self.ends.write(outcome)

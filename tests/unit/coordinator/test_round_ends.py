@@ -90,7 +90,7 @@ def unwaited(self: RoundEnds) -> None:
     if self._written is not None:
         (outcome, _), self._written = self._written, None
         self._may_begin = outcome.round + 1
-        self._announce(outcome)
+        self._send(outcome)
 
 
 @pytest.mark.parametrize("control", ["wait", "begin"])
@@ -99,7 +99,7 @@ def test_without_the_waits_something_leaves_too_early(
 ) -> None:
     monkeypatch.setattr(CoordinatorState, "add_round", slow(CoordinatorState.add_round))
     if control == "wait":
-        monkeypatch.setattr(RoundEnds, "settle", unwaited)
+        monkeypatch.setattr(RoundEnds, "announce", unwaited)
     else:
         monkeypatch.setattr(RoundEnds, "begin", lambda *_: None)
     assert not on_disk_first(world)
