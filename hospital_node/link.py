@@ -17,7 +17,8 @@ from contextlib import suppress
 from typing import Any
 
 from hospital_node.clock import Clock, SystemClock
-from hospital_node.diagnosis import ConnectProblem, check_own, diagnose, is_loopback
+from hospital_node.diagnosis import ConnectProblem, check_own, diagnose
+from hospital_node.proxy_route import is_loopback
 from hospital_node.talk import Broken, Message, Met, Talk, Trouble
 from privacy.link.ack_timer import AckTimer
 from privacy.link.certificates import tls_name
@@ -51,6 +52,36 @@ FLUSH_S = 2.0
 # Caught where they are raised: kept in a task, their tracebacks would keep the channel and its thread until the next garbage collection.
 # The status of the call says why it is over.
 CALL_IS_OVER = (grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
+
+
+def channel_arguments(
+    host: str, port: int, keys: MemberKeys, root: bytes
+) -> tuple[str, grpc.ChannelCredentials, tuple[tuple[str, int | str], ...]]:
+    """What gRPC is given for a channel to the coordinator: target, credentials, options.
+
+    Args:
+        root: the coordinator's certificate (PEM), the only one that is trusted.
+
+    Raises:
+        ImportError: gRPC was imported too early to be told of TLS 1.3 alone.
+    """
+    if GRPC_CAME_FIRST:
+        raise ImportError(
+            "grpc was imported before hospital_node.link and would take up TLS 1.2: import hospital_node.link first."
+        )
+    target = f"dns:///[{host}]:{port}" if ":" in host else f"dns:///{host}:{port}"
+    credentials = grpc.ssl_channel_credentials(root, keys.tls_private.reveal(), keys.certificate_pem)
+    options = (
+        *CLIENT_OPTIONS,
+        ("grpc.ssl_target_name_override", tls_name("coordinator")),
+        ("grpc.enable_http_proxy", 0 if is_loopback(host) else 1),
+    )
+    return target, credentials, options
+
+
+def printable(said: str | None) -> str:
+    """A sentence that came over the network and goes to a terminal."""
+    return "".join(c if c.isprintable() else " " for c in said or "")[:500]
 
 
 class LinkClient:
@@ -102,10 +133,6 @@ class LinkClient:
             ImportError: gRPC was imported too early to be told of TLS 1.3 alone.
             QueueFull, MessageTooLarge: a callback yielded more than the link holds.
         """
-        if GRPC_CAME_FIRST:
-            raise ImportError(
-                "grpc was imported before hospital_node.link and would take up TLS 1.2: import hospital_node.link first."
-            )
         check_own(self._keys, self._pins, self._clock.now())
         ready = threading.Event()
         thread = threading.Thread(target=self._run_loop, args=(ready,), name="hospital-link")
@@ -198,17 +225,9 @@ class LinkClient:
 
     async def _one_stream(self) -> tuple[bool, ConnectProblem]:
         """One connection from dialing to its end: whether the coordinator greeted, and why it ended."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        credentials = grpc.ssl_channel_credentials(
-            self._root, self._keys.tls_private.reveal(), self._keys.certificate_pem
-        )
-        options = (
-            *CLIENT_OPTIONS,
-            ("grpc.ssl_target_name_override", tls_name("coordinator")),
-            ("grpc.enable_http_proxy", 0 if is_loopback(self._host) else 1),
-        )
         met = False
-        async with grpc.aio.secure_channel(f"dns:///{host}:{self._port}", credentials, options) as channel:
+        dialed = channel_arguments(self._host, self._port, self._keys, self._root)
+        async with grpc.aio.secure_channel(*dialed) as channel:
             call = channel.stream_stream(f"/{SERVICE}/{METHOD}")()
             try:
                 async with asyncio.timeout(HELLO_DEADLINE_S):
@@ -288,8 +307,7 @@ class LinkClient:
                 return
 
     async def _explain(self, met: bool, code: grpc.StatusCode, details: str) -> ConnectProblem:
-        # The text comes over the network and goes to a terminal.
-        said = "".join(c if c.isprintable() else " " for c in details or "")[:500]
+        said = printable(details)
         where = f"{self._host}:{self._port}"
         if said == REPLACED:
             return ConnectProblem(
