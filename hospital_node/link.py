@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from hospital_node.clock import Clock, SystemClock
@@ -82,6 +83,26 @@ def channel_arguments(
 def printable(said: str | None) -> str:
     """A sentence that came over the network and goes to a terminal."""
     return "".join(c if c.isprintable() else " " for c in said or "")[:500]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """How one call ended: the name of gRPC's status, the sentence that came with it, all that came."""
+
+    status: str
+    said: str
+    frame: bytes
+
+
+def ask_once(host: str, port: int, keys: MemberKeys, root: bytes, frame: bytes, within_s: float) -> Reply:
+    """One frame to the coordinator over a connection of its own, and what comes back; arguments as `channel_arguments` takes them."""
+    with grpc.secure_channel(*channel_arguments(host, port, keys, root)) as channel:
+        call = channel.stream_stream(f"/{SERVICE}/{METHOD}")(iter([frame]), timeout=within_s)
+        try:
+            came = b"".join(call)
+        except grpc.RpcError as problem:
+            return Reply(problem.code().name, printable(problem.details()), b"")
+        return Reply(call.code().name, printable(call.details()), came)
 
 
 class LinkClient:
