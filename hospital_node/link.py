@@ -8,44 +8,34 @@ it is yielded, short answers with what comes behind them. What belongs to a coor
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
+from hospital_node.channel import channel_arguments, printable
 from hospital_node.clock import Clock, SystemClock
 from hospital_node.diagnosis import ConnectProblem, check_own, diagnose
-from hospital_node.proxy_route import is_loopback
 from hospital_node.talk import Broken, Message, Met, Talk, Trouble
 from privacy.link.ack_timer import AckTimer
-from privacy.link.certificates import tls_name
 from privacy.link.framing import PROCESS_BYTES, FrameError, Hello, Limits, MessageTooLarge
 from privacy.link.member_keys import MemberKeys
 from privacy.link.roster_file import TrustedRoster
 from privacy.link.transport_rules import (
-    CIPHER_SUITES,
-    CLIENT_OPTIONS,
     HELLO_DEADLINE_S,
     METHOD,
     REPLACED,
     SERVICE,
-    grpc_environment,
     reconnect_delay_s,
     split_address,
 )
 
-# gRPC reads it when it is first imported, whoever imports it.
-GRPC_CAME_FIRST = "grpc" in sys.modules and os.environ.get("GRPC_SSL_CIPHER_SUITES") != CIPHER_SUITES
-os.environ.update(grpc_environment(os.environ))
-import grpc  # noqa: E402
-import grpc.aio  # noqa: E402
-import uvloop  # noqa: E402
-
 __all__ = ["ConnectProblem", "LinkClient"]
+# Behind `channel`, which sets gRPC up before anybody imports it.
+import grpc
+import grpc.aio
+import uvloop
 
 STOP_POLL_S = 0.1
 SHORT_BYTES = 1 << 14
@@ -53,56 +43,6 @@ FLUSH_S = 2.0
 # Caught where they are raised: kept in a task, their tracebacks would keep the channel and its thread until the next garbage collection.
 # The status of the call says why it is over.
 CALL_IS_OVER = (grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
-
-
-def channel_arguments(
-    host: str, port: int, keys: MemberKeys, root: bytes
-) -> tuple[str, grpc.ChannelCredentials, tuple[tuple[str, int | str], ...]]:
-    """What gRPC is given for a channel to the coordinator: target, credentials, options.
-
-    Args:
-        root: the coordinator's certificate (PEM), the only one that is trusted.
-
-    Raises:
-        ImportError: gRPC was imported too early to be told of TLS 1.3 alone.
-    """
-    if GRPC_CAME_FIRST:
-        raise ImportError(
-            "grpc was imported before hospital_node.link and would take up TLS 1.2: import hospital_node.link first."
-        )
-    target = f"dns:///[{host}]:{port}" if ":" in host else f"dns:///{host}:{port}"
-    credentials = grpc.ssl_channel_credentials(root, keys.tls_private.reveal(), keys.certificate_pem)
-    options = (
-        *CLIENT_OPTIONS,
-        ("grpc.ssl_target_name_override", tls_name("coordinator")),
-        ("grpc.enable_http_proxy", 0 if is_loopback(host) else 1),
-    )
-    return target, credentials, options
-
-
-def printable(said: str | None) -> str:
-    """A sentence that came over the network and goes to a terminal."""
-    return "".join(c if c.isprintable() else " " for c in said or "")[:500]
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """How one call ended: the name of gRPC's status, the sentence that came with it, all that came."""
-
-    status: str
-    said: str
-    frame: bytes
-
-
-def ask_once(host: str, port: int, keys: MemberKeys, root: bytes, frame: bytes, within_s: float) -> Reply:
-    """One frame to the coordinator over a connection of its own, and what comes back; arguments as `channel_arguments` takes them."""
-    with grpc.secure_channel(*channel_arguments(host, port, keys, root)) as channel:
-        call = channel.stream_stream(f"/{SERVICE}/{METHOD}")(iter([frame]), timeout=within_s)
-        try:
-            came = b"".join(call)
-        except grpc.RpcError as problem:
-            return Reply(problem.code().name, printable(problem.details()), b"")
-        return Reply(call.code().name, printable(call.details()), came)
 
 
 class LinkClient:

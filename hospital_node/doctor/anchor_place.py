@@ -7,17 +7,24 @@ from pathlib import Path
 
 from hospital_node.doctor.case import Case, held
 from hospital_node.doctor.finding import Check, Finding, failed, ok, warn
+from hospital_node.home import Home
 
 
 def look(case: Case) -> Finding:
-    anchor = case.home.anchor(held(case.policy).journal_anchor)
-    folder = anchor.parent if held(case.policy).journal_anchor else case.home.root
+    home = case.home
+    anchor = home.anchor(held(case.policy).journal_anchor)
+    journal = _there(home, home.journal.parent)
+    folder = _there(home, anchor.parent)
     if not folder.is_dir():
         return judge(anchor, writable=False, apart=False)
-    journal = next(f for f in (case.home.journal.parent, case.home.root) if f.is_dir())
-    apart = folder.stat().st_dev != journal.stat().st_dev
     writable = os.access(anchor if anchor.exists() else folder, os.W_OK)
-    return judge(anchor, writable=writable, apart=apart)
+    return judge(anchor, writable=writable, apart=folder.stat().st_dev != journal.stat().st_dev)
+
+
+def _there(home: Home, folder: Path) -> Path:
+    """The folder; before the first study, the home that will hold it where the node makes it itself."""
+    own = (home.journal.parent, home.ledger.parent, home.reports)
+    return home.root if folder in own and not folder.exists() else folder
 
 
 def judge(anchor: Path, *, writable: bool, apart: bool) -> Finding:

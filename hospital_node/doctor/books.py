@@ -37,5 +37,5 @@ CONSENTS = Check(
     look_at_consents,
     needs=("policy",),
     remedy="restore state/consents.db and keys/consent.key from one backup, or begin with: wardround-hospital consent import FILE "
-    "--home ...; until then nobody takes part",
+    "--home {home}; until then nobody takes part",
 )

@@ -37,11 +37,13 @@ def doctor(
     from hospital_node.doctor.case import Case
     from hospital_node.doctor.checks import CHECKS
     from hospital_node.doctor.examination import examine, exit_code
-    from hospital_node.doctor.page import last_line, lines, row, summary
+    from hospital_node.doctor.page import HEADING, last_line, lines, row, summary
 
     case = Case(Home(home), study, data, coordinator, drop_undeclared, os.environ, SystemClock())
     width = min(max(shutil.get_terminal_size((WIDTHS[1], 24)).columns, WIDTHS[0]), WIDTHS[1])
     outcomes = []
+    if not as_json:
+        say(HEADING)
     for outcome in examine(case, CHECKS):
         outcomes.append(outcome)
         if as_json:

@@ -19,8 +19,8 @@ SAME_TIME_S = 60.0
 
 
 def look_at_admission(case: Case) -> Finding:
-    # grpc takes half a second to import, and has to be set up by the link before anybody does.
-    from hospital_node.link import ask_once
+    # grpc takes half a second to import, and has to be set up before anybody does.
+    from hospital_node.channel import ask_once
 
     keys, roster, route = held(case.keys), held(case.roster), held(case.route)
     root = roster.certificates[roster.roster.coordinator.id]
@@ -100,7 +100,7 @@ def judge_rosters(standing: Standing | None, own: bytes) -> Finding:
         return failed(
             f"the coordinator holds another roster ({fingerprint_groups(standing.roster)[:19]} ...) than this hospital "
             f"({fingerprint_groups(own)[:19]} ...), and every study would be refused",
-            "whoever has the older one keeps the newest consortium.json that all signed: wardround-hospital enrol consortium.json --home ...",
+            "whoever has the older one keeps the newest consortium.json that all signed: wardround-hospital enrol consortium.json --home {home}",
         )
     return ok(f"the same on both sides, {fingerprint_groups(own)[:19]} ...")
 

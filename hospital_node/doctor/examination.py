@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hospital_node.connect_problem import ConnectProblem
 from hospital_node.doctor.case import Case
@@ -61,7 +61,7 @@ def _skipped(check: Check, done: dict[str, Outcome]) -> Outcome | None:
         # The first cause, not the last link of the chain.
         root = done[before.since or name]
         came = "failed" if root.finding.result == "failed" else "was skipped"
-        said = f"skipped, since `{root.check.name}` {came}"
+        said = f"since `{root.check.name}` {came}"
         return Outcome(check, Finding("skipped", said), 0.0, root.check.name)
     return None
 
@@ -75,9 +75,17 @@ def _run(case: Case, check: Check, limit_s: float) -> Outcome:
     thread.join(limit_s)
     seconds = case.clock.monotonic_s() - started_s
     if came:
-        return Outcome(check, came[0], seconds)
-    late = Finding(check.late, f"no end within {limit_s:.0f} s", check.remedy)
+        return Outcome(check, _filled(case, came[0]), seconds)
+    late = _filled(case, Finding(check.late, f"no end within {limit_s:.0f} s", check.remedy))
     return Outcome(check, late, seconds, abandoned=True)
+
+
+def _filled(case: Case, finding: Finding) -> Finding:
+    """With what the operator typed in the commands of its remedy."""
+    remedy = finding.remedy
+    for mark, typed in (("{home}", case.home.root), ("{study}", case.study_file), ("{data}", case.data)):
+        remedy = remedy.replace(mark, str(typed))
+    return replace(finding, remedy=remedy)
 
 
 def _look(case: Case, check: Check) -> Finding:

@@ -13,7 +13,9 @@ from privacy.ledgers.policy_lists import check_rules
 from privacy.link.roster_file import TrustedRoster
 from privacy.studies.study import Study, load_study
 
-DATA_CHECK = "wardround-hospital data check --study ... --data ... says everything that is wrong with it"
+DATA_CHECK = (
+    "wardround-hospital data check --study {study} --data {data} says everything that is wrong with it"
+)
 # A table of a million rows takes about so long; the rest of the examination has its own time.
 READ_S = 8.0
 

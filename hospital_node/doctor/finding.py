@@ -23,7 +23,7 @@ class Finding:
 
     Attributes:
         found: what was found, one sentence without its full stop.
-        remedy: what to do, the same; empty for "ok".
+        remedy: what to do, the same; empty for "ok". {home}, {study} and {data} in it become what the operator typed.
     """
 
     result: Result

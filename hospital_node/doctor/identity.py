@@ -34,12 +34,12 @@ def look_at_home(case: Case) -> Finding:
     if not root.is_dir():
         return failed(
             f"there is no folder {root}",
-            f"check --home; a new hospital begins with: {INIT.format(home=root)}",
+            "check --home; a new hospital begins with: " + INIT,
         )
     if not (case.home.keys / IDENTITY_KEY).exists():
         return failed(
             f"no keys were made in {case.home.keys} yet",
-            f"check --home; a new hospital begins with: {INIT.format(home=root)}",
+            "check --home; a new hospital begins with: " + INIT,
         )
     return ok(str(root))
 
@@ -106,20 +106,24 @@ def not_yet(hospital: str, folder: Path, signed: bool) -> Finding:
         return failed(
             f"{hospital} signed the draft of the roster, and the complete one is not here yet",
             f"send {folder / hospital}.signature.json to the coordinator; what comes back when all signed is kept by: "
-            "wardround-hospital enrol consortium.json --home ...",
+            "wardround-hospital enrol consortium.json --home {home}",
         )
     return failed(
         f"{hospital} is not enrolled yet: no roster is here",
         f"send {folder / enrolment.ENROLMENT} to the coordinator (nothing in it is secret); sign the draft that comes back with: "
-        "wardround-hospital enrol consortium.draft.json --home ...",
+        "wardround-hospital enrol consortium.draft.json --home {home}",
     )
 
 
-HOME = Check("home", look_at_home, remedy="check --home and the permissions of that folder")
+HOME = Check(
+    "home",
+    look_at_home,
+    remedy="check --home; and run this as the user who ran `init`, who alone may read that folder",
+)
 KEYS = Check("keys", look_at_keys, needs=("home",), remedy=LOST)
 ROSTER = Check(
     "roster",
     look_at_roster,
     needs=("keys",),
-    remedy="ask the coordinator for the complete consortium.json, and keep it with: wardround-hospital enrol consortium.json --home ...",
+    remedy="ask the coordinator for the complete consortium.json, and keep it with: wardround-hospital enrol consortium.json --home {home}",
 )

@@ -12,6 +12,9 @@ NAME_WIDTH, RESULT_WIDTH = 16, 9
 SHOWN = {"ok": "ok", "warn": "warn", "failed": "FAILED", "skipped": "skipped"}
 
 
+HEADING = f"{'check':{NAME_WIDTH}}{'result':{RESULT_WIDTH}}what was found, and -> what to do"
+
+
 def lines(outcome: Outcome, width: int) -> Iterator[str]:
     """One row of the table; the remedy in a line of its own."""
     finding = outcome.finding
