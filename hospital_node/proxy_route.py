@@ -1,6 +1,6 @@
 """Which way gRPC takes out of a hospital: through a proxy or not, by the variables that it reads itself.
 
-Source: gRPC core, `http_proxy_mapper.cc` (1.60 to 1.81): grpc_proxy, https_proxy, http_proxy, in lower case, the first that is there; only proxies
+Source: gRPC core, `http_proxy_mapper.cc`: grpc_proxy, https_proxy, http_proxy, in lower case, the first that is there; only proxies
 spoken to by http; no_grpc_proxy or else no_proxy, whose entries are ends of names, or networks where the address is a number.
 """
 
