@@ -41,7 +41,7 @@ def look_at_home(case: Case) -> Finding:
             f"no keys were made in {case.home.keys} yet",
             "check --home; a new hospital begins with: " + INIT,
         )
-    return ok(str(root))
+    return ok(str(root.resolve()))
 
 
 def look_at_keys(case: Case) -> Finding:

@@ -39,19 +39,15 @@ def _wrapped(first: str, rest: str, text: str, width: int) -> list[str]:
 
 def last_line(outcomes: Sequence[Outcome]) -> str:
     """What all of it comes to; it says "ready" only where every check was done and none failed."""
-    count = {
-        result: sum(outcome.finding.result == result for outcome in outcomes)
-        for result in ("failed", "warn", "skipped")
-    }
-    if count["failed"]:
-        first = next(o for o in outcomes if o.finding.result == "failed")
-        return (
-            f"{count['failed']} failed, {count['warn']} to look at, {count['skipped']} skipped: not ready; begin with "
-            f"`{first.check.name}`, above"
-        )
-    if count["skipped"]:
-        return f"nothing failed, {count['warn']} to look at; {count['skipped']} skipped, so whether this hospital is ready is not known"
-    return f"ready: every check was done, {count['warn']} to look at"
+    results = [outcome.finding.result for outcome in outcomes]
+    bad, odd, left = (results.count(result) for result in ("failed", "warn", "skipped"))
+    counts = f"failed: {bad}, warnings: {odd}, skipped: {left}"
+    if bad:
+        first = next(o.check.name for o in outcomes if o.finding.result == "failed")
+        return f"not ready; begin with `{first}` ({counts})"
+    if left:
+        return f"nothing failed, and not everything was checked, so whether this hospital is ready is not known ({counts})"
+    return f"ready: every check was done ({counts})"
 
 
 def row(outcome: Outcome) -> dict[str, Any]:

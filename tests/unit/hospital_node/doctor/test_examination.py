@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
-from hospital_node.doctor import examination
+from hospital_node.doctor import examination, extract
 from hospital_node.doctor.case import Case
 from hospital_node.doctor.checks import CHECKS
 from hospital_node.doctor.examination import Outcome, examine, exit_code
@@ -126,3 +127,15 @@ def test_every_check_that_others_need_comes_before_them() -> None:
         assert set(check.needs) <= seen, check.name
         assert check.name not in seen
         seen.add(check.name)
+
+
+def test_a_table_that_takes_too_long_was_not_checked(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = threading.Event()
+    slow = replace(extract.DATA, look=lambda _: ok(str(hanging.wait())), limit_s=0.05, needs=())
+    (outcome,) = run(setting, slow)
+    hanging.set()
+    assert outcome.abandoned
+    assert not last_line([outcome]).startswith("ready")
+    assert str(setting.data) in outcome.finding.remedy

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from hospital_node.doctor.extract import ROWS
+from hospital_node.findings import about
 from tests.doctor_setting import POLICY, Setting
 from tests.study_files import table as good_table
 from tests.study_files import text, write_csv
@@ -65,6 +67,13 @@ def test_a_table_that_does_not_fit(setting: Setting, column: str, value: str) ->
     assert (found.result, f"'{column}'" in found.found) == ("failed", True)
     assert "417" not in found.found + found.remedy
     assert "P00007" not in found.found + found.remedy
+    # Nor in how many rows, as `data check` tells the data manager.
+    assert " rows" not in found.found
+
+
+def test_no_number_of_rows_is_told() -> None:
+    for rows in (1, 10, 123_456, 2_000_000):
+        assert ROWS.sub("", f"is negative {about(rows)}; correct it") == "is negative; correct it"
 
 
 def test_a_table_that_everybody_may_read(setting: Setting) -> None:
