@@ -20,6 +20,7 @@ WORD_BYTES = 8
 VECTORS_A_ROUND = 4
 SLOW_SYNC_S = 0.25
 PROBE_BYTES = 1 << 14
+SYNCS = 3
 GONE_WITH_RESTART = frozenset({"tmpfs", "ramfs"})
 GONE_WITH_CONTAINER = frozenset({"overlay", "aufs"})
 OVER_NETWORK = frozenset(
@@ -52,7 +53,8 @@ def look(case: Case) -> Finding:
             )
     state = next(f for f in (case.home.ledger.parent, case.home.root) if f.is_dir())
     try:
-        sync_s = _try_to_write(state, case)
+        # The quickest of three: the slowest says how busy the disk is at this moment.
+        sync_s = min(_try_to_write(state, case) for _ in range(SYNCS))
     except OSError as problem:
         return failed(
             f"nothing can be written to {state} ({problem.strerror})",

@@ -117,11 +117,11 @@ def fault(setting: Setting, address: str, check: str, **environment: str) -> Fin
 
 
 def test_a_hospital_that_is_ready(setting: Setting, address: str) -> None:
-    """All of it against a coordinator that listens; only the anchor lies where the home is."""
+    """All of it against a coordinator that listens; the anchor lies where the home is, and the disk may be busy."""
     outcomes = setting.outcomes(setting.case(address))
     assert {n: o.finding for n, o in outcomes.items() if o.finding.result != "ok"}.keys() <= {
         "anchor",
-        "packages",
+        "disk",
     }
     assert "differs by less than" in outcomes["clock"].finding.found
     assert exit_code(tuple(outcomes.values())) == 0

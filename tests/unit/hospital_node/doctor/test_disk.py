@@ -29,10 +29,11 @@ for home in sys.argv[1:]:
 """
 MOUNT = """
 mount -t tmpfs -o size=1m none "$1" && mount -t tmpfs -o size=1m none "$2" || exit 77
-mkdir "$1/state" "$2/state"
+mkdir "$1/state" "$2/state" "$3/state" "$3/reports"
+mount -t tmpfs -o size=1m,ro none "$3/reports"
 dd if=/dev/zero of="$1/ballast" bs=1M 2>/dev/null
 mount -o remount,ro none "$2"
-exec "$3" -c "$4" "$1" "$2"
+exec "$4" -c "$5" "$1" "$2" "$3"
 """
 
 
@@ -46,7 +47,7 @@ def test_a_disk_with_room(setting: Setting) -> None:
 def test_a_full_volume_and_a_read_only_one(tmp_path: Path) -> None:
     if shutil.which("unshare") is None:
         pytest.skip("no unshare here")
-    homes = [str(tmp_path / "full"), str(tmp_path / "readonly")]
+    homes = [str(tmp_path / name) for name in ("full", "readonly", "partly")]
     for home in homes:
         Path(home).mkdir()
     apart = ["unshare", "--user", "--map-root-user", "--mount"]
@@ -55,11 +56,12 @@ def test_a_full_volume_and_a_read_only_one(tmp_path: Path) -> None:
     if done.returncode == 77 or "unshare" in done.stderr:
         pytest.skip(f"no volume can be mounted here: {done.stderr.strip()[:100]}")
     assert done.returncode == 0, done.stderr
-    full, readonly = (line.split(" | ") for line in done.stdout.splitlines())
-    assert (full[0], readonly[0]) == ("failed", "failed")
+    full, readonly, partly = (line.split(" | ") for line in done.stdout.splitlines())
+    assert (full[0], readonly[0], partly[0]) == ("failed", "failed", "failed")
     assert "No space left on device" in full[1]
     assert "make room" in full[2]
     assert "with write access" in readonly[2]
+    assert "partly/reports is not writable" in partly[1]
 
 
 def test_a_study_may_need_more_than_there_is() -> None:
