@@ -92,12 +92,16 @@ def address(consortium: Consortium) -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is silent here stays so."""
-    monkeypatch.setattr(reach, "PROBE_S", 0.4)
+def no_proxy_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is silent here stays so."""
+    monkeypatch.setattr(reach, "PROBE_S", 0.4)
 
 
 def results(outcomes: dict[str, Outcome]) -> dict[str, str]:
@@ -146,6 +150,7 @@ def test_an_address_that_is_none(setting: Setting) -> None:
     assert (outcome.finding.result, "write host:port" in outcome.finding.found) == ("failed", True)
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_port_that_lets_nobody_in(setting: Setting) -> None:
     """Its queue is full, so that the system drops what comes: from here it looks like a firewall that does."""
     with contextlib.ExitStack() as held, socket.socket() as full:
@@ -160,6 +165,7 @@ def test_a_port_that_lets_nobody_in(setting: Setting) -> None:
     assert "firewall allow this outbound port" in found.remedy
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_port_that_says_nothing(setting: Setting) -> None:
     with server(silent) as where:
         found = fault(setting, where, "tls")
@@ -386,6 +392,7 @@ def test_a_proxy_that_refuses(
     assert (problem.kind, problem.found) == ("proxy", found.found)
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_proxy_that_is_none(setting: Setting) -> None:
     with server(silent) as where:
         assert (
