@@ -103,13 +103,20 @@ class CoordinatorState:
         """Written before the order leaves: a restarted coordinator never orders the same round again."""
         self._db.execute("INSERT OR IGNORE INTO begun VALUES (?, ?)", (study_hash, round_number))
 
+    def take_back(self, study_hash: bytes, round_number: int) -> None:
+        """The order of this round did not leave, and does not before `begin_round` is called for it again."""
+        self._db.execute("DELETE FROM begun WHERE study_hash = ? AND round = ?", (study_hash, round_number))
+
     def begun(self, study_hash: bytes) -> tuple[int, ...]:
         """Rounds whose order may have left, in order."""
         rows = self._db.execute("SELECT round FROM begun WHERE study_hash = ? ORDER BY round", (study_hash,))
         return tuple(int(row[0]) for row in rows)
 
-    def add_round(self, study_hash: bytes, stored: StoredRound) -> None:
+    def add_round(self, study_hash: bytes, stored: StoredRound, *, begins_next: bool = False) -> None:
         """Stores a round once and for all; when it returns, all of it is on the disk.
+
+        Args:
+            begins_next: the order of the round behind it may leave then; `begin_round` says the same and waits for the disk once more.
 
         Raises:
             sqlite3.Error, OSError: nothing was stored.
@@ -129,6 +136,8 @@ class CoordinatorState:
                 self._db.execute(
                     "INSERT INTO blamed VALUES (?, ?, ?)", (study_hash, stored.round, stored.culprit)
                 )
+            if begins_next:
+                self.begin_round(study_hash, stored.round + 1)
         except (sqlite3.Error, OSError):
             self._db.execute("ROLLBACK")
             raise
