@@ -71,7 +71,7 @@ class SumStore:
         path = self._folder / name
         return path.read_bytes() if path.is_file() else None
 
-    def put(self, name: str, *parts: bytes, durable: bool = True) -> None:
+    def put(self, name: str, *parts: bytes, durable: bool = True) -> bool:
         """Write a record, all of it or nothing: a short one that no loss of power must spare at once, others while the caller goes on.
 
         Args:
@@ -79,13 +79,17 @@ class SumStore:
             parts: its bytes.
             durable: on the disk when `wait` returns, with all that was put before. Otherwise a loss of power may still take it back.
 
+        Returns:
+            Whether it is written already, so that also a killed process finds it.
+
         Raises:
             OSError: it was to be written at once, and could not be.
         """
         if durable or self._waiting or self._is_long(parts):
             self._waiting.append(self._writer.submit(self._write, name, parts, durable))
-        else:
-            self._write(name, parts, durable)
+            return False
+        self._write(name, parts, durable)
+        return True
 
     def wait(self) -> None:
         """Until everything that was put is written.
