@@ -65,7 +65,7 @@ class Fuse:
 
 
 class FusedConnection:
-    """A database in which the process may die before each statement that writes, and after the last."""
+    """A database in which the process may die before each statement that writes, and after each transaction."""
 
     def __init__(self, database: sqlite3.Connection, fuse: Fuse) -> None:
         database.execute(NO_FSYNC)
@@ -82,7 +82,7 @@ class FusedConnection:
             return self._database.cursor()
         self._fuse.burn()
         done = self._database.execute(statement, *values)
-        if statement == "COMMIT":
+        if not self._database.in_transaction:
             self._fuse.burn()
         return done
 
