@@ -58,11 +58,6 @@ def graph_key(study_id: str) -> bytes:
     return hashlib.sha256(b"graphs of study " + study_id.encode()).digest()
 
 
-def request_digest(message: bytes) -> bytes:
-    """What a request is recognized by when it comes again."""
-    return fingerprint(message)
-
-
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """A row of `files`."""
@@ -105,7 +100,7 @@ class Journal:
         self._wait_for_disk(True)
         self._db.execute("PRAGMA secure_delete = ON")
         self._db.executescript(SCHEMA)
-        self._request, self._request_digest = b"", request_digest(b"")
+        self._request, self._request_digest = b"", fingerprint(b"")
         self._anchor = Anchor(anchor or path.with_suffix(ANCHOR_SUFFIX))
         # A killed process may have left commits that wait for the disk; the anchor must not be told of what a loss of power takes back.
         self._db.execute("PRAGMA wal_checkpoint(FULL)")
@@ -197,6 +192,10 @@ class Journal:
             if (kept.study_hash, kept.request) == key:
                 found[kept.position] = self._files.read(kept.name, kept.length)
         return tuple(bytes(found[position]) for position in sorted(found)) or None
+
+    def keeps_files(self, study_hash: bytes) -> bool:
+        """Whether a long reply of this study lies in a file."""
+        return any(kept.study_hash == study_hash for kept in self._kept)
 
     def commit(
         self,
@@ -342,7 +341,7 @@ class Journal:
     def _digest(self, request: bytes) -> bytes:
         """Of the request under way once: it may be as long as a model."""
         if request is not self._request:
-            self._request, self._request_digest = request, request_digest(request)
+            self._request, self._request_digest = request, fingerprint(request)
         return self._request_digest
 
     def close(self) -> None:
