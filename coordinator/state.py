@@ -7,7 +7,7 @@ A long receipt lies in a file of its own (`receipt_files`), on the disk before i
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,18 +149,29 @@ class CoordinatorState:
         )
         return {str(hospital): str(reason) for hospital, reason in rows}
 
-    def rounds(self, study_hash: bytes) -> list[StoredRound]:
-        """All rounds of a study in order.
+    def rounds(self, study_hash: bytes) -> Iterator[StoredRound]:
+        """All rounds of a study in order, each read when it is asked for: their receipts together may be longer than the memory.
 
         Raises:
             ReceiptLost: a receipt's file is missing or damaged.
         """
-        rows = self._db.execute(
-            "SELECT round, record, receipt, total, coalesce(hospital, '') FROM rounds LEFT JOIN blamed USING (study_hash, round) "
-            "WHERE study_hash = ? ORDER BY round",
-            (study_hash,),
+        numbers = self._db.execute(
+            "SELECT round FROM rounds WHERE study_hash = ? ORDER BY round", (study_hash,)
         ).fetchall()
-        return [self._stored(study_hash, *row) for row in rows]
+        return (self.round(study_hash, int(number)) for (number,) in numbers)
+
+    def round(self, study_hash: bytes, number: int) -> StoredRound:
+        """One round that is stored.
+
+        Raises:
+            ReceiptLost: its receipt's file is missing or damaged.
+        """
+        row = self._db.execute(
+            "SELECT round, record, receipt, total, coalesce(hospital, '') FROM rounds LEFT JOIN blamed USING (study_hash, round) "
+            "WHERE study_hash = ? AND round = ?",
+            (study_hash, number),
+        ).fetchone()
+        return self._stored(study_hash, *row)
 
     def _stored(
         self,

@@ -96,7 +96,7 @@ class StudyRun:
     accepted: frozenset[str] = frozenset()
     refused: tuple[Silence, ...] = ()
     join_seconds: float = 0.0
-    replay: dict[int, Outcome] = field(default_factory=dict)
+    replay: set[int] = field(default_factory=set)
 
     @property
     def study_hash(self) -> bytes:
@@ -154,14 +154,14 @@ class StudyRun:
         """What an earlier process of this coordinator left: finished rounds are answered from their records.
 
         The strategy then rebuilds its state by running over them, and the first live round follows. A round that was ordered and not
-        finished is over: hospitals start no round twice.
+        finished is over: hospitals start no round twice. All are read here, so that a damaged one is found before anybody is asked, and
+        again when their turn comes: together they may be longer than the memory.
         """
-        self.replay = {stored.round: outcome_of(stored) for stored in self.state.rounds(self.study_hash)}
+        self.replay = {outcome_of(stored).round for stored in self.state.rounds(self.study_hash)}
         for number in self.state.begun(self.study_hash):
             if number not in self.replay:
-                outcome = interrupted(number)
-                self._store(outcome)
-                self.replay[number] = outcome
+                self._store(interrupted(number))
+                self.replay.add(number)
         if self.replay:
             last = max(self.replay)
             self.report(Progress("resumed", f"resumed: rounds 1 to {last} were run before the restart"))
@@ -206,8 +206,8 @@ class StudyRun:
         assert self.engine is not None
         self.outcomes[-1:] = [remembered(one, self.state.file_bytes) for one in self.outcomes[-1:]]
         if number in self.replay:
-            self.outcomes.append(self.replay[number])
-            return self.replay[number]
+            self.outcomes.append(outcome_of(self.state.round(self.study_hash, number)))
+            return self.outcomes[-1]
         task = task_of(self.agreement, number)
         left_out = self._left_out(number)
         self._needs_quorum(number, self.members - left_out.keys())

@@ -31,7 +31,7 @@ def results(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
     yield _figures(evidence, agreement, result)
     data = evidence.files.get(MODEL)
     if not agreement.study.has_model:
-        yield from _without_model(agreement, result, facts)
+        yield from _without_model(evidence, agreement, result, facts)
         return
     if data is None:
         if result.status == "failed":
@@ -41,27 +41,27 @@ def results(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
         return
     try:
         model = TrainedModel.from_bytes(data)
-        followed = follow_model(agreement, facts.rounds)
+        followed = follow_model(evidence, agreement, facts.rounds)
     except (ModelFileError, ExchangeError, ValueError) as error:
         text = f"The model does not follow from the evidence: {str(error).splitlines()[0]}."
         yield failed("E-MODEL", SECTION, text, (MODEL,), ("FL-36",))
         return
     yield _model(agreement, model, followed)
     yield _coefficients(agreement, result, model, followed)
-    yield from _analysis(agreement, result, facts, model.theta)
+    yield from _analysis(evidence, agreement, result, facts, model.theta)
 
 
-def _without_model(agreement: Agreement, result: Result, facts: Facts) -> Iterator[Claim]:
+def _without_model(evidence: Evidence, agreement: Agreement, result: Result, facts: Facts) -> Iterator[Claim]:
     """A study that asks [analysis] alone."""
     yield not_applicable("E-MODEL", SECTION, "The study trains no model.", "-")
-    yield from _analysis(agreement, result, facts, None)
+    yield from _analysis(evidence, agreement, result, facts, None)
 
 
 def _analysis(
-    agreement: Agreement, result: Result, facts: Facts, theta: FloatArray | None
+    evidence: Evidence, agreement: Agreement, result: Result, facts: Facts, theta: FloatArray | None
 ) -> Iterator[Claim]:
     try:
-        claim = analysis_claim(agreement, result, facts.rounds, theta)
+        claim = analysis_claim(evidence, agreement, result, facts.rounds, theta)
     except ExchangeError as error:
         text = f"The analysis does not follow from the evidence: {error}."
         claim = failed("E-ANALYSIS", SECTION, text, (RECEIPTS,), ("FL-36",))

@@ -1,6 +1,7 @@
 """A trial as a statistician tries it: effects with intervals in the result, and a bundle that verifies."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def test_the_effect_has_an_interval_that_knows_of_the_noise(tmp_path: Path) -> N
     assert status_without(files, canonical(result | {"coefficients_limit": LATE})) is Status.VERIFIED
 
 
-def status_without(files: dict[str, bytes], result: bytes) -> Status:
+def status_without(files: Mapping[str, bytes], result: bytes) -> Status:
     """Of the claim on coefficients, with another result file."""
     evidence = load({**files, RESULT: result})
     return next(c.status for c in results(evidence, recompute(evidence)) if c.id == "E-COEFFICIENTS")
