@@ -19,6 +19,8 @@ from privacy.assessment.pia_schema import Status
 from privacy.assessment.recompute import recompute
 from privacy.link.folder_files import FolderFiles
 from secagg.receipt import without_sum
+from secagg.wire import codec
+from secagg.wire.records import Receipt, Signed
 from tests.consortium import World, keys_and_roster, small_agreement
 from tests.unit.coordinator.pia.bundles import key, plain_files, write
 
@@ -73,6 +75,17 @@ def test_a_restarted_coordinator_holds_one_rounds_sum(tmp_path: Path) -> None:
     assert [o.receipt for o in finished.outcomes] == [o.receipt for o in expected.outcomes]
 
 
+def test_the_state_gives_one_round_after_the_other(tmp_path: Path) -> None:
+    state = CoordinatorState(tmp_path / "coordinator.db")
+    state.open_study(bytes(32), "small", b"agreement", "2031-01-01T00:00:00Z")
+    receipt = codec.pack("receipt", Receipt(Signed(b"body", bytes(64)), bytes(LONG // 4)))
+    for number in range(1, ROUNDS + 1):
+        state.add_round(bytes(32), StoredRound(number, b"{}", receipt, None))
+    with at_most(LONG):
+        assert [stored.round for stored in state.rounds(bytes(32))] == list(range(1, ROUNDS + 1))
+    state.close()
+
+
 def test_the_evidence_is_written_one_receipt_after_the_other(tmp_path: Path) -> None:
     record = StudyRecord(None, (), (), (), {}, "too few answered", {}, "in_process")
     rounds = (StoredRound(number, b"{}", bytes(LONG), None) for number in range(1, ROUNDS + 1))
@@ -85,7 +98,9 @@ def test_the_evidence_is_written_one_receipt_after_the_other(tmp_path: Path) -> 
 
 
 def test_the_assessment_is_made_one_receipt_after_the_other(tmp_path: Path) -> None:
-    out = write(tmp_path, plain_files())
+    # What is imported and remembered once for all is none of a bundle's memory.
+    build(write(tmp_path / "first", plain_files()), identity=key("coordinator"))
+    out = write(tmp_path / "second", plain_files())
     for number in range(101, 101 + ROUNDS):
         (out / f"{RECEIPTS}{number}.bin").write_bytes(bytes(LONG))
     with at_most(4 * LONG):
