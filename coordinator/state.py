@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from coordinator.disk_faults import disk_faults
 from coordinator.receipt_files import FILE_BYTES, ReceiptFiles
 from secagg.wire import codec
 from secagg.wire.records import Receipt
@@ -39,6 +40,8 @@ CREATE TRIGGER IF NOT EXISTS rounds_remain BEFORE DELETE ON rounds BEGIN SELECT 
 # In the ring of 64 bits the receipt holds the same bytes, and a long sum is not stored twice.
 IN_THE_RECEIPT = b""
 FILES_SUFFIX = ".receipts"
+# What a disk fault is said of.
+STATE = "the state of a study"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,13 @@ class StoredRound:
 
 
 class CoordinatorState:
-    """SQLite store of one coordinator; one process at a time."""
+    """SQLite store of one coordinator; one process at a time. What the disk refuses to take is raised as DiskFault."""
 
     def __init__(self, path: Path, file_bytes: int = FILE_BYTES) -> None:
         """Open or create the store; receipts of so many bytes or more lie in files beside it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.file_bytes = file_bytes
+        self._folder = path.parent
         self._files = ReceiptFiles(path.with_suffix(FILES_SUFFIX), file_bytes)
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
@@ -71,7 +75,7 @@ class CoordinatorState:
         self._db.executescript(SCHEMA)
 
     def open_study(self, study_hash: bytes, study_id: str, agreement: bytes, opened: str) -> None:
-        self._db.execute(
+        self._write(
             "INSERT OR IGNORE INTO studies (study_hash, study_id, agreement, opened, status) VALUES (?, ?, ?, ?, 'open')",
             (study_hash, study_id, agreement, opened),
         )
@@ -85,7 +89,7 @@ class CoordinatorState:
         return None if row is None else (bytes(row[0]), str(row[1]))
 
     def close_study(self, study_hash: bytes, status: str, reason: str) -> None:
-        self._db.execute(
+        self._write(
             "UPDATE studies SET status = ?, reason = ? WHERE study_hash = ?", (status, reason, study_hash)
         )
 
@@ -97,11 +101,11 @@ class CoordinatorState:
         return [(str(a), str(b), str(c), str(d)) for a, b, c, d in rows]
 
     def add_session(self, session_id: bytes, study_hash: bytes, started: str) -> None:
-        self._db.execute("INSERT INTO sessions VALUES (?, ?, ?)", (session_id, study_hash, started))
+        self._write("INSERT INTO sessions VALUES (?, ?, ?)", (session_id, study_hash, started))
 
     def begin_round(self, study_hash: bytes, round_number: int) -> None:
         """Written before the order leaves: a restarted coordinator never orders the same round again."""
-        self._db.execute("INSERT OR IGNORE INTO begun VALUES (?, ?)", (study_hash, round_number))
+        self._write("INSERT OR IGNORE INTO begun VALUES (?, ?)", (study_hash, round_number))
 
     def begun(self, study_hash: bytes) -> tuple[int, ...]:
         """Rounds whose order may have left, in order."""
@@ -112,34 +116,38 @@ class CoordinatorState:
         """Stores a round once and for all; when it returns, all of it is on the disk.
 
         Raises:
-            sqlite3.Error, OSError: nothing was stored.
+            DiskFault, sqlite3.Error: nothing was stored.
         """
         total, receipt = stored.total, stored.receipt
         if receipt is not None and total and receipt.endswith(total) and len(_sum_of(receipt)) == len(total):
             total = IN_THE_RECEIPT
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            # The row first: where the round has one already, its file must not be written over.
-            self._db.execute(
-                "INSERT INTO rounds VALUES (?, ?, ?, ?, ?)",
-                (study_hash, stored.round, stored.record, self._files.short(receipt), total),
-            )
-            self._files.keep(study_hash, stored.round, receipt)
-            if stored.culprit:
+        with disk_faults(STATE, self._folder):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                # The row first: where the round has one already, its file must not be written over.
                 self._db.execute(
-                    "INSERT INTO blamed VALUES (?, ?, ?)", (study_hash, stored.round, stored.culprit)
+                    "INSERT INTO rounds VALUES (?, ?, ?, ?, ?)",
+                    (study_hash, stored.round, stored.record, self._files.short(receipt), total),
                 )
-        except (sqlite3.Error, OSError):
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+                self._files.keep(study_hash, stored.round, receipt)
+                if stored.culprit:
+                    self._db.execute(
+                        "INSERT INTO blamed VALUES (?, ?, ?)", (study_hash, stored.round, stored.culprit)
+                    )
+                self._db.execute("COMMIT")
+            except (sqlite3.Error, OSError):
+                # SQLite ends it itself where its disk is full.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
 
     def add_culprits(self, study_hash: bytes, round_number: int, reasons: Mapping[str, str]) -> None:
         """Who is shown to have made a round fail, with the reason; also a restarted coordinator leaves it out of the next."""
-        self._db.executemany(
-            "INSERT OR IGNORE INTO culprits VALUES (?, ?, ?, ?)",
-            [(study_hash, round_number, hospital, reason) for hospital, reason in reasons.items()],
-        )
+        for hospital, reason in reasons.items():
+            self._write(
+                "INSERT OR IGNORE INTO culprits VALUES (?, ?, ?, ?)",
+                (study_hash, round_number, hospital, reason),
+            )
 
     def culprits(self, study_hash: bytes, round_number: int) -> dict[str, str]:
         """Hospital to reason, of one round."""
@@ -186,6 +194,10 @@ class CoordinatorState:
         if total == IN_THE_RECEIPT and receipt is not None:
             total = bytes(_sum_of(receipt))
         return StoredRound(number, record, receipt, total, culprit)
+
+    def _write(self, statement: str, values: tuple[object, ...]) -> None:
+        with disk_faults(STATE, self._folder):
+            self._db.execute(statement, values)
 
     def close(self) -> None:
         self._db.close()

@@ -26,6 +26,7 @@ from coordinator.progress import Progress
 from coordinator.records import interrupted, outcome_of, round_record
 from coordinator.rounds import RoundEngine
 from coordinator.spare_noise import spare_noise_of
+from coordinator.spool import check_room
 from coordinator.state import IN_THE_RECEIPT, CoordinatorState, StoredRound
 from coordinator.strategies import fold_strategy, make_strategy
 from privacy.recipes.fit import Fit, Statistic
@@ -107,6 +108,7 @@ class StudyRun:
 
         Raises:
             StudyFailed: too few hospitals accepted, or the life table or too many rounds were aborted.
+            DiskFault: this machine's disk; the study stays open, and another run goes on with it.
         """
         study = self.agreement.study
         self.state.open_study(
@@ -217,6 +219,7 @@ class StudyRun:
         absent = self._absent(present) | left_out
         previous = next((o.receipt for o in reversed(self.outcomes) if o.receipt is not None), b"")
         settings = order_settings(self.agreement, number)
+        check_room(self.spool_directory, self.agreement.secagg.vector_bytes, len(present))
         self.state.begin_round(self.study_hash, number)
         spare = spare_noise_of(self.agreement, task_at(self.agreement, number))
         outcome = self.engine.run(number, task, model, settings, previous, present, absent, spare)
@@ -224,6 +227,8 @@ class StudyRun:
         self.engine.publish(outcome)
         self.outcomes.append(outcome)
         self._say(outcome, task, last)
+        if self.engine.fault is not None:
+            raise self.engine.fault
         return outcome
 
     def _left_out(self, number: int) -> dict[str, Silence]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.disk_faults import DiskFault
 from coordinator.receipt_files import ReceiptLost
 from coordinator.state import CoordinatorState, StoredRound
 from secagg.wire import codec
@@ -157,7 +158,7 @@ def test_a_receipt_that_cannot_be_written_is_no_round(path: Path, monkeypatch: p
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("coordinator.receipt_files.os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(DiskFault, match="No space"):
         state.add_round(STUDY, long_round())
     assert list(state.rounds(STUDY)) == []
     monkeypatch.undo()
