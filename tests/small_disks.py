@@ -30,6 +30,7 @@ def small_disk(folder: Path, size: int) -> Iterator[Path]:
 def fill(folder: Path, left: int = 0) -> Path:
     """A file that leaves so many pages of its file system free."""
     filler = folder / "filler"
+    filler.unlink(missing_ok=True)
     system = os.statvfs(folder)
     filler.write_bytes(bytes(max(0, system.f_bavail * system.f_frsize - left * PAGE)))
     return filler

@@ -69,11 +69,21 @@ def run_on(world: World, disk: Path) -> StudyRun:
     return run
 
 
+def start_again(world: World, disk: Path) -> StudyRun:
+    """Another process of the coordinator, to which the hospitals come."""
+    for hospital in HOSPITALS:
+        world.link.back(hospital, fresh=True)
+    return run_on(world, disk)
+
+
 def test_a_full_disk_costs_the_round_and_nothing_else(
     tmp_path: Path, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("coordinator.rounds.Spool", partial(Spool, memory_bytes=0))
+    monkeypatch.setattr("coordinator.study_run.check_room", partial(check_room, memory_bytes=0))
     world = World.of(tmp_path)
+    for node in world.nodes.values():
+        world.with_policy(node, aborted_rounds_maximum=3)
     plain = world.link.up
 
     def fills(hospital: str, kind: str, message: bytes) -> tuple[bytes, ...]:
@@ -95,12 +105,15 @@ def test_a_full_disk_costs_the_round_and_nothing_else(
     assert [stored.receipt is not None for stored in kept] == [True, False]
     ledgers = {h: world.ledger(h) for h in HOSPITALS}
     run.state.close()
-    # The operator makes room and types the same command.
-    (disk / "filler").unlink()
     world.link.up = plain
-    for hospital in HOSPITALS:
-        world.link.back(hospital, fresh=True)
-    again = run_on(world, disk)
+    # The same command before there is room orders nothing.
+    fill(disk)
+    with pytest.raises(DiskFault, match="MiB are needed"):
+        start_again(world, disk).run()
+    assert {h: world.ledger(h) for h in HOSPITALS} == ledgers
+    (disk / "filler").unlink()
+    again = start_again(world, disk)
+    assert again.state.begun(again.study_hash) == (1, 2)
     finished = again.run()
     assert [outcome.status for outcome in finished.outcomes] == ["done", "aborted", "done"]
     assert finished.outcomes[0].receipt == done.receipt
