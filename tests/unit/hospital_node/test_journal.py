@@ -195,6 +195,7 @@ def test_a_loss_of_power_that_takes_a_receipt_back_leaves_no_answer(path: Path) 
     monkeypatched.undo()
     journal._db.close()
     journal._anchor.close()
+    journal._lock.release()
     for name in ("journal.db-wal", "journal.db-shm"):
         path.with_name(name).unlink(missing_ok=True)
     path.with_name("on disk").replace(path)
