@@ -128,13 +128,13 @@ def test_an_address_that_is_none_is_refused_before_anything_is_read(tmp_path: Pa
     nothing = ("--home", tmp_path / "home", "--study", tmp_path / "study.toml")
     listening = run(main, "run", *nothing, "--out", tmp_path / "out", "--listen", "7443")
     dialing = run(hospital, "run", *nothing, "--data", tmp_path / "x.csv", "--coordinator", "host:https")
-    for ran, option, text in (
+    for ran, option, typed in (
         (listening, "--listen", "7443"),
         (dialing, "--coordinator", "host:https"),
     ):
         assert ran.code == 2
         assert ran.error() == (
-            f"error: Invalid value for '{option}': '{text}' is not an address: write host:port, for instance "
+            f"error: Invalid value for '{option}': '{typed}' is not an address: write host:port, for instance "
             "coordinator.example.org:7443."
         )
     assert list(tmp_path.iterdir()) == []
