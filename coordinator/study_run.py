@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from coordinator.analysis_rounds import analyze
 from coordinator.clock import Clock
+from coordinator.disk_faults import DiskFault
 from coordinator.entropy import Entropy
 from coordinator.flower_link import Context as FlowerContext
 from coordinator.flower_link import Grid, adopt_identity, empty_context
@@ -223,7 +224,12 @@ class StudyRun:
         self.state.begin_round(self.study_hash, number)
         spare = spare_noise_of(self.agreement, task_at(self.agreement, number))
         outcome = self.engine.run(number, task, model, settings, previous, present, absent, spare)
-        self._store(outcome)
+        try:
+            self._store(outcome)
+        except DiskFault as fault:
+            # Over all the same: to the next process it is one that was ordered and never finished.
+            self.engine.publish(replace(outcome, receipt=None, reason=fault.reason))
+            raise
         self.engine.publish(outcome)
         self.outcomes.append(outcome)
         self._say(outcome, task, last)

@@ -120,6 +120,37 @@ def test_a_full_disk_costs_the_round_and_nothing_else(
     assert {h: world.ledger(h)[: len(ledgers[h])] for h in HOSPITALS} == ledgers
 
 
+def test_a_sum_that_cannot_be_stored_is_published_by_nobody(tmp_path: Path, disk: Path) -> None:
+    world = World.of(tmp_path)
+    for node in world.nodes.values():
+        world.with_policy(node, aborted_rounds_maximum=3)
+    run = run_on(world, disk)
+    run.state.close()
+    run.state = CoordinatorState(disk / "coordinator.db")
+
+    def fills(hospital: str, kind: str, message: bytes) -> tuple[bytes, ...]:
+        if kind == "shares" and run.outcomes:
+            fill(disk)
+        return (message,)
+
+    plain, world.link.up = world.link.up, fills
+    with pytest.raises(DiskFault, match="the state of a study cannot be kept"):
+        run.run()
+    told = [codec.unpack(k, Abort, m) for _, k, m in world.link.sent if k == "abort"]
+    assert [(abort.round, "disk failed" in abort.reason) for abort in told] == [(2, True)] * len(HOSPITALS)
+    assert [m for _, k, m in world.link.sent if k == "receipt"] == [run.outcomes[0].receipt] * len(HOSPITALS)
+    run.state.close()
+    (disk / "filler").unlink()
+    world.link.up = plain
+    again = start_again(world, disk)
+    again.state.close()
+    again.state = CoordinatorState(disk / "coordinator.db")
+    finished = again.run()
+    assert [outcome.status for outcome in finished.outcomes] == ["done", "aborted", "done"]
+    assert "restarted while the round was under way" in finished.outcomes[1].reason
+    again.state.close()
+
+
 def test_a_round_that_cannot_be_stored_is_none_and_can_be_stored_later(disk: Path) -> None:
     state = CoordinatorState(disk / "state" / "coordinator.db")
     state.open_study(bytes(32), "small", b"agreement", "2031-01-01T00:00:00Z")
