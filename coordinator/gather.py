@@ -132,15 +132,19 @@ class Gatherer:
                         self._take(step, hospital, message, take, left, silent, round_number)
         return silent
 
-    def await_quorum(self, members: frozenset[str], quorum: int) -> bool:
+    def await_quorum(
+        self, members: frozenset[str], quorum: int, before_waiting: Callable[[], None] = lambda: None
+    ) -> bool:
         """Waits up to the deadline until so many members are connected; says whether they are.
 
-        Who came back meanwhile is let in first, also where enough are there without it.
+        Who came back meanwhile is let in first, also where enough are there without it. `before_waiting` is called where it has to wait.
         """
         end = self.clock.monotonic_s() + self.deadline_s
         while True:
             enough = len(members & self.link.connected()) >= quorum
             left = 0.0 if enough else max(0.0, end - self.clock.monotonic_s())
+            if not enough:
+                before_waiting()
             match self.link.receive(left):
                 case None:
                     if enough or left == 0.0:

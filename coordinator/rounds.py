@@ -13,6 +13,7 @@ from coordinator.clock import Clock
 from coordinator.disk_faults import DiskFault
 from coordinator.final_set import collect_signatures
 from coordinator.gather import Gatherer, Silence
+from coordinator.leaving import leave_the_set
 from coordinator.outcome import Outcome
 from coordinator.progress import Progress
 from coordinator.session_keys import agree_on_keys
@@ -28,7 +29,7 @@ from secagg.params import SecAggParams
 from secagg.roster import Roster
 from secagg.secret import SecretBytes
 from secagg.wire import codec
-from secagg.wire.records import Abort, VectorChunk
+from secagg.wire.records import VectorChunk
 
 
 class RoundAborted(Exception):
@@ -39,6 +40,14 @@ class RoundAborted(Exception):
         self.reason = reason
         self.culprit = culprit
         self.shown = shown
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A round whose order is made: the state in which its uploads come, and the message to all hospitals."""
+
+    uploading: protocol.Uploading
+    message: bytes
 
 
 @dataclass(slots=True)
@@ -79,31 +88,42 @@ class RoundEngine:
         )
         return silent
 
-    def run(
+    def order(
         self,
         round_number: int,
         task: str,
         model: bytes | memoryview,
         settings: bytes,
         previous_receipt: bytes,
+    ) -> Ordered:
+        """A signed order, which nobody gets before `tell`."""
+        assert self.session is not None
+        made = protocol.start_round(self.session, round_number, task, model, settings, previous_receipt)
+        return Ordered(*made)
+
+    def tell(self, ordered: Ordered, present: frozenset[str]) -> None:
+        """The order to all who are present; `run` follows."""
+        for hospital in sorted(present):
+            self.gatherer.ask(hospital, ordered.message)
+
+    def run(
+        self,
+        ordered: Ordered,
         present: frozenset[str],
         absent: dict[str, Silence],
         spare: SpareNoiseTaken | None = None,
     ) -> Outcome:
-        """One round over those `present`, whatever happens: the outcome says what did; `absent` ones are named in it.
+        """One round over those `present`, who have the order, whatever happens: the outcome says what did; `absent` ones are named in it.
 
         `spare` takes out the noise that the opened sum does not need, where a study has such.
         """
-        assert self.session is not None
         started = self.clock.monotonic_s()
-        uploading, order = protocol.start_round(
-            self.session, round_number, task, model, settings, previous_receipt
-        )
+        uploading, round_number = ordered.uploading, ordered.uploading.frame.round
         working = _Working(uploading.frame, dict(absent))
         removed: tuple[str, ...] = ()
         spool = Spool(self.spool_directory, self.params.vector_bytes)
         try:
-            uploading = self._uploads(uploading, order, present, spool, working)
+            uploading = self._uploads(uploading, present, spool, working)
             agreeing = self._agreements(uploading, working)
             opening = self._openings(agreeing, working, spare)
             total = sum_spooled(opening, spool)
@@ -133,26 +153,14 @@ class RoundEngine:
             noise_removed=removed,
         )
 
-    def publish(self, outcome: Outcome) -> None:
-        """Sends the receipt of a finished round, or the abort, to everybody who is connected."""
-        if outcome.receipt is not None:
-            message = outcome.receipt
-        else:
-            message = codec.pack("abort", Abort(outcome.round, outcome.reason[:500], outcome.culprit))
-        for hospital in sorted(self.gatherer.link.connected()):
-            self.gatherer.tell(hospital, message)
-
     def _uploads(
         self,
         state: protocol.Uploading,
-        order: bytes,
         present: frozenset[str],
         spool: Spool,
         working: _Working,
     ) -> protocol.Uploading:
         pending: dict[str, dict[str, bytes]] = {hospital: {} for hospital in present}
-        for hospital in sorted(present):
-            self.gatherer.ask(hospital, order)
 
         def take(hospital: str, kind: str, message: bytes) -> bool:
             nonlocal state
@@ -194,7 +202,7 @@ class RoundEngine:
                 return hospital not in protocol.missing_agreements(state)
 
             silent = self.gatherer.gather("agree", waiting, take, round_number=working.frame.round)
-            lost = _leave_the_set(silent, waiting, self.accusations)
+            lost = leave_the_set(silent, waiting, self.accusations)
             working.silent |= lost
             if not lost:
                 return state
@@ -294,40 +302,6 @@ def _spool(spool: Spool, hospital: str, message: bytes, round_number: int) -> No
         spool.add(hospital, chunk.offset, chunk.data)
     except SpoolError as error:
         raise ProtocolError(str(error), hospital) from None
-
-
-def _leave_the_set(
-    silent: dict[str, Silence], proposed: frozenset[str], accusations: dict[str, int]
-) -> dict[str, Silence]:
-    """Who is left out of the next, smaller set.
-
-    A hospital that found a bad share names the dealer: the dealer leaves and the reporter is asked again, so that one bad dealer does
-    not cost everybody who notices. Every report takes one hospital out, so asking again comes to an end. Nobody but the two can see who
-    is right: who accused alone before is left out itself, so that one liar does not keep others out of every sum.
-
-    Args:
-        silent: who did not agree, with the reason.
-        proposed: the set they were asked about.
-        accusations: by hospital, how often it accused alone in this session; counted on here.
-    """
-    leaving: dict[str, Silence] = {}
-    against: dict[str, list[Silence]] = {}
-    for silence in silent.values():
-        if silence.kind == "abort" and silence.culprit in proposed - {silence.hospital}:
-            against.setdefault(silence.culprit, []).append(silence)
-        else:
-            leaving[silence.hospital] = silence
-    for accused, reports in against.items():
-        first = reports[0]
-        told = f"{', '.join(report.hospital for report in reports)} says: {first.reason}"
-        if len(reports) == 1:
-            accusations[first.hospital] = accusations.get(first.hospital, 0) + 1
-            if accusations[first.hospital] > 1:
-                again = f"it accuses {accused} alone, not for the first time: {first.reason}"
-                leaving[first.hospital] = replace(first, kind="blaming", reason=again)
-                continue
-        leaving.setdefault(accused, Silence(accused, "agree", "blamed", told, first.hospital))
-    return leaving
 
 
 def _at_fault(silent: dict[str, Silence], abort: RoundAborted) -> dict[str, str]:

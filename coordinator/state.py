@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from coordinator.disk_faults import disk_faults
+from coordinator.disk_faults import DiskFault, disk_faults
 from coordinator.receipt_files import FILE_BYTES, ReceiptFiles
 from secagg.wire import codec
 from secagg.wire.records import Receipt
@@ -107,13 +107,20 @@ class CoordinatorState:
         """Written before the order leaves: a restarted coordinator never orders the same round again."""
         self._write("INSERT OR IGNORE INTO begun VALUES (?, ?)", (study_hash, round_number))
 
+    def take_back(self, study_hash: bytes, round_number: int) -> None:
+        """The order of this round did not leave, and does not before `begin_round` is called for it again."""
+        self._write("DELETE FROM begun WHERE study_hash = ? AND round = ?", (study_hash, round_number))
+
     def begun(self, study_hash: bytes) -> tuple[int, ...]:
         """Rounds whose order may have left, in order."""
         rows = self._db.execute("SELECT round FROM begun WHERE study_hash = ? ORDER BY round", (study_hash,))
         return tuple(int(row[0]) for row in rows)
 
-    def add_round(self, study_hash: bytes, stored: StoredRound) -> None:
+    def add_round(self, study_hash: bytes, stored: StoredRound, *, begins_next: bool = False) -> None:
         """Stores a round once and for all; when it returns, all of it is on the disk.
+
+        Args:
+            begins_next: the order of the round behind it may leave then; `begin_round` says the same and waits for the disk once more.
 
         Raises:
             DiskFault, sqlite3.Error: nothing was stored.
@@ -134,8 +141,10 @@ class CoordinatorState:
                     self._db.execute(
                         "INSERT INTO blamed VALUES (?, ?, ?)", (study_hash, stored.round, stored.culprit)
                     )
+                if begins_next:
+                    self.begin_round(study_hash, stored.round + 1)
                 self._db.execute("COMMIT")
-            except (sqlite3.Error, OSError):
+            except (sqlite3.Error, OSError, DiskFault):
                 # SQLite ends it itself where its disk is full.
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from flwr.serverapp import ServerApp
 from numpy.typing import NDArray
 
 from coordinator.analysis_rounds import analyze
+from coordinator.attendance import absent, left_out, needs_quorum
 from coordinator.clock import Clock
 from coordinator.disk_faults import DiskFault
 from coordinator.entropy import Entropy
@@ -24,11 +25,11 @@ from coordinator.held_arrays import record_of, values_of
 from coordinator.join import StudyFailed, collect_ledgers, offer_study
 from coordinator.outcome import Outcome, remembered
 from coordinator.progress import Progress
-from coordinator.records import interrupted, outcome_of, round_record
+from coordinator.round_ends import RoundEnds
 from coordinator.rounds import RoundEngine
 from coordinator.spare_noise import spare_noise_of
 from coordinator.spool import check_room
-from coordinator.state import IN_THE_RECEIPT, CoordinatorState, StoredRound
+from coordinator.state import CoordinatorState
 from coordinator.strategies import fold_strategy, make_strategy
 from privacy.recipes.fit import Fit, Statistic
 from privacy.recipes.intervals import Estimate
@@ -99,6 +100,10 @@ class StudyRun:
     refused: tuple[Silence, ...] = ()
     join_seconds: float = 0.0
     replay: set[int] = field(default_factory=set)
+    ends: RoundEnds = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ends = RoundEnds(self.agreement, self.state, self.gatherer, self.clock, self.report)
 
     @property
     def study_hash(self) -> bytes:
@@ -111,6 +116,12 @@ class StudyRun:
             StudyFailed: too few hospitals accepted, or the life table or too many rounds were aborted.
             DiskFault: this machine's disk; the study stays open, and another run goes on with it.
         """
+        try:
+            return self._run()
+        finally:
+            self.ends.close()
+
+    def _run(self) -> Finished:
         study = self.agreement.study
         self.state.open_study(
             self.study_hash,
@@ -122,9 +133,11 @@ class StudyRun:
         try:
             self._join()
             theta = self._train(*self._start()) if study.has_model else None
+            self.ends.settle()
             analysis = analyze(self.agreement, theta, self._round)
             self._check_answers()
         except StudyFailed as failed:
+            self.ends.settle()
             self.state.close_study(self.study_hash, "failed", str(failed))
             failed.accepted = tuple(sorted(self.accepted))
             failed.refused = failed.refused or self.refused
@@ -154,17 +167,8 @@ class StudyRun:
         return took
 
     def _restore(self) -> None:
-        """What an earlier process of this coordinator left: finished rounds are answered from their records.
-
-        The strategy then rebuilds its state by running over them, and the first live round follows. A round that was ordered and not
-        finished is over: hospitals start no round twice. All are read here, so that a damaged one is found before anybody is asked, and
-        again when their turn comes: together they may be longer than the memory.
-        """
-        self.replay = {outcome_of(stored).round for stored in self.state.rounds(self.study_hash)}
-        for number in self.state.begun(self.study_hash):
-            if number not in self.replay:
-                self._store(interrupted(number))
-                self.replay.add(number)
+        """The strategy rebuilds its state by running over what an earlier process left, and the first live round follows."""
+        self.replay = self.ends.resume()
         if self.replay:
             last = max(self.replay)
             self.report(Progress("resumed", f"resumed: rounds 1 to {last} were run before the restart"))
@@ -205,102 +209,52 @@ class StudyRun:
         self.report(Progress("session", f"keys agreed by {', '.join(sorted(self.members))}"))
 
     def _round(self, number: int, model: bytes | memoryview) -> Outcome:
-        """One round on disk before its receipt is announced."""
+        """One round, on the disk and announced."""
+        outcome = self._run_round(number, model)
+        self.ends.settle()
+        return outcome
+
+    def _run_round(self, number: int, model: bytes | memoryview) -> Outcome:
+        """One round whose end may still be on its way to the disk; the round before it is settled before its order leaves."""
         assert self.engine is not None
         self.outcomes[-1:] = [remembered(one, self.state.file_bytes) for one in self.outcomes[-1:]]
         if number in self.replay:
-            self.outcomes.append(outcome_of(self.state.round(self.study_hash, number)))
+            self.outcomes.append(self.ends.replayed(number))
             return self.outcomes[-1]
         task = task_of(self.agreement, number)
-        left_out = self._left_out(number)
-        self._needs_quorum(number, self.members - left_out.keys())
-        last = total_rounds(self.agreement)
-        self.report(Progress("round_started", f"round {number} of {last}: {task}", round=number, rounds=last))
-        present = (self.members & self.gatherer.link.connected()) - left_out.keys()
-        absent = self._absent(present) | left_out
         previous = next((o.receipt for o in reversed(self.outcomes) if o.receipt is not None), b"")
         settings = order_settings(self.agreement, number)
-        check_room(self.spool_directory, self.agreement.secagg.vector_bytes, len(present))
-        self.state.begin_round(self.study_hash, number)
+        ordered = self.engine.order(number, task, model, settings, previous)
+        # From here to the order nothing waits or prints: what is announced and the order then leave in one frame.
+        self.ends.announce()
+        # Behind a finished round nobody is at fault; the state is asked across restarts too.
+        done = self.outcomes and self.outcomes[-1].status == "done"
+        shown = {} if done else self.state.culprits(self.study_hash, number - 1)
+        out = left_out(number, shown, self.members)
+        asked = self.members - out.keys()
+        needs_quorum(self.agreement, self.gatherer, number, asked, lambda: self.ends.wait_with(number))
+        present = asked & self.gatherer.link.connected()
+        self._needs_room(number, len(present))
+        self.ends.begin(number)
+        self.engine.tell(ordered, present)
+        self.ends.say()
+        last = total_rounds(self.agreement)
+        self.report(Progress("round_started", f"round {number} of {last}: {task}", round=number, rounds=last))
         spare = spare_noise_of(self.agreement, task_at(self.agreement, number))
-        outcome = self.engine.run(number, task, model, settings, previous, present, absent, spare)
-        try:
-            self._store(outcome)
-        except DiskFault as fault:
-            # Over all the same: to the next process it is one that was ordered and never finished.
-            self.engine.publish(replace(outcome, receipt=None, reason=fault.reason))
-            raise
-        self.engine.publish(outcome)
+        outcome = self.engine.run(ordered, present, absent(present, self.members, self.refused) | out, spare)
         self.outcomes.append(outcome)
-        self._say(outcome, task, last)
+        self.ends.write(outcome)
         if self.engine.fault is not None:
             raise self.engine.fault
         return outcome
 
-    def _left_out(self, number: int) -> dict[str, Silence]:
-        """Who is shown to have made the round before fail, and is not asked in this one; across restarts too."""
-        if self.outcomes and self.outcomes[-1].status == "done":
-            return {}
-        shown = self.state.culprits(self.study_hash, number - 1)
-        return {
-            h: Silence(
-                h, "upload", "left_out", f"it is left out, since round {number - 1} failed by it: {why}", h
-            )
-            for h, why in shown.items()
-            if h in self.members
-        }
-
-    def _absent(self, present: frozenset[str]) -> dict[str, Silence]:
-        """Who is not asked in a round, by the steps of receipts: outside the session, or not connected."""
-        outside = {s.hospital: replace(s, step="advertise") for s in self.refused}
-        cut = {
-            h: Silence(h, "upload", "lost", "it was not connected when the round began")
-            for h in self.members - present
-        }
-        return outside | cut
-
-    def _store(self, outcome: Outcome) -> None:
-        task = task_of(self.agreement, outcome.round)
-        self.state.add_culprits(self.study_hash, outcome.round, outcome.at_fault)
-        self.state.add_round(
-            self.study_hash,
-            StoredRound(
-                outcome.round,
-                round_record(outcome, task, self.agreement.threshold, self.clock.now()),
-                outcome.receipt,
-                self._stored_total(outcome),
-                outcome.culprit,
-            ),
-        )
-
-    def _stored_total(self, outcome: Outcome) -> bytes | None:
-        if outcome.total is not None and self.agreement.modulus_bits == 64:
-            return IN_THE_RECEIPT
-        return None if outcome.total is None else outcome.total.astype("<i8").tobytes()
-
-    def _needs_quorum(self, number: int, members: frozenset[str]) -> None:
-        """A round that cannot reach its threshold is not begun: it would cost budget and give nothing."""
-        quorum = max(self.agreement.threshold, self.agreement.study.minimum_answers)
-        if not self.gatherer.await_quorum(members, quorum):
-            present = sorted(members & self.gatherer.link.connected())
-            gone = sorted(set(self.agreement.study.hospitals) - set(present))
-            raise StudyFailed(
-                f"round {number} was not begun: {len(present)} hospitals are connected, {quorum} must answer; "
-                f"missing: {', '.join(gone)}"
-            )
-
-    def _say(self, outcome: Outcome, task: str, last: int) -> None:
-        who = ", ".join(outcome.answered)
-        missing = "".join(f"; missing: {s.hospital} at {s.step} ({s.reason})" for s in outcome.missing)
-        if outcome.status == "done":
-            text = f"round {outcome.round} of {last} ({task}): sum over {who}{missing}"
-        else:
-            text = f"round {outcome.round} of {last} ({task}) was aborted: {outcome.reason}{missing}"
-        self.report(
-            Progress(
-                f"round_{outcome.status}", text, round=outcome.round, rounds=last, seconds=outcome.seconds
-            )
-        )
+    def _needs_room(self, number: int, present: int) -> None:
+        """The order does not leave where the vectors find no room."""
+        try:
+            check_room(self.spool_directory, self.agreement.secagg.vector_bytes, present)
+        except DiskFault:
+            self.ends.wait_with(number)
+            raise
 
     def _start(self) -> tuple[NDArray[np.float64], Fit | None]:
         """The common start: the life table's baseline where the study has one, otherwise a flat one; and the fold, if the recipe has one."""
@@ -324,7 +278,7 @@ class StudyRun:
         """
         number = server_round + int(self.agreement.training.life_table)
         task = task_at(self.agreement, number)
-        outcome = self._round(number, model_view(theta))
+        outcome = self._run_round(number, model_view(theta))
         if outcome.total is None:
             if not task.repeats:
                 raise StudyFailed(f"the round of {task.name} was aborted: {outcome.reason}")

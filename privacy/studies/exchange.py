@@ -18,6 +18,7 @@ the sum over the answering hospitals is what it must be.
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ from privacy.noise.mechanisms import decode_release
 from privacy.recipes.fit import Statistic
 from privacy.recipes.tasks import Task
 from privacy.studies.agreement import REMOVED_COORDINATES, WEIGHT_COORDINATES, Agreement
+from privacy.studies.training import Training
 from privacy.synthesis.charges import DerivedRelease, SynthesisRelease
 from secagg.fixed_point import BLOCK, FixedPoint, to_ring
 from secagg.masks import Ring
@@ -104,13 +106,15 @@ def order_settings(agreement: Agreement, round_number: int) -> bytes:
     Everything that a hospital acts on is in the agreement already; the order names it again, so that a hospital which was told something else
     signs another order hash.
     """
-    return canonical(
-        {
-            "task": task_of(agreement, round_number),
-            "round": round_number,
-            "training": agreement.training.model_dump(mode="json"),
-        }
-    )
+    told = canonical({"task": task_of(agreement, round_number), "round": round_number})
+    # Canonical JSON sorts by name, so that the training stands behind both.
+    return told[:-1] + b',"training":' + _training_settings(agreement.training) + b"}"
+
+
+@lru_cache(maxsize=8)
+def _training_settings(training: Training) -> bytes:
+    """The same in every round."""
+    return canonical(training.model_dump(mode="json"))
 
 
 def fixed_point(agreement: Agreement) -> FixedPoint:

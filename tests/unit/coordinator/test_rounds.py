@@ -118,7 +118,7 @@ def test_the_named_dealer_is_missing_at_agree_with_the_reason(world: World) -> N
 def test_without_the_rule_the_reporter_would_be_lost_and_the_dealer_kept(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rounds, "_leave_the_set", lambda silent, proposed, accusations: silent)
+    monkeypatch.setattr(rounds, "leave_the_set", lambda silent, proposed, accusations: silent)
     world.link.up = OneAccuser({"a": "d"})
     outcome = first_round(world)
     assert outcome.answered == ("b", "c", "d")

@@ -229,7 +229,7 @@ def test_long_sums_and_receipts_of_earlier_rounds_are_in_the_state_only(world: W
     """In memory a study of a thousand rounds at 10^6 coordinates would come to hold 16 GB; what it says is the same."""
     run = world.study_run()
     run.state.close()
-    run.state = CoordinatorState(world.root / "long.db", 1)
+    run.state = run.ends.state = CoordinatorState(world.root / "long.db", 1)
     finished = run.run()
     *earlier, last = run.outcomes
     stored = list(run.state.rounds(run.study_hash))

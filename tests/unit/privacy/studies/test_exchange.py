@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privacy.link.canonical import parse_canonical
+from privacy.link.canonical import canonical
 from privacy.studies import exchange, next_model
 from privacy.studies.exchange import ExchangeError
 from secagg.errors import OutsideClip
@@ -36,9 +38,12 @@ def test_rounds_and_their_tasks() -> None:
 
 
 def test_the_settings_name_round_task_and_training() -> None:
-    settings = parse_canonical(exchange.order_settings(AGREEMENT, 2))
-    assert settings == {"task": "train", "round": 2, "training": AGREEMENT.training.model_dump(mode="json")}
+    whole = {"task": "train", "round": 2, "training": AGREEMENT.training.model_dump(mode="json")}
+    assert exchange.order_settings(AGREEMENT, 2) == canonical(whole)
     assert exchange.order_settings(AGREEMENT, 2) != exchange.order_settings(AGREEMENT, 3)
+    faster = AGREEMENT.training.model_copy(update={"learning_rate": 0.5})
+    other = exchange.order_settings(replace(AGREEMENT, training=faster), 2)
+    assert other == canonical(whole | {"training": faster.model_dump(mode="json")})
 
 
 def test_the_mean_of_updates_is_weighted_by_declared_sizes() -> None:
