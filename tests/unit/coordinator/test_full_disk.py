@@ -63,17 +63,17 @@ def test_room_for_a_rounds_vectors_is_looked_for_before_its_order(disk: Path) ->
         check_room(disk / "not" / "yet", len(VECTOR), 3, 0)
 
 
-def run_on(world: World, disk: Path) -> StudyRun:
-    run = world.study_run()
+def run_on(world: World, disk: Path, state: CoordinatorState | None = None) -> StudyRun:
+    run = world.study_run(state)
     run.spool_directory = disk / "spool"
     return run
 
 
-def start_again(world: World, disk: Path) -> StudyRun:
+def start_again(world: World, disk: Path, state: CoordinatorState | None = None) -> StudyRun:
     """Another process of the coordinator, to which the hospitals come."""
     for hospital in HOSPITALS:
         world.link.back(hospital, fresh=True)
-    return run_on(world, disk)
+    return run_on(world, disk, state)
 
 
 def test_a_full_disk_costs_the_round_and_nothing_else(
@@ -124,9 +124,7 @@ def test_a_sum_that_cannot_be_stored_is_published_by_nobody(tmp_path: Path, disk
     world = World.of(tmp_path)
     for node in world.nodes.values():
         world.with_policy(node, aborted_rounds_maximum=3)
-    run = run_on(world, disk)
-    run.state.close()
-    run.state = CoordinatorState(disk / "coordinator.db")
+    run = run_on(world, disk, CoordinatorState(disk / "coordinator.db"))
 
     def fills(hospital: str, kind: str, message: bytes) -> tuple[bytes, ...]:
         if kind == "shares" and run.outcomes:
@@ -142,9 +140,7 @@ def test_a_sum_that_cannot_be_stored_is_published_by_nobody(tmp_path: Path, disk
     run.state.close()
     (disk / "filler").unlink()
     world.link.up = plain
-    again = start_again(world, disk)
-    again.state.close()
-    again.state = CoordinatorState(disk / "coordinator.db")
+    again = start_again(world, disk, CoordinatorState(disk / "coordinator.db"))
     finished = again.run()
     assert [outcome.status for outcome in finished.outcomes] == ["done", "aborted", "done"]
     assert "restarted while the round was under way" in finished.outcomes[1].reason

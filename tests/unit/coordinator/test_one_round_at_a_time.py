@@ -47,9 +47,7 @@ def held() -> int:
 
 def test_a_restarted_coordinator_holds_one_rounds_sum(tmp_path: Path) -> None:
     world = World.of(tmp_path, ("rounds = 2", "rounds = 1"))
-    first = world.study_run()
-    first.state.close()
-    first.state = CoordinatorState(tmp_path / "long.db", 1)
+    first = world.study_run(CoordinatorState(tmp_path / "long.db", 1))
     expected = first.run()
     first.state.close()
     for hospital in world.nodes:
@@ -60,9 +58,7 @@ def test_a_restarted_coordinator_holds_one_rounds_sum(tmp_path: Path) -> None:
         if progress.event == "resumed":
             at_restart.append(held() - before)
 
-    again = world.study_run()
-    again.state.close()
-    again.state = CoordinatorState(tmp_path / "long.db", 1)
+    again = world.study_run(CoordinatorState(tmp_path / "long.db", 1))
     again.state.close_study(again.study_hash, "open", "")
     again.report = report
     finished = again.run()
