@@ -7,7 +7,8 @@ What the round engine may rely on:
 - `send` never blocks. While a hospital is cut off, messages wait (bounded) until the same process is back. What was sent before `receive` handed
   out a `Connected(fresh=True)` is dropped: the new process knows nothing of it. So the engine sends its last request again on that event, and it
   arrives exactly once.
-- A hospital is known by its certificate alone. A second connection with the same certificate ends the first.
+- A hospital is known by its certificate alone. A second connection with the same certificate ends the first; a question (`privacy.link.inquiry`)
+  is answered at the door and no connection in this sense.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import asyncio
 import os
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Protocol
 
 from coordinator.clock import Clock, SystemClock
@@ -32,8 +34,10 @@ from coordinator.sessions import (
 from coordinator.tls_probe import speaks_tls_1_2
 from privacy.link.ack_timer import AckTimer
 from privacy.link.certificates import check_valid_at, read_certificate
-from privacy.link.framing import PROCESS_BYTES, FrameError, Hello, Limits, MessageTooLarge
+from privacy.link.framing import PROCESS_BYTES, VERSION, FrameError, Hello, Limits, MessageTooLarge
+from privacy.link.inquiry import Standing, is_inquiry
 from privacy.link.member_keys import MemberKeys
+from privacy.link.release import installed_release
 from privacy.link.roster_file import TrustedRoster
 from privacy.link.transport_rules import (
     HELLO_DEADLINE_S,
@@ -46,6 +50,7 @@ from privacy.link.transport_rules import (
     grpc_environment,
     split_address,
 )
+from secagg.params import PROTOCOL_VERSION
 
 # gRPC reads it when it is first imported; `start` finds out whether somebody else was first.
 os.environ.update(grpc_environment(os.environ))
@@ -129,6 +134,8 @@ class LinkServer:
         self._keys = keys
         self._roots = b"".join(roster.certificates.values())
         self._pins = roster.pins()
+        self._roster_hash = roster.roster.hash
+        self._release = installed_release()
         self._clock = clock or SystemClock()
         process = (entropy or OsEntropy()).take(PROCESS_BYTES)
         self._sessions = Sessions(roster.roster.ids, process, limits or Limits())
@@ -238,7 +245,11 @@ class LinkServer:
         """
         try:
             hospital, expires_s = self._admit(context)
-            hello = Hello.decode(await self._first_frame(context))
+            first = await self._first_frame(context)
+            if is_inquiry(first):
+                await self._tell_standing(context, hospital)
+                return
+            hello = Hello.decode(first)
             stream = _Stream()
             session, answer = self._sessions.attach(hospital, hello, stream)
         except NotAdmitted as refusal:
@@ -273,6 +284,19 @@ class LinkServer:
         except TimeoutError:
             raise FrameError(f"no greeting came within {HELLO_DEADLINE_S:.0f} s") from None
         return b"" if frame is grpc.aio.EOF else bytes(frame)
+
+    async def _tell_standing(self, context: Any, hospital: str) -> None:
+        """Answers a question at the door; no session begins, and a node of this hospital that is connected stays so."""
+        standing = Standing(
+            link=VERSION,
+            protocol=PROTOCOL_VERSION,
+            connected=hospital in self.connected(),
+            clock_ms=int(self._clock.now().timestamp() * 1000),
+            roster=self._roster_hash,
+            release=self._release,
+        )
+        with suppress(grpc.aio.BaseError):
+            await context.write(standing.encode())
 
     async def _carry(
         self, context: Any, session: Session, stream: _Stream, answer: Hello, expires_s: float

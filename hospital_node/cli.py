@@ -10,6 +10,7 @@ import typer
 
 from hospital_node.consent_cli import app as consent_app
 from hospital_node.data_cli import app as data_app
+from hospital_node.doctor import command as doctor
 from hospital_node.home import Home
 from hospital_node.options import DATA, DROP, HOME, JSON, STUDY
 from privacy.guarantees.guarantee import rounded_up
@@ -192,6 +193,9 @@ def run(
         Home(home), load_study(study), data, coordinator, patience_s or None, confirm, drop_undeclared
     )
     raise typer.Exit(serve(settings, report, ask))
+
+
+app.command("doctor", epilog=doctor.EPILOG)(doctor.doctor)
 
 
 @app.command(epilog="Example: wardround-hospital ledger --home /srv/wardround")

@@ -8,42 +8,34 @@ it is yielded, short answers with what comes behind them. What belongs to a coor
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
+from hospital_node.channel import channel_arguments, printable
 from hospital_node.clock import Clock, SystemClock
-from hospital_node.diagnosis import ConnectProblem, check_own, diagnose, is_loopback
+from hospital_node.diagnosis import ConnectProblem, check_own, diagnose
 from hospital_node.talk import Broken, Message, Met, Talk, Trouble
 from privacy.link.ack_timer import AckTimer
-from privacy.link.certificates import tls_name
 from privacy.link.framing import PROCESS_BYTES, FrameError, Hello, Limits, MessageTooLarge
 from privacy.link.member_keys import MemberKeys
 from privacy.link.roster_file import TrustedRoster
 from privacy.link.transport_rules import (
-    CIPHER_SUITES,
-    CLIENT_OPTIONS,
     HELLO_DEADLINE_S,
     METHOD,
     REPLACED,
     SERVICE,
-    grpc_environment,
     reconnect_delay_s,
     split_address,
 )
 
-# gRPC reads it when it is first imported, whoever imports it.
-GRPC_CAME_FIRST = "grpc" in sys.modules and os.environ.get("GRPC_SSL_CIPHER_SUITES") != CIPHER_SUITES
-os.environ.update(grpc_environment(os.environ))
-import grpc  # noqa: E402
-import grpc.aio  # noqa: E402
-import uvloop  # noqa: E402
-
 __all__ = ["ConnectProblem", "LinkClient"]
+# Behind `channel`, which sets gRPC up before anybody imports it.
+import grpc
+import grpc.aio
+import uvloop
 
 STOP_POLL_S = 0.1
 SHORT_BYTES = 1 << 14
@@ -102,10 +94,6 @@ class LinkClient:
             ImportError: gRPC was imported too early to be told of TLS 1.3 alone.
             QueueFull, MessageTooLarge: a callback yielded more than the link holds.
         """
-        if GRPC_CAME_FIRST:
-            raise ImportError(
-                "grpc was imported before hospital_node.link and would take up TLS 1.2: import hospital_node.link first."
-            )
         check_own(self._keys, self._pins, self._clock.now())
         ready = threading.Event()
         thread = threading.Thread(target=self._run_loop, args=(ready,), name="hospital-link")
@@ -198,17 +186,9 @@ class LinkClient:
 
     async def _one_stream(self) -> tuple[bool, ConnectProblem]:
         """One connection from dialing to its end: whether the coordinator greeted, and why it ended."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        credentials = grpc.ssl_channel_credentials(
-            self._root, self._keys.tls_private.reveal(), self._keys.certificate_pem
-        )
-        options = (
-            *CLIENT_OPTIONS,
-            ("grpc.ssl_target_name_override", tls_name("coordinator")),
-            ("grpc.enable_http_proxy", 0 if is_loopback(self._host) else 1),
-        )
         met = False
-        async with grpc.aio.secure_channel(f"dns:///{host}:{self._port}", credentials, options) as channel:
+        dialed = channel_arguments(self._host, self._port, self._keys, self._root)
+        async with grpc.aio.secure_channel(*dialed) as channel:
             call = channel.stream_stream(f"/{SERVICE}/{METHOD}")()
             try:
                 async with asyncio.timeout(HELLO_DEADLINE_S):
@@ -288,8 +268,7 @@ class LinkClient:
                 return
 
     async def _explain(self, met: bool, code: grpc.StatusCode, details: str) -> ConnectProblem:
-        # The text comes over the network and goes to a terminal.
-        said = "".join(c if c.isprintable() else " " for c in details or "")[:500]
+        said = printable(details)
         where = f"{self._host}:{self._port}"
         if said == REPLACED:
             return ConnectProblem(

@@ -111,7 +111,8 @@ def serve(settings: Settings, report: Callable[[NodeEvent], None], ask: Callable
                 stop.set()
 
         def on_problem(problem: ConnectProblem) -> None:
-            report(NodeEvent("not_connected", str(problem)))
+            said = f"{str(problem).rstrip('.')}; `wardround-hospital doctor` tries each step by itself"
+            report(NodeEvent("not_connected", said))
 
         client = LinkClient(
             settings.coordinator, own, roster, on_problem=on_problem, patience_s=settings.patience_s
