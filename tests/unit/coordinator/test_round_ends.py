@@ -105,10 +105,10 @@ def test_without_the_waits_something_leaves_too_early(
     assert not on_disk_first(world)
 
 
-@pytest.mark.parametrize("number", [1, 2, LAST])
-@pytest.mark.parametrize(
-    "error", [OSError(28, "No space left on device"), sqlite3.OperationalError("disk I/O error")]
-)
+NO_SPACE, BROKEN = OSError(28, "No space left on device"), sqlite3.OperationalError("disk I/O error")
+
+
+@pytest.mark.parametrize(("number", "error"), [(1, BROKEN), (2, NO_SPACE), (2, BROKEN), (LAST, NO_SPACE)])
 def test_a_round_that_cannot_be_stored_ends_the_run_and_nobody_hears_of_it(
     world: World, monkeypatch: pytest.MonkeyPatch, number: int, error: Exception
 ) -> None:
