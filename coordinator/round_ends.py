@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from coordinator.clock import Clock
+from coordinator.disk_faults import DiskFault
 from coordinator.gather import Gatherer
 from coordinator.outcome import Outcome
 from coordinator.progress import Progress
@@ -46,24 +47,32 @@ class RoundEnds:
     def study_hash(self) -> bytes:
         return bytes.fromhex(self.agreement.hash)
 
-    def resume(self) -> dict[int, Outcome]:
-        """Every round that an earlier process of this coordinator left, by number.
+    def resume(self) -> set[int]:
+        """The numbers of the rounds that an earlier process of this coordinator left.
 
-        A round that was ordered and not finished is over: hospitals start no round twice.
+        A round that was ordered and not finished is over: hospitals start no round twice. All are read here, so that a damaged one is found
+        before anybody is asked, and again when their turn comes (`replayed`): together they may be longer than the memory.
         """
-        found = {stored.round: outcome_of(stored) for stored in self.state.rounds(self.study_hash)}
+        found = {outcome_of(stored).round for stored in self.state.rounds(self.study_hash)}
         for number in self.state.begun(self.study_hash):
             if number not in found:
-                found[number] = interrupted(number)
-                self._store(found[number])
+                self._store(interrupted(number))
+                found.add(number)
         return found
+
+    def replayed(self, number: int) -> Outcome:
+        """One of those rounds as it was."""
+        return outcome_of(self.state.round(self.study_hash, number))
 
     def write(self, outcome: Outcome) -> None:
         """Begin to store a round; `settle` announces it. An aborted one is over when this returns: the next round depends on who is shown to be at fault."""
         if outcome.status != "done":
-            self._store(outcome)
-            self._send(outcome)
-            self.say()
+            try:
+                self._store(outcome)
+            finally:
+                # Over all the same: to the next process it is one that was ordered and never finished.
+                self._send(outcome)
+                self.say()
             return
         begins_next = outcome.round < total_rounds(self.agreement)
         stored = self._stored(outcome)
@@ -79,12 +88,17 @@ class RoundEnds:
         """Wait until the round that is being stored is on the disk, then send its receipt; nothing happens without one.
 
         Raises:
-            sqlite3.Error, OSError: it could not be stored; it is not announced.
+            DiskFault, sqlite3.Error: it could not be stored; it is not announced, and with a fault of the disk hospitals are told that it is over.
         """
         if self._written is None:
             return
         (outcome, future), self._written = self._written, None
-        future.result()
+        try:
+            future.result()
+        except DiskFault as fault:
+            self._send(replace(outcome, status="aborted", receipt=None, reason=fault.reason))
+            self.say()
+            raise
         if outcome.round < total_rounds(self.agreement):
             self._may_begin = outcome.round + 1
         self._send(outcome)

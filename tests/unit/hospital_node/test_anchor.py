@@ -17,6 +17,7 @@ from privacy.link.command_line import exit_code_of
 from secagg.wire import codec
 from secagg.wire.records import Abort
 from tests.consortium import Hand, World, offer
+from tests.unit.hospital_node.test_process_lock import without_lock
 
 STUDY = bytes(32)
 
@@ -288,6 +289,7 @@ def test_a_second_process_that_was_opened_makes_no_crash_of_the_first_a_restored
     first = Journal(path)
     first.commit(STUDY, 1, b"1", b"request 1", [b"reply"])
     first.commit(STUDY, 1, b"2", b"request 2", [])
+    without_lock(path)
     second = Journal(path)
     with monkeypatch.context() as crash:
         crash.setattr(Anchor, "keep", dies)
