@@ -7,6 +7,7 @@ opened. Where a later record says that this piece was on the disk already, no su
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import mmap
@@ -110,7 +111,8 @@ class RecordLog:
                 self._read_on()
             try:
                 if os.pwritev(self._handle, pieces, self._end) != due:
-                    raise OSError(f"the disk took a part of the record {name}")
+                    told = f"{os.strerror(errno.ENOSPC)}: it took a part of the record {name}"
+                    raise OSError(errno.ENOSPC, told)
             except OSError:
                 os.ftruncate(self._handle, self._end)
                 raise
