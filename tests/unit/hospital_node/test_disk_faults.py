@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,12 @@ import pytest
 from hospital_node.disk_faults import HomeFault, disk_faults
 from hospital_node.journal import Journal
 from hospital_node.record_log import RecordLog
+from hospital_node.service import Settings, serve
 from hospital_node.upload_files import UploadsUnsafe
 from privacy.link.command_line import exit_code_of
+from privacy.studies.study import load_study
+from tests.doctor_setting import make_setting
+from tests.process.link_setup import make_consortium
 from tests.small_disks import PAGE, fill, small_disk
 
 STUDY = bytes(32)
@@ -66,3 +71,23 @@ def test_what_is_no_fault_of_the_disk_or_has_a_sentence_goes_through(error: Exce
     with pytest.raises(type(error)) as caught, disk_faults(Path("home")):
         raise error
     assert caught.value is error
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("own_signals")
+def test_a_node_whose_home_is_full_ends_with_the_sentence(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 256 * PAGE) as disk:
+        setting = make_setting(disk, make_consortium(tmp_path / "consortium"))
+        study = load_study(setting.study)
+        settings = Settings(setting.home, study, setting.data, "127.0.0.1:1", 0.0, False)
+        fill(disk)
+        with pytest.raises(HomeFault, match="the files of this hospital in .* is full"):
+            serve(settings, lambda event: None, lambda outgoing: True)
