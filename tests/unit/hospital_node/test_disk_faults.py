@@ -89,5 +89,5 @@ def test_a_node_whose_home_is_full_ends_with_the_sentence(tmp_path: Path) -> Non
         study = load_study(setting.study)
         settings = Settings(setting.home, study, setting.data, "127.0.0.1:1", 0.0, False)
         fill(disk)
-        with pytest.raises(HomeFault, match="the files of this hospital in .* is full"):
+        with pytest.raises(HomeFault, match=r"the files of this hospital in .* is full"):
             serve(settings, lambda event: None, lambda outgoing: True)
