@@ -6,9 +6,12 @@ both. The row that says that the next round may be ordered is written with it, a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from coordinator.clock import Clock
 from coordinator.gather import Gatherer
@@ -22,11 +25,34 @@ from secagg.wire import codec
 from secagg.wire.records import Abort
 
 
+class RoundNotStored(Exception):
+    """The coordinator's disk did not take what a round came to, or that it begins; the study goes no further.
+
+    Attributes:
+        round: which.
+        problem: what the disk said.
+    """
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, number: int, problem: str) -> None:
+        super().__init__(
+            f"round {number} could not be written to the coordinator's state ({problem}), so nothing of it was announced; "
+            "make room on the volume of --home and run the study again, which goes on behind the last round that is there"
+        )
+        self.round = number
+        self.problem = problem
+
+
 @dataclass(slots=True)
 class RoundEnds:
     """Ends one round after the other; used by one thread.
 
     Between `write` and `settle` the state is the writing thread's.
+
+    Attributes:
+        _written: the round that the thread stores, until its receipt is on its way.
+        _may_begin: the round that is on the disk as begun and whose order did not leave; 0 for none.
     """
 
     agreement: Agreement
@@ -79,12 +105,18 @@ class RoundEnds:
         """Wait until the round that is being stored is on the disk, then send its receipt; nothing happens without one.
 
         Raises:
-            sqlite3.Error, OSError: it could not be stored; it is not announced.
+            RoundNotStored: it could not be; it is not announced.
         """
         if self._written is None:
             return
-        (outcome, future), self._written = self._written, None
-        future.result()
+        outcome, future = self._written
+        try:
+            future.result()
+        except (sqlite3.Error, OSError) as problem:
+            self._written = None
+            raise _not_stored(outcome.round, problem) from problem
+        # Who is interrupted while it waits leaves it to `close`.
+        self._written = None
         if outcome.round < total_rounds(self.agreement):
             self._may_begin = outcome.round + 1
         self._send(outcome)
@@ -95,26 +127,49 @@ class RoundEnds:
             self._say(self._unsaid.pop(0))
 
     def begin(self, number: int) -> None:
-        """When it returns, the order of this round may leave: it is on the disk that it may have."""
+        """When it returns, the order of this round may leave: it is on the disk that it may have.
+
+        Raises:
+            RoundNotStored: it is not.
+        """
         if number != self._may_begin:
-            self.state.begin_round(self.study_hash, number)
-            self._may_begin = number
+            with _stored_or(number):
+                self.state.begin_round(self.study_hash, number)
+        self._may_begin = 0
 
     def wait_with(self, number: int) -> None:
         """The order of this round does not leave yet: a coordinator that is started again meanwhile has not lost the round."""
         self.say()
         if number == self._may_begin:
-            self.state.take_back(self.study_hash, number)
-            self._may_begin = 0
+            self._take_back()
 
     def close(self) -> None:
-        """Wait for the thread; a round that it stores is then stored, and announced by nobody if it was not yet."""
+        """However the run ended: a round that the thread stored is announced, one whose order did not leave is not lost, and what the thread could not do is said.
+
+        So Ctrl-C and SIGTERM cost no round. Raises nothing of its own in place of what ended the run.
+        """
         self._writer.shutdown()
+        try:
+            self.announce()
+        except RoundNotStored as lost:
+            # Nobody waited for it, so nobody was told.
+            self.report(Progress("not_stored", str(lost), round=lost.round))
+            return
+        with suppress(sqlite3.Error):
+            # A disk that is full: the next process counts this round as lost.
+            self._take_back()
+        self.say()
+
+    def _take_back(self) -> None:
+        if self._may_begin:
+            self.state.take_back(self.study_hash, self._may_begin)
+            self._may_begin = 0
 
     def _store(self, outcome: Outcome) -> None:
-        """A round on the disk that nobody is told of here."""
-        self.state.add_culprits(self.study_hash, outcome.round, outcome.at_fault)
-        self.state.add_round(self.study_hash, self._stored(outcome))
+        """A round on the disk that nobody is told of here. Raises RoundNotStored."""
+        with _stored_or(outcome.round):
+            self.state.add_culprits(self.study_hash, outcome.round, outcome.at_fault)
+            self.state.add_round(self.study_hash, self._stored(outcome))
 
     def _stored(self, outcome: Outcome) -> StoredRound:
         task = task_of(self.agreement, outcome.round)
@@ -154,3 +209,17 @@ class RoundEnds:
                 f"round_{outcome.status}", text, round=outcome.round, rounds=last, seconds=outcome.seconds
             )
         )
+
+
+@contextmanager
+def _stored_or(number: int) -> Iterator[None]:
+    """Raises RoundNotStored where the state cannot be written."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as problem:
+        raise _not_stored(number, problem) from problem
+
+
+def _not_stored(number: int, problem: sqlite3.Error | OSError) -> RoundNotStored:
+    said = problem.strerror if isinstance(problem, OSError) else None
+    return RoundNotStored(number, said or str(problem))

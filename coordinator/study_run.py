@@ -112,7 +112,7 @@ class StudyRun:
 
         Raises:
             StudyFailed: too few hospitals accepted, or the life table or too many rounds were aborted.
-            sqlite3.Error, OSError: a round could not be stored; it was not announced.
+            RoundNotStored: a round could not be; it was not announced.
         """
         try:
             return self._run()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from coordinator.link import LinkEvent
-from coordinator.round_ends import RoundEnds
+from coordinator.round_ends import RoundEnds, RoundNotStored
 from coordinator.state import CoordinatorState, StoredRound
 from coordinator.study_run import StudyRun
 from privacy.studies.exchange import ExchangeError
@@ -22,7 +22,7 @@ LAST = 3  # The life table's round and two of training.
 
 
 class Stopped(BaseException):
-    """The coordinator's process ends here."""
+    """The coordinator's process ends here, by a signal that it heeds, or without another word where `dead` is used."""
 
 
 @pytest.fixture
@@ -120,13 +120,20 @@ def test_a_round_that_cannot_be_stored_ends_the_run_and_nobody_hears_of_it(
         real(self, study, stored, begins_next=begins_next)
 
     monkeypatch.setattr(CoordinatorState, "add_round", full)
-    with pytest.raises(type(error), match=str(error.args[-1])):
+    with pytest.raises(RoundNotStored, match=str(error.args[-1])) as ended:
         world.execute()
+    assert (ended.value.round, ended.value.exit_code) == (number, 2)
     four = len(HOSPITALS)
     sent = [kind for _, kind, _ in world.link.sent]
     assert (sent.count("receipt"), sent.count("round_order")) == ((number - 1) * four, number * four)
     assert "study_end" not in sent
     assert [p.event for p in world.progress].count("round_done") == number - 1
+
+
+@pytest.fixture
+def dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is killed puts nothing in order; what its thread writes is one commit, there or not."""
+    monkeypatch.setattr(RoundEnds, "close", lambda self: self._writer.shutdown())
 
 
 def killed(world: World, kind: str, count: int) -> None:
@@ -154,6 +161,7 @@ def restarted(world: World) -> StudyRun:
     return run
 
 
+@pytest.mark.usefixtures("dead")
 @pytest.mark.parametrize("kind", ["round_order", "receipt"])
 @pytest.mark.parametrize("count", [5, 8])
 def test_a_coordinator_that_dies_between_two_rounds_loses_one_at_most(
@@ -174,6 +182,7 @@ def test_a_coordinator_that_dies_between_two_rounds_loses_one_at_most(
         assert rounds == sorted(set(rounds)), "no round is charged twice"
 
 
+@pytest.mark.usefixtures("dead")
 @pytest.mark.parametrize("taken_back", [True, False])
 def test_a_round_that_waits_for_hospitals_is_not_lost_with_the_process(
     world: World, monkeypatch: pytest.MonkeyPatch, taken_back: bool
@@ -226,3 +235,47 @@ def test_a_study_that_fails_by_a_sum_announces_its_receipt_first(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert fails_behind_a_stored_round(world, monkeypatch)
+
+
+def interrupted_behind_round_2(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ctrl-C while the strategy works and the thread stores; what one hospital was sent from round 2's order on."""
+
+    def pressed(*_: object) -> None:
+        raise Stopped
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CoordinatorState, "add_round", slow(CoordinatorState.add_round))
+        patched.setattr("coordinator.study_run.mean_update", pressed)
+        with pytest.raises(Stopped):
+            world.execute()
+    told = [kind for hospital, kind, _ in world.link.sent if hospital == "a"]
+    return told[told.index("round_order", told.index("receipt")) :]
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_an_interrupted_coordinator_announces_what_it_stored_and_loses_no_round(
+    world: World, monkeypatch: pytest.MonkeyPatch, closed: bool
+) -> None:
+    with monkeypatch.context() as patched:
+        if not closed:
+            patched.setattr(RoundEnds, "close", lambda self: self._writer.shutdown())
+        told = interrupted_behind_round_2(world, monkeypatch)
+    assert ("receipt" in told) == closed
+    assert (world.progress[-1].event == "round_done") == closed
+    assert restarted(world).outcomes[2].status == ("done" if closed else "aborted")
+
+
+def test_a_disk_that_is_full_while_something_else_ends_the_run_is_said(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = CoordinatorState.add_round
+
+    def full(self: CoordinatorState, study: bytes, stored: StoredRound, *, begins_next: bool = False) -> None:
+        if stored.round == 2:
+            raise NO_SPACE
+        real(self, study, stored, begins_next=begins_next)
+
+    monkeypatch.setattr(CoordinatorState, "add_round", full)
+    assert "receipt" not in interrupted_behind_round_2(world, monkeypatch)
+    assert (world.progress[-1].event, world.progress[-1].round) == ("not_stored", 2)
+    assert "No space left on device" in world.progress[-1].text
