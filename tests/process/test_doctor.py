@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -21,6 +22,7 @@ from coordinator.link import Connected, Disconnected, LinkServer
 from hospital_node import reach
 from hospital_node.channel import ask_once
 from hospital_node.cli import main
+from hospital_node.connect_problem import ConnectProblem
 from hospital_node.doctor import door
 from hospital_node.doctor.examination import Outcome, exit_code
 from hospital_node.doctor.finding import Finding
@@ -256,6 +258,26 @@ def test_a_coordinator_that_refuses_says_why(
     assert "over the phone" in found.remedy
 
 
+def test_a_coordinator_that_does_not_stop_answering(
+    setting: Setting, consortium: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One frame is an answer; more of them do not fill the memory of who asked."""
+    real = LinkServer._tell_standing
+
+    async def again(self: LinkServer, context: object, hospital: str) -> None:
+        while time.monotonic() < end_s:
+            await real(self, context, hospital)
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(LinkServer, "_tell_standing", again)
+    with listening(consortium.coordinator_keys, consortium.roster) as (_, where):
+        setting.outcomes(setting.case(where), "tls")
+        started_s = time.monotonic()
+        end_s = started_s + 4
+        assert setting.outcomes(setting.case(where), *WAY)["admission"].finding.result == "ok"
+        assert time.monotonic() < end_s
+
+
 def test_a_coordinator_with_another_roster(
     setting: Setting, consortium: Consortium, other: Consortium
 ) -> None:
@@ -400,6 +422,22 @@ def test_a_proxy_that_is_none(setting: Setting) -> None:
         )
     found = fault(setting, NAME, "name", http_proxy="http://proxy.invalid:3128")
     assert "correct the variable" in found.remedy
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_proxy_that_drips(setting: Setting) -> None:
+    """A byte at a time, each in time: all of them together have the time of one. A node that dials waits as long."""
+
+    def drip(peer: socket.socket) -> None:
+        while True:
+            time.sleep(0.1)
+            peer.sendall(b"H")
+
+    with server(drip) as where:
+        started_s = time.monotonic()
+        with pytest.raises(ConnectProblem, match="does not answer to CONNECT"):
+            reach.dial(route_to("coordinator.test", 7443, {"https_proxy": f"http://{where}"}))
+    assert time.monotonic() - started_s < 2
 
 
 def test_a_proxy_variable_in_capitals_is_warned_of(setting: Setting) -> None:
