@@ -8,8 +8,10 @@ import json
 import os
 import socket
 import ssl
+import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -30,6 +32,7 @@ from hospital_node.proxy_route import route_to
 from privacy.link.inquiry import INQUIRY
 from privacy.link.member_keys import MemberKeys
 from privacy.link.roster_file import TrustedRoster
+from privacy.link.transport_rules import METHOD, SERVICE
 from tests.command_lines import run
 from tests.doctor_setting import POLICY, Setting, make_setting
 from tests.process.doctor_setup import Connecting, server, silent, tls, web
@@ -256,6 +259,51 @@ def test_a_coordinator_that_refuses_says_why(
         found = fault(setting, where, "admission")
     assert "only a hospital may connect here" in found.found
     assert "over the phone" in found.remedy
+
+
+def http2(kind: int, flags: int, stream: int, body: bytes) -> bytes:
+    """One frame (RFC 9113, 4.1)."""
+    return struct.pack(">I", len(body))[1:] + struct.pack(">BBI", kind, flags, stream) + body
+
+
+def asks_and_takes_nothing(peer: ssl.SSLSocket) -> None:
+    """The question with a window of no byte for its answer."""
+    names = {
+        b":method": b"POST",
+        b":scheme": b"https",
+        b":path": f"/{SERVICE}/{METHOD}".encode(),
+        b":authority": b"x",
+        b"content-type": b"application/grpc",
+        b"te": b"trailers",
+    }
+    head = b"".join(bytes([0, len(n)]) + n + bytes([len(v)]) + v for n, v in names.items())
+    body = struct.pack(">BI", 0, len(INQUIRY)) + INQUIRY
+    settings = struct.pack(">HI", 4, 0)
+    peer.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + http2(4, 0, 0, settings))
+    peer.sendall(http2(1, 4, 1, head) + http2(0, 0, 1, body))
+
+
+def test_who_asks_and_takes_no_answer_is_not_waited_for(
+    consortium: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coordinator.link, "HELLO_DEADLINE_S", 0.3)
+    ended = threading.Event()
+    real = LinkServer._tell_standing
+
+    async def told(self: LinkServer, context: object, hospital: str) -> None:
+        await real(self, context, hospital)
+        ended.set()
+
+    monkeypatch.setattr(LinkServer, "_tell_standing", told)
+    own = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    own.check_hostname, own.verify_mode = False, ssl.CERT_NONE
+    own.load_cert_chain(consortium.folder / "north" / "tls.crt", consortium.folder / "north" / "tls.key")
+    own.set_alpn_protocols(["h2"])
+    with listening(consortium.coordinator_keys, consortium.roster) as (_, where):
+        host, _, port = where.partition(":")
+        with own.wrap_socket(socket.create_connection((host, int(port)))) as peer:
+            asks_and_takes_nothing(peer)
+            assert ended.wait(5)
 
 
 def test_a_coordinator_that_does_not_stop_answering(
