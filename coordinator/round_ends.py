@@ -1,7 +1,7 @@
 """The end of a round: on the disk first, then announced, and only then may the next order leave.
 
 The disk is written by a thread of its own while the strategy works out the next model and the next order is made and signed: hospitals wait for
-both. The row that says that the next round may be ordered is written with it, as every wait for the disk is one in which nobody works.
+both. The row that says that the next round of the same task may be ordered is written with it, as every wait for the disk is one in which nobody works.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from coordinator.clock import Clock
@@ -91,10 +91,10 @@ class RoundEnds:
             self._send(outcome)
             self.say()
             return
-        begins_next = outcome.round < total_rounds(self.agreement)
-        stored = self._stored(outcome)
+        stored, begins_next = self._stored(outcome), self._begins_next(outcome.round)
         future = self._writer.submit(self.state.add_round, self.study_hash, stored, begins_next=begins_next)
-        self._written = (outcome, future)
+        # The sum is not needed for what is announced, and a long one would be kept while the next order is made.
+        self._written = (replace(outcome, total=None), future)
 
     def settle(self) -> None:
         """`announce`, and `say` so."""
@@ -117,7 +117,7 @@ class RoundEnds:
             raise _not_stored(outcome.round, problem) from problem
         # Who is interrupted while it waits leaves it to `close`.
         self._written = None
-        if outcome.round < total_rounds(self.agreement):
+        if self._begins_next(outcome.round):
             self._may_begin = outcome.round + 1
         self._send(outcome)
 
@@ -159,6 +159,15 @@ class RoundEnds:
             # A disk that is full: the next process counts this round as lost.
             self._take_back()
         self.say()
+
+    def _begins_next(self, number: int) -> bool:
+        """Whether the row that begins the next round is written with this one's end.
+
+        A coordinator that is killed while the next model is worked out then loses that round, so it must be one of several of the same task; an answer
+        that is asked once waits for the disk once more.
+        """
+        task = task_of(self.agreement, number)
+        return number < total_rounds(self.agreement) and task == task_of(self.agreement, number + 1)
 
     def _take_back(self) -> None:
         if self._may_begin:

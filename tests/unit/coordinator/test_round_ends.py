@@ -187,10 +187,13 @@ def test_a_coordinator_that_dies_between_two_rounds_loses_one_at_most(
 def test_a_round_that_waits_for_hospitals_is_not_lost_with_the_process(
     world: World, monkeypatch: pytest.MonkeyPatch, taken_back: bool
 ) -> None:
-    """Two go away with round 1's receipt, the coordinator dies while it waits for them; then all are back."""
+    """Two go away with round 2's receipt, the coordinator dies while it waits for them; then all are back."""
+    receipts = 0
 
     def down(hospital: str, kind: str, message: bytes) -> Iterable[bytes]:
-        if kind == "receipt":
+        nonlocal receipts
+        receipts += kind == "receipt"
+        if receipts > len(HOSPITALS):
             for gone in "cd":
                 if gone in world.link.connected():
                     world.link.cut(gone)
@@ -208,12 +211,30 @@ def test_a_round_that_waits_for_hospitals_is_not_lost_with_the_process(
     monkeypatch.setattr(BentLink, "receive", dies)
     if not taken_back:
         monkeypatch.setattr(CoordinatorState, "take_back", lambda *_: None)
-    # The life table's round is settled at once; with it the second one may begin.
     with pytest.raises(Stopped):
         world.execute()
     monkeypatch.setattr(BentLink, "receive", real)
     run = restarted(world)
-    assert run.outcomes[1].status == ("done" if taken_back else "aborted")
+    assert run.outcomes[2].status == ("done" if taken_back else "aborted")
+
+
+@pytest.mark.usefixtures("dead")
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_killed_coordinator_loses_no_round_that_is_asked_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, apart: bool
+) -> None:
+    """It dies behind the life table's round, while the first model is worked out."""
+
+    def dies(*_: object) -> None:
+        raise Stopped
+
+    with monkeypatch.context() as patched:
+        if not apart:
+            patched.setattr(RoundEnds, "_begins_next", lambda self, number: number < LAST)
+        patched.setattr("coordinator.study_run.begin_fit", dies)
+        with pytest.raises(Stopped):
+            world.execute()
+    assert restarted(world).outcomes[1].status == ("done" if apart else "aborted")
 
 
 def fails_behind_a_stored_round(world: World, monkeypatch: pytest.MonkeyPatch) -> bool:
