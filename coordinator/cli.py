@@ -75,6 +75,8 @@ def enrol(
         say(f"{kept.id} (contact: {kept.contact or 'none given'})")
         say(f"  identity     {kept.identity_fingerprint}")
         say(f"  certificate  {kept.certificate_fingerprint}")
+    if not as_json:
+        say("next: call each contact and compare these fingerprints by phone, then `roster`")
 
 
 @app.command(
@@ -122,7 +124,8 @@ def run(
     study: Annotated[Path, typer.Option("--study", help="The study file.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for result, model, evidence and assessment.")],
     listen: Annotated[
-        str, typer.Option("--listen", help="host:port; port 0 takes a free one.")
+        str,
+        typer.Option("--listen", help="host:port; port 0 takes a free one.", callback=command_line.address),
     ] = "0.0.0.0:7443",
     tests: Annotated[
         Path | None, typer.Option(help="Test evidence of this code, for the assessment.")

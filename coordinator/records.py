@@ -46,7 +46,9 @@ def outcome_of(stored: StoredRound) -> Outcome:
             "seconds": int() | float() as seconds,
         }:
             total = (
-                None if stored.total is None else np.frombuffer(stored.total, dtype="<i8").astype(np.int64)
+                None
+                if stored.total is None
+                else np.frombuffer(stored.total, dtype="<i8").astype(np.int64, copy=False)
             )
             silent = tuple(
                 Silence(entry["hospital"], entry["step"], "stored", "it was silent before the restart")

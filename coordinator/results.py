@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -232,23 +232,24 @@ def check_out(out: Path, study_id: str, *, simulated: bool = False) -> None:
 
 
 def write_study(
-    out: Path, agreement: Agreement, roster: SignedRoster, record: StudyRecord, rounds: Sequence[StoredRound]
+    out: Path, agreement: Agreement, roster: SignedRoster, record: StudyRecord, rounds: Iterable[StoredRound]
 ) -> dict[str, Any]:
     """Writes model.json, result.json and the evidence folder; returns the result.
 
     Args:
         out: folder of this run; an older evidence folder and model in it are replaced.
-        rounds: as the coordinator's state keeps them.
+        rounds: as the coordinator's state keeps them; none is held once it is written.
     """
     shutil.rmtree(out / "evidence", ignore_errors=True)
     (out / RECEIPTS).mkdir(parents=True)
     (out / LEDGERS).mkdir(parents=True)
     (out / AGREEMENT).write_bytes(agreement.to_bytes())
     (out / ROSTER).write_bytes(roster.canonical)
-    (out / ROUNDS).write_bytes(b"".join(stored.record + b"\n" for stored in rounds))
-    for stored in rounds:
-        if stored.receipt is not None:
-            (out / RECEIPTS / f"{stored.round}.bin").write_bytes(stored.receipt)
+    with (out / ROUNDS).open("wb") as lines:
+        for stored in rounds:
+            lines.write(stored.record + b"\n")
+            if stored.receipt is not None:
+                (out / RECEIPTS / f"{stored.round}.bin").write_bytes(stored.receipt)
     for hospital, ledger in record.ledgers.items():
         (out / LEDGERS / f"{hospital}.jsonl").write_bytes(ledger)
     (out / MODEL).unlink(missing_ok=True)

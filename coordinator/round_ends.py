@@ -6,14 +6,12 @@ both. The row that says that the next round of the same task may be ordered is w
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 from coordinator.clock import Clock
+from coordinator.disk_faults import DiskFault
 from coordinator.gather import Gatherer
 from coordinator.outcome import Outcome
 from coordinator.progress import Progress
@@ -23,25 +21,6 @@ from privacy.studies.agreement import Agreement
 from privacy.studies.exchange import task_of, total_rounds
 from secagg.wire import codec
 from secagg.wire.records import Abort
-
-
-class RoundNotStored(Exception):
-    """The coordinator's disk did not take what a round came to, or that it begins; the study goes no further.
-
-    Attributes:
-        round: which.
-        problem: what the disk said.
-    """
-
-    exit_code: ClassVar[int] = 2
-
-    def __init__(self, number: int, problem: str) -> None:
-        super().__init__(
-            f"round {number} could not be written to the coordinator's state ({problem}), so nothing of it was announced; "
-            "make room on the volume of --home and run the study again, which goes on behind the last round that is there"
-        )
-        self.round = number
-        self.problem = problem
 
 
 @dataclass(slots=True)
@@ -72,24 +51,32 @@ class RoundEnds:
     def study_hash(self) -> bytes:
         return bytes.fromhex(self.agreement.hash)
 
-    def resume(self) -> dict[int, Outcome]:
-        """Every round that an earlier process of this coordinator left, by number.
+    def resume(self) -> set[int]:
+        """The numbers of the rounds that an earlier process of this coordinator left.
 
-        A round that was ordered and not finished is over: hospitals start no round twice.
+        A round that was ordered and not finished is over: hospitals start no round twice. All are read here, so that a damaged one is found
+        before anybody is asked, and again when their turn comes (`replayed`): together they may be longer than the memory.
         """
-        found = {stored.round: outcome_of(stored) for stored in self.state.rounds(self.study_hash)}
+        found = {outcome_of(stored).round for stored in self.state.rounds(self.study_hash)}
         for number in self.state.begun(self.study_hash):
             if number not in found:
-                found[number] = interrupted(number)
-                self._store(found[number])
+                self._store(interrupted(number))
+                found.add(number)
         return found
+
+    def replayed(self, number: int) -> Outcome:
+        """One of those rounds as it was."""
+        return outcome_of(self.state.round(self.study_hash, number))
 
     def write(self, outcome: Outcome) -> None:
         """Begin to store a round; `settle` announces it. An aborted one is over when this returns: the next round depends on who is shown to be at fault."""
         if outcome.status != "done":
-            self._store(outcome)
-            self._send(outcome)
-            self.say()
+            try:
+                self._store(outcome)
+            finally:
+                # Over all the same: to the next process it is one that was ordered and never finished.
+                self._send(outcome)
+                self.say()
             return
         stored, begins_next = self._stored(outcome), self._begins_next(outcome.round)
         future = self._writer.submit(self.state.add_round, self.study_hash, stored, begins_next=begins_next)
@@ -105,18 +92,19 @@ class RoundEnds:
         """Wait until the round that is being stored is on the disk, then send its receipt; nothing happens without one.
 
         Raises:
-            RoundNotStored: it could not be; it is not announced.
+            DiskFault, sqlite3.Error: it could not be stored; it is not announced, and with a fault of the disk hospitals are told that it is over.
         """
         if self._written is None:
             return
         outcome, future = self._written
-        try:
-            future.result()
-        except (sqlite3.Error, OSError) as problem:
-            self._written = None
-            raise _not_stored(outcome.round, problem) from problem
         # Who is interrupted while it waits leaves it to `close`.
+        problem = future.exception()
         self._written = None
+        if isinstance(problem, DiskFault):
+            self._send(replace(outcome, status="aborted", receipt=None, reason=problem.reason))
+            self.say()
+        if problem is not None:
+            raise problem
         if self._begins_next(outcome.round):
             self._may_begin = outcome.round + 1
         self._send(outcome)
@@ -127,14 +115,9 @@ class RoundEnds:
             self._say(self._unsaid.pop(0))
 
     def begin(self, number: int) -> None:
-        """When it returns, the order of this round may leave: it is on the disk that it may have.
-
-        Raises:
-            RoundNotStored: it is not.
-        """
+        """When it returns, the order of this round may leave: it is on the disk that it may have."""
         if number != self._may_begin:
-            with _stored_or(number):
-                self.state.begin_round(self.study_hash, number)
+            self.state.begin_round(self.study_hash, number)
         self._may_begin = 0
 
     def wait_with(self, number: int) -> None:
@@ -146,18 +129,14 @@ class RoundEnds:
     def close(self) -> None:
         """However the run ended: a round that the thread stored is announced, one whose order did not leave is not lost, and what the thread could not do is said.
 
-        So Ctrl-C and SIGTERM cost no round. Raises nothing of its own in place of what ended the run.
+        So Ctrl-C and SIGTERM between two rounds cost none. A fault of the disk is raised by nothing here in place of what ended the run.
         """
         self._writer.shutdown()
         try:
             self.announce()
-        except RoundNotStored as lost:
-            # Nobody waited for it, so nobody was told.
-            self.report(Progress("not_stored", str(lost), round=lost.round))
-            return
-        with suppress(sqlite3.Error):
-            # A disk that is full: the next process counts this round as lost.
             self._take_back()
+        except DiskFault as fault:
+            self.report(Progress("not_stored", str(fault)))
         self.say()
 
     def _begins_next(self, number: int) -> bool:
@@ -175,10 +154,9 @@ class RoundEnds:
             self._may_begin = 0
 
     def _store(self, outcome: Outcome) -> None:
-        """A round on the disk that nobody is told of here. Raises RoundNotStored."""
-        with _stored_or(outcome.round):
-            self.state.add_culprits(self.study_hash, outcome.round, outcome.at_fault)
-            self.state.add_round(self.study_hash, self._stored(outcome))
+        """A round on the disk that nobody is told of here."""
+        self.state.add_culprits(self.study_hash, outcome.round, outcome.at_fault)
+        self.state.add_round(self.study_hash, self._stored(outcome))
 
     def _stored(self, outcome: Outcome) -> StoredRound:
         task = task_of(self.agreement, outcome.round)
@@ -218,17 +196,3 @@ class RoundEnds:
                 f"round_{outcome.status}", text, round=outcome.round, rounds=last, seconds=outcome.seconds
             )
         )
-
-
-@contextmanager
-def _stored_or(number: int) -> Iterator[None]:
-    """Raises RoundNotStored where the state cannot be written."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as problem:
-        raise _not_stored(number, problem) from problem
-
-
-def _not_stored(number: int, problem: sqlite3.Error | OSError) -> RoundNotStored:
-    said = problem.strerror if isinstance(problem, OSError) else None
-    return RoundNotStored(number, said or str(problem))

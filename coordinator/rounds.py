@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coordinator.clock import Clock
+from coordinator.disk_faults import DiskFault
 from coordinator.final_set import collect_signatures
 from coordinator.gather import Gatherer, Silence
 from coordinator.leaving import leave_the_set
@@ -71,6 +72,8 @@ class RoundEngine:
     spool_directory: Path
     session: protocol.Session | None = None
     accusations: dict[str, int] = field(default_factory=dict)
+    # Why the last round was aborted, where it was the coordinator's own disk.
+    fault: DiskFault | None = None
 
     def open_session(
         self, fresh: Callable[[], Context], first_round: int, present: frozenset[str]
@@ -131,6 +134,9 @@ class RoundEngine:
             return self._aborted(working, abort, started)
         except ProtocolError as error:
             return self._aborted(working, RoundAborted(str(error), error.culprit or "", shown=True), started)
+        except DiskFault as fault:
+            self.fault = fault
+            return self._aborted(working, RoundAborted(fault.reason), started)
         finally:
             spool.clear()
         return Outcome(

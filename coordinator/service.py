@@ -114,6 +114,7 @@ def serve(
 
     Raises:
         StudyFailed: after everything that is known was written; exit code 3.
+        DiskFault: nothing was written; the study stays open, and the same command goes on with it.
         ListenError, KeyFileError, EnrolmentError, StudyError, OutTaken: before anything is offered.
     """
     signal.signal(signal.SIGTERM, _terminate)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from coordinator.disk_faults import DiskFault, disk_faults
 from secagg.memory import fresh_vector
 
 # What a round's vectors may take in memory together; a vector that does not fit goes to disk.
@@ -19,6 +20,10 @@ MEMORY_BYTES = 64 << 20
 # A chunk from this length on stays in the message that brought it. Shorter ones are copied into one place: a vector that comes
 # byte by byte must not cost more than its bytes.
 LONG_BYTES = 1 << 16
+
+
+# What a disk fault is said of.
+VECTORS = "the vectors of a round"
 
 
 class SpoolError(Exception):
@@ -77,6 +82,22 @@ class _Incoming:
         return max(0, end - offset)
 
 
+def check_room(directory: Path, vector_bytes: int, hospitals: int, memory_bytes: int = MEMORY_BYTES) -> None:
+    """Before a round: its order would cost the hospitals their budget, and their vectors find no place.
+
+    Raises:
+        DiskFault: the file system has less room free than the vectors take that do not fit into memory.
+    """
+    needed = max(0, hospitals - memory_bytes // vector_bytes) * vector_bytes
+    there = next(folder for folder in (directory, *directory.parents) if folder.exists())
+    with disk_faults(VECTORS, directory):
+        system = os.statvfs(there)
+    free = system.f_bavail * system.f_frsize
+    # Some file systems, of a network, do not count.
+    if system.f_blocks and free < needed:
+        raise DiskFault(VECTORS, directory, f"{needed >> 20} MiB are needed and {free >> 20} MiB free")
+
+
 def _stays(data: memoryview, is_last: bool) -> bool:
     """Whether a chunk is kept where it is: it cannot change, and little else is held by it."""
     whole = data.obj
@@ -84,7 +105,10 @@ def _stays(data: memoryview, is_last: bool) -> bool:
 
 
 class Spool:
-    """Vectors of one round, each `vector_bytes` long when complete; all in memory together take `memory_bytes` at most."""
+    """Vectors of one round, each `vector_bytes` long when complete; all in memory together take `memory_bytes` at most.
+
+    Whatever the disk refuses is raised as DiskFault; the round cannot go on then.
+    """
 
     def __init__(self, directory: Path, vector_bytes: int, memory_bytes: int = MEMORY_BYTES) -> None:
         # What a killed process left there; the folder is made when a vector goes to it.
@@ -105,6 +129,7 @@ class Spool:
 
         Raises:
             SpoolError: the chunk does not start where the last one ended, or the vector grows beyond its length.
+            DiskFault: it cannot be written.
         """
         if offset == 0 or hospital not in self._incoming:
             self._begin(hospital)
@@ -113,7 +138,7 @@ class Spool:
         if offset != incoming.length or end > self._vector_bytes:
             raise SpoolError(hospital, offset, incoming.length)
         if incoming.on_disk:
-            with self._path(hospital).open("ab") as file:
+            with disk_faults(VECTORS, self._directory), self._path(hospital).open("ab") as file:
                 file.write(data)
         else:
             incoming.keep(memoryview(data), self._vector_bytes)
@@ -125,12 +150,13 @@ class Spool:
         before = self._incoming.get(hospital)
         if before is not None:
             on_disk = before.on_disk
-        elif on_disk := self._places == 0:
-            self._directory.mkdir(parents=True, exist_ok=True)
         else:
-            self._places -= 1
+            on_disk = self._places == 0
+            self._places -= not on_disk
         if on_disk:
-            self._path(hospital).unlink(missing_ok=True)
+            with disk_faults(VECTORS, self._directory):
+                self._directory.mkdir(parents=True, exist_ok=True)
+                self._path(hospital).unlink(missing_ok=True)
         self._incoming[hospital] = anew = _Incoming(on_disk)
         if before is not None and before.whole is not None:
             # Else each beginning of a vector in small chunks would cost new memory.
@@ -148,15 +174,15 @@ class Spool:
         """Fills the memory with the hospital's vector from this byte on; how many bytes there were. From any thread.
 
         Memory of the caller, because a block of new pages costs more than to read what is to stand in it.
+
+        Raises:
+            DiskFault: it cannot be read.
         """
         incoming = self._incoming[hospital]
         if not incoming.on_disk:
             return incoming.copy_to(memory, offset)
-        file = os.open(self._path(hospital), os.O_RDONLY)
-        try:
-            return os.preadv(file, [memory], offset)
-        finally:
-            os.close(file)
+        with disk_faults(VECTORS, self._directory), self._path(hospital).open("rb", buffering=0) as file:
+            return os.preadv(file.fileno(), [memory], offset)
 
     def clear(self) -> None:
         """Drops all vectors of the round."""

@@ -7,10 +7,11 @@ A long receipt lies in a file of its own (`receipt_files`), on the disk before i
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from coordinator.disk_faults import DiskFault, disk_faults
 from coordinator.receipt_files import FILE_BYTES, ReceiptFiles
 from secagg.wire import codec
 from secagg.wire.records import Receipt
@@ -39,6 +40,8 @@ CREATE TRIGGER IF NOT EXISTS rounds_remain BEFORE DELETE ON rounds BEGIN SELECT 
 # In the ring of 64 bits the receipt holds the same bytes, and a long sum is not stored twice.
 IN_THE_RECEIPT = b""
 FILES_SUFFIX = ".receipts"
+# What a disk fault is said of.
+STATE = "the state of a study"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,13 @@ class StoredRound:
 
 
 class CoordinatorState:
-    """SQLite store of one coordinator; one process at a time."""
+    """SQLite store of one coordinator; one process at a time. What the disk refuses to take is raised as DiskFault."""
 
     def __init__(self, path: Path, file_bytes: int = FILE_BYTES) -> None:
         """Open or create the store; receipts of so many bytes or more lie in files beside it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.file_bytes = file_bytes
+        self._folder = path.parent
         self._files = ReceiptFiles(path.with_suffix(FILES_SUFFIX), file_bytes)
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
@@ -71,7 +75,7 @@ class CoordinatorState:
         self._db.executescript(SCHEMA)
 
     def open_study(self, study_hash: bytes, study_id: str, agreement: bytes, opened: str) -> None:
-        self._db.execute(
+        self._write(
             "INSERT OR IGNORE INTO studies (study_hash, study_id, agreement, opened, status) VALUES (?, ?, ?, ?, 'open')",
             (study_hash, study_id, agreement, opened),
         )
@@ -85,7 +89,7 @@ class CoordinatorState:
         return None if row is None else (bytes(row[0]), str(row[1]))
 
     def close_study(self, study_hash: bytes, status: str, reason: str) -> None:
-        self._db.execute(
+        self._write(
             "UPDATE studies SET status = ?, reason = ? WHERE study_hash = ?", (status, reason, study_hash)
         )
 
@@ -97,15 +101,15 @@ class CoordinatorState:
         return [(str(a), str(b), str(c), str(d)) for a, b, c, d in rows]
 
     def add_session(self, session_id: bytes, study_hash: bytes, started: str) -> None:
-        self._db.execute("INSERT INTO sessions VALUES (?, ?, ?)", (session_id, study_hash, started))
+        self._write("INSERT INTO sessions VALUES (?, ?, ?)", (session_id, study_hash, started))
 
     def begin_round(self, study_hash: bytes, round_number: int) -> None:
         """Written before the order leaves: a restarted coordinator never orders the same round again."""
-        self._db.execute("INSERT OR IGNORE INTO begun VALUES (?, ?)", (study_hash, round_number))
+        self._write("INSERT OR IGNORE INTO begun VALUES (?, ?)", (study_hash, round_number))
 
     def take_back(self, study_hash: bytes, round_number: int) -> None:
         """The order of this round did not leave, and does not before `begin_round` is called for it again."""
-        self._db.execute("DELETE FROM begun WHERE study_hash = ? AND round = ?", (study_hash, round_number))
+        self._write("DELETE FROM begun WHERE study_hash = ? AND round = ?", (study_hash, round_number))
 
     def begun(self, study_hash: bytes) -> tuple[int, ...]:
         """Rounds whose order may have left, in order."""
@@ -119,36 +123,40 @@ class CoordinatorState:
             begins_next: the order of the round behind it may leave then; `begin_round` says the same and waits for the disk once more.
 
         Raises:
-            sqlite3.Error, OSError: nothing was stored.
+            DiskFault, sqlite3.Error: nothing was stored.
         """
         total, receipt = stored.total, stored.receipt
         if receipt is not None and total and receipt.endswith(total) and len(_sum_of(receipt)) == len(total):
             total = IN_THE_RECEIPT
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            # The row first: where the round has one already, its file must not be written over.
-            self._db.execute(
-                "INSERT INTO rounds VALUES (?, ?, ?, ?, ?)",
-                (study_hash, stored.round, stored.record, self._files.short(receipt), total),
-            )
-            self._files.keep(study_hash, stored.round, receipt)
-            if stored.culprit:
+        with disk_faults(STATE, self._folder):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                # The row first: where the round has one already, its file must not be written over.
                 self._db.execute(
-                    "INSERT INTO blamed VALUES (?, ?, ?)", (study_hash, stored.round, stored.culprit)
+                    "INSERT INTO rounds VALUES (?, ?, ?, ?, ?)",
+                    (study_hash, stored.round, stored.record, self._files.short(receipt), total),
                 )
-            if begins_next:
-                self.begin_round(study_hash, stored.round + 1)
-        except (sqlite3.Error, OSError):
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+                self._files.keep(study_hash, stored.round, receipt)
+                if stored.culprit:
+                    self._db.execute(
+                        "INSERT INTO blamed VALUES (?, ?, ?)", (study_hash, stored.round, stored.culprit)
+                    )
+                if begins_next:
+                    self.begin_round(study_hash, stored.round + 1)
+                self._db.execute("COMMIT")
+            except (sqlite3.Error, OSError, DiskFault):
+                # SQLite ends it itself where its disk is full.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
 
     def add_culprits(self, study_hash: bytes, round_number: int, reasons: Mapping[str, str]) -> None:
         """Who is shown to have made a round fail, with the reason; also a restarted coordinator leaves it out of the next."""
-        self._db.executemany(
-            "INSERT OR IGNORE INTO culprits VALUES (?, ?, ?, ?)",
-            [(study_hash, round_number, hospital, reason) for hospital, reason in reasons.items()],
-        )
+        for hospital, reason in reasons.items():
+            self._write(
+                "INSERT OR IGNORE INTO culprits VALUES (?, ?, ?, ?)",
+                (study_hash, round_number, hospital, reason),
+            )
 
     def culprits(self, study_hash: bytes, round_number: int) -> dict[str, str]:
         """Hospital to reason, of one round."""
@@ -158,18 +166,29 @@ class CoordinatorState:
         )
         return {str(hospital): str(reason) for hospital, reason in rows}
 
-    def rounds(self, study_hash: bytes) -> list[StoredRound]:
-        """All rounds of a study in order.
+    def rounds(self, study_hash: bytes) -> Iterator[StoredRound]:
+        """All rounds of a study in order, each read when it is asked for: their receipts together may be longer than the memory.
 
         Raises:
             ReceiptLost: a receipt's file is missing or damaged.
         """
-        rows = self._db.execute(
-            "SELECT round, record, receipt, total, coalesce(hospital, '') FROM rounds LEFT JOIN blamed USING (study_hash, round) "
-            "WHERE study_hash = ? ORDER BY round",
-            (study_hash,),
+        numbers = self._db.execute(
+            "SELECT round FROM rounds WHERE study_hash = ? ORDER BY round", (study_hash,)
         ).fetchall()
-        return [self._stored(study_hash, *row) for row in rows]
+        return (self.round(study_hash, int(number)) for (number,) in numbers)
+
+    def round(self, study_hash: bytes, number: int) -> StoredRound:
+        """One round that is stored.
+
+        Raises:
+            ReceiptLost: its receipt's file is missing or damaged.
+        """
+        row = self._db.execute(
+            "SELECT round, record, receipt, total, coalesce(hospital, '') FROM rounds LEFT JOIN blamed USING (study_hash, round) "
+            "WHERE study_hash = ? AND round = ?",
+            (study_hash, number),
+        ).fetchone()
+        return self._stored(study_hash, *row)
 
     def _stored(
         self,
@@ -184,6 +203,10 @@ class CoordinatorState:
         if total == IN_THE_RECEIPT and receipt is not None:
             total = bytes(_sum_of(receipt))
         return StoredRound(number, record, receipt, total, culprit)
+
+    def _write(self, statement: str, values: tuple[object, ...]) -> None:
+        with disk_faults(STATE, self._folder):
+            self._db.execute(statement, values)
 
     def close(self) -> None:
         self._db.close()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from coordinator.analysis_rounds import analyze
 from coordinator.attendance import absent, left_out, needs_quorum
 from coordinator.clock import Clock
+from coordinator.disk_faults import DiskFault
 from coordinator.entropy import Entropy
 from coordinator.flower_link import Context as FlowerContext
 from coordinator.flower_link import Grid, adopt_identity, empty_context
@@ -27,6 +28,7 @@ from coordinator.progress import Progress
 from coordinator.round_ends import RoundEnds
 from coordinator.rounds import RoundEngine
 from coordinator.spare_noise import spare_noise_of
+from coordinator.spool import check_room
 from coordinator.state import CoordinatorState
 from coordinator.strategies import fold_strategy, make_strategy
 from privacy.recipes.fit import Fit, Statistic
@@ -97,7 +99,7 @@ class StudyRun:
     accepted: frozenset[str] = frozenset()
     refused: tuple[Silence, ...] = ()
     join_seconds: float = 0.0
-    replay: dict[int, Outcome] = field(default_factory=dict)
+    replay: set[int] = field(default_factory=set)
     ends: RoundEnds = field(init=False)
 
     def __post_init__(self) -> None:
@@ -112,7 +114,7 @@ class StudyRun:
 
         Raises:
             StudyFailed: too few hospitals accepted, or the life table or too many rounds were aborted.
-            RoundNotStored: a round could not be; it was not announced.
+            DiskFault: this machine's disk; the study stays open, and another run goes on with it.
         """
         try:
             return self._run()
@@ -217,8 +219,8 @@ class StudyRun:
         assert self.engine is not None
         self.outcomes[-1:] = [remembered(one, self.state.file_bytes) for one in self.outcomes[-1:]]
         if number in self.replay:
-            self.outcomes.append(self.replay[number])
-            return self.replay[number]
+            self.outcomes.append(self.ends.replayed(number))
+            return self.outcomes[-1]
         task = task_of(self.agreement, number)
         previous = next((o.receipt for o in reversed(self.outcomes) if o.receipt is not None), b"")
         settings = order_settings(self.agreement, number)
@@ -232,6 +234,7 @@ class StudyRun:
         asked = self.members - out.keys()
         needs_quorum(self.agreement, self.gatherer, number, asked, lambda: self.ends.wait_with(number))
         present = asked & self.gatherer.link.connected()
+        self._needs_room(number, len(present))
         self.ends.begin(number)
         self.engine.tell(ordered, present)
         self.ends.say()
@@ -241,7 +244,17 @@ class StudyRun:
         outcome = self.engine.run(ordered, present, absent(present, self.members, self.refused) | out, spare)
         self.outcomes.append(outcome)
         self.ends.write(outcome)
+        if self.engine.fault is not None:
+            raise self.engine.fault
         return outcome
+
+    def _needs_room(self, number: int, present: int) -> None:
+        """The order does not leave where the vectors find no room."""
+        try:
+            check_room(self.spool_directory, self.agreement.secagg.vector_bytes, present)
+        except DiskFault:
+            self.ends.wait_with(number)
+            raise
 
     def _start(self) -> tuple[NDArray[np.float64], Fit | None]:
         """The common start: the life table's baseline where the study has one, otherwise a flat one; and the fold, if the recipe has one."""

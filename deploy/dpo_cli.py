@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -17,9 +18,11 @@ from privacy.assessment.evidence import load
 from privacy.assessment.pia_document import document
 from privacy.assessment.pia_schema import Claim, Pia, Status
 from privacy.assessment.verify import Report, verify_bundle
+from privacy.link.folder_files import FolderFiles
 from privacy.link.roster_file import EnrolmentError, read_consortium, trust
 
 MAX_FILES = 100_000
+# Of a file, and of all in a zip together, which is read as a whole.
 MAX_BYTES = 1 << 30
 
 EXIT_FAILED = 1
@@ -51,38 +54,50 @@ class BundleError(Exception):
     """The bundle cannot be read; one sentence with the remedy."""
 
 
-def read_bundle(path: Path) -> dict[str, bytes]:
-    """The files of a bundle by path, from a folder or a zip; a single folder at the top of a zip is entered.
+def read_bundle(path: Path) -> Mapping[str, bytes]:
+    """The files of a bundle by path, from a folder or a zip; a single folder at its top is entered.
+
+    Returns:
+        Of a folder each file is read where it is asked for: receipts are as long as the model, one for each round.
 
     Raises:
         BundleError: no such folder or zip, or larger than any bundle.
     """
+    files: Mapping[str, bytes]
     try:
         if path.is_dir():
-            files = _read_folder(path)
+            files = _folder(path)
+            top = _single_top(files)
+            if top:
+                files = _folder(path / top)
         elif path.is_file():
             files = _read_zip(path)
+            top = _single_top(files)
+            if top:
+                files = {name.partition("/")[2]: data for name, data in files.items()}
         else:
             raise BundleError(f"{path} does not exist: give the folder or zip that holds pia.json.")
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}.") from None
-    tops = {name.partition("/")[0] for name in files}
-    if (
-        len(tops) == 1
-        and "pia.json" not in files
-        and all("/" in name for name in files)
-        and tops != {"evidence"}
-    ):
-        files = {name.partition("/")[2]: data for name, data in files.items()}
     if not files:
         raise BundleError(f"{path} is empty: give the folder or zip that holds pia.json.")
     return files
 
 
-def _read_folder(path: Path) -> dict[str, bytes]:
-    found = [file for file in sorted(path.rglob("*")) if file.is_file()]
-    _check_size(path, len(found), sum(file.stat().st_size for file in found))
-    return {file.relative_to(path).as_posix(): file.read_bytes() for file in found}
+def _single_top(names: Iterable[str]) -> str:
+    """The one folder that everything lies in; "" where the bundle itself does."""
+    tops = {name.partition("/")[0] if "/" in name else "" for name in names}
+    return tops.pop() if len(tops) == 1 and tops != {"evidence"} else ""
+
+
+def _folder(path: Path) -> FolderFiles:
+    files = FolderFiles(path)
+    places = [path / name for name in files]
+    _check_size(path, len(places), max((place.stat().st_size for place in places), default=0))
+    shut = next((place for place in places if not os.access(place, os.R_OK)), None)
+    if shut is not None:
+        raise BundleError(f"{shut} cannot be read: check its permissions.")
+    return files
 
 
 def _read_zip(path: Path) -> dict[str, bytes]:
@@ -160,7 +175,7 @@ def show(bundle: Bundle, as_json: AsJson = False) -> None:
     _print_first_page(pia, verify_bundle(files))
 
 
-def _open(bundle: Path) -> dict[str, bytes]:
+def _open(bundle: Path) -> Mapping[str, bytes]:
     try:
         return read_bundle(bundle)
     except BundleError as error:

@@ -7,12 +7,13 @@ have drawn, and everything beside the noised numbers is exact.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.state import CoordinatorState
+from coordinator.state import CoordinatorState, StoredRound
 from deploy.demo_consortium import DemoRun
 from privacy.link.canonical import parse_canonical
 from privacy.noise.noise_layers import is_believable
@@ -47,8 +48,13 @@ class SumCheck:
 def check_sums(run: DemoRun, agreement: Agreement) -> SumCheck:
     """Compares every finished round, coordinate by coordinate, as integers."""
     state = CoordinatorState(run.folder.coordinator / "state" / "coordinator.db")
-    rounds = state.rounds(bytes.fromhex(agreement.hash))
-    state.close()
+    try:
+        return _compared(run, agreement, state.rounds(bytes.fromhex(agreement.hash)))
+    finally:
+        state.close()
+
+
+def _compared(run: DemoRun, agreement: Agreement, rounds: Iterable[StoredRound]) -> SumCheck:
     compared, spare = 0, False
     for stored in rounds:
         if stored.total is None:

@@ -22,6 +22,7 @@ INSERT OR IGNORE INTO last VALUES (1, x'');
 """
 # Of the log, in pages, before it is written over from its start: a sync of a file that grows takes half as long again.
 LOG_PAGES = 64
+_KEEP_HASH = "UPDATE last SET hash = ?"
 COUNT_GRAPHS = (
     "INSERT INTO graphs VALUES (?, ?) ON CONFLICT (study) DO UPDATE SET graphs = max(graphs, excluded.graphs)"
 )
@@ -66,6 +67,8 @@ class Anchor:
             AnchorLost: its folder does not exist, or the file cannot be opened.
         """
         self._path = path
+        # Of each study the round that this process told it; nobody makes it fall.
+        self._told: dict[bytes, int] = {}
         try:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -93,19 +96,24 @@ class Anchor:
         Raises:
             AnchorLost: it cannot be written; the journal is one step ahead, and nothing of that step may be sent.
         """
+        higher = [(study, number) for study, number in rounds if number > self._told.get(study, 0)]
         try:
+            if not higher and not graphs:
+                self._db.execute(_KEEP_HASH, (head,))
+                return
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("UPDATE last SET hash = ?", (head,))
+            self._db.execute(_KEEP_HASH, (head,))
             self._db.executemany(
                 "INSERT INTO rounds VALUES (?, ?) ON CONFLICT (study_hash) DO UPDATE "
                 "SET round = excluded.round WHERE excluded.round > round",
-                rounds,
+                higher,
             )
             if graphs:
                 self._db.executemany(COUNT_GRAPHS, graphs)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise AnchorLost(self._path, str(error)) from None
+        self._told.update(higher)
 
     def floor(self, study_hash: bytes) -> int:
         """The highest round of a study of which anything may have been sent; 0 before the first."""

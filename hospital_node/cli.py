@@ -159,7 +159,9 @@ def run(
     home: HOME,
     study: STUDY,
     data: DATA,
-    coordinator: Annotated[str, typer.Option("--coordinator", help="host:port")],
+    coordinator: Annotated[
+        str, typer.Option("--coordinator", help="host:port", callback=command_line.address)
+    ],
     confirm: Annotated[
         bool, typer.Option("--confirm", help="Ask before anything leaves; answer on standard input.")
     ] = False,

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from hospital_node.anchor import COUNT_GRAPHS, Anchor, AnchorLost
 from hospital_node.home import ANCHOR_SUFFIX
+from hospital_node.process_lock import LOCK_SUFFIX, LockTaken, ProcessLock
 from hospital_node.upload_files import UploadFiles
 from privacy.ledgers.told_noise import Runs, merged
 from secagg.long_hash import fingerprint
@@ -43,7 +44,7 @@ LOG_PAGES = 400
 
 
 class JournalTaken(Exception):
-    """Another process of this hospital wrote the journal since this one opened it; two of them could each open a set of their own."""
+    """Another process of this hospital has the journal open, or wrote it since this one did; two of them could each open a set of their own."""
 
     exit_code = 3
 
@@ -56,11 +57,6 @@ class JournalTaken(Exception):
 def graph_key(study_id: str) -> bytes:
     """What a study's graphs are counted under: its name, since agreements of one study file may differ in their noise."""
     return hashlib.sha256(b"graphs of study " + study_id.encode()).digest()
-
-
-def request_digest(message: bytes) -> bytes:
-    """What a request is recognized by when it comes again."""
-    return fingerprint(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +72,9 @@ class _Kept:
 
 
 class Journal:
-    """SQLite journal of one hospital; one process at a time: of two, the second to write raises JournalTaken.
+    """SQLite journal of one hospital; one process at a time: the second one cannot open it, nor delete what the first is about to name.
+
+    Should somebody have deleted the lock's file, the second to write raises JournalTaken.
 
     Attributes:
         restored: the file was an older copy when it was opened; its sessions are gone and new ones are needed.
@@ -91,12 +89,18 @@ class Journal:
             file_bytes: replies of so many bytes or more lie in files.
 
         Raises:
+            JournalTaken: another process has it open.
+            NoLocks: the file system cannot tell.
             AnchorLost: the anchor cannot be opened or written.
         """
         # Set where the anchor may not know what the journal does: then nothing is answered from it any more.
         self._lost: AnchorLost | None = None
         self._file_bytes = file_bytes
         path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock = ProcessLock(path.with_suffix(LOCK_SUFFIX))
+        except LockTaken:
+            raise JournalTaken from None
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
@@ -105,7 +109,7 @@ class Journal:
         self._wait_for_disk(True)
         self._db.execute("PRAGMA secure_delete = ON")
         self._db.executescript(SCHEMA)
-        self._request, self._request_digest = b"", request_digest(b"")
+        self._request, self._request_digest = b"", fingerprint(b"")
         self._anchor = Anchor(anchor or path.with_suffix(ANCHOR_SUFFIX))
         # A killed process may have left commits that wait for the disk; the anchor must not be told of what a loss of power takes back.
         self._db.execute("PRAGMA wal_checkpoint(FULL)")
@@ -197,6 +201,10 @@ class Journal:
             if (kept.study_hash, kept.request) == key:
                 found[kept.position] = self._files.read(kept.name, kept.length)
         return tuple(bytes(found[position]) for position in sorted(found)) or None
+
+    def keeps_files(self, study_hash: bytes) -> bool:
+        """Whether a long reply of this study lies in a file."""
+        return any(kept.study_hash == study_hash for kept in self._kept)
 
     def commit(
         self,
@@ -342,10 +350,11 @@ class Journal:
     def _digest(self, request: bytes) -> bytes:
         """Of the request under way once: it may be as long as a model."""
         if request is not self._request:
-            self._request, self._request_digest = request, request_digest(request)
+            self._request, self._request_digest = request, fingerprint(request)
         return self._request_digest
 
     def close(self) -> None:
         self._files.close()
         self._db.close()
         self._anchor.close()
+        self._lock.release()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from secagg import hospital as protocol
 from secagg.drawing import draw_participants, read_listed
 from secagg.pairs import read_key_list
@@ -21,6 +23,16 @@ def history(state: HospitalState | None) -> tuple[int, ReceiptRef]:
         case _:
             ready = protocol.close_round(state)
             return ready.highest_round, ready.last_receipt
+
+
+def receipted(state: HospitalState, last: ReceiptRef) -> HospitalState:
+    """The state behind the receipt of the latest sum, which is not journaled where the sum's record brings it back."""
+    if isinstance(state, Joining):
+        return state
+    ready = protocol.close_round(state)
+    if last.round < ready.highest_round or last.round <= ready.last_receipt.round:
+        return state
+    return replace(ready, highest_round=last.round, last_receipt=last)
 
 
 def session_id(state: HospitalState | None) -> bytes:

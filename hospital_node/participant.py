@@ -76,6 +76,11 @@ class Participant:
         )
         self.state = state
 
+    @property
+    def keeps_files(self) -> bool:
+        """Whether the journal holds a vector in a file, which goes with its round."""
+        return self.journal.keeps_files(bytes.fromhex(self.require().agreement.hash))
+
     def require(self) -> Admitted:
         """The accepted study.
 

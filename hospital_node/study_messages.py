@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from hospital_node.admission import Admitted, StudyRefused
 from hospital_node.consent_round import forget_former
 from hospital_node.graph_messages import reveal
-from hospital_node.node_states import history, is_known, session_id
+from hospital_node.node_states import history, is_known, receipted, session_id
 from hospital_node.node_words import REFUSED, RESTORED, Ended, NodeEvent, terms
 from hospital_node.participant import Participant
 from privacy.ledgers.charges import highest_round
@@ -48,7 +48,8 @@ def take_offer(node: Participant, payload: bytes) -> Iterator[bytes]:
             )
             node.work = node.work_of(node.admitted)
             stored = node.journal.state(study_hash)
-            node.state = None if stored is None else decode_state(stored, node.identity)
+            if stored is not None:
+                node.state = receipted(decode_state(stored, node.identity), node.work.sums.receipt)
             if node.journal.restored:
                 node.report(NodeEvent("journal_restored", RESTORED))
     except StudyRefused as refusal:

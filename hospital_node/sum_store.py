@@ -1,7 +1,7 @@
-"""Named records of one study on disk, written behind the round's back: short ones as rows of a database, long ones as files of their own.
+"""Named records of one study on disk: short ones in a log, long ones as files of their own, written behind the round's back.
 
-One thread writes them in the order in which they came. A row costs one write and no change of the folder, which matters where every round
-waits for the disk; a long record would be written twice by a database.
+What waits for the disk, and what is long, is written by one thread in the order in which it came. A short record costs one write and no
+change of the folder, which matters where every round waits for the disk; a long one would be read again at every opening of a log.
 """
 
 from __future__ import annotations
@@ -9,10 +9,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
+from hospital_node.record_log import RecordLog
 from privacy.link.direct_file import DirectFiles
 
+LOG = "records.log"
+# Where earlier versions kept the short ones.
 DATABASE = "records.db"
 LONG_BYTES = 1 << 20
 DRAFT = ".draft"
@@ -22,72 +26,95 @@ class SumStore:
     """The records of one folder, made with mode 0700; one process at a time. Names begin with a number."""
 
     def __init__(self, folder: Path, long_bytes: int = LONG_BYTES) -> None:
-        """Open or create the folder; records of so many bytes or more become files."""
+        """Open or create the folder; records of so many bytes or more become files.
+
+        Raises:
+            OSError, sqlite3.Error: it cannot be opened, or what an earlier version kept cannot be read.
+        """
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
         self._long_bytes = long_bytes
-        self._database = sqlite3.connect(folder / DATABASE, isolation_level=None, check_same_thread=False)
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute(
-            "CREATE TABLE IF NOT EXISTS records (name TEXT PRIMARY KEY, data BLOB NOT NULL)"
-        )
+        self._log = RecordLog(folder / LOG)
+        self._take_over(folder / DATABASE)
         self._writer = ThreadPoolExecutor(1, "sums")
         self._files = DirectFiles()
         self._waiting: list[Future[None]] = []
-        # Whether a row was written that a loss of power may still take back.
+        # Whether a record of the log was written that a loss of power may still take back.
         self._unsynced = False
+
+    def _take_over(self, database: Path) -> None:
+        """Every record of an earlier version's database; it goes when they are on the disk."""
+        if not database.exists():
+            return
+        with closing(sqlite3.connect(database)) as earlier:
+            for name, data in earlier.execute("SELECT name, data FROM records"):
+                self._log.append(str(name), (bytes(data),))
+        self._log.sync()
+        database.unlink()
 
     def names(self) -> list[str]:
         """Of all records that were written."""
         self.wait()
-        rows = self._database.execute("SELECT name FROM records").fetchall()
         files = [path for path in self._folder.glob("[0-9]*") if path.suffix != DRAFT]
-        return [str(name) for (name,) in rows] + [path.name for path in files]
+        return self._log.names() + [path.name for path in files]
 
     def get(self, name: str) -> bytes | None:
         """A record, None for an unknown one.
 
         Raises:
-            OSError, sqlite3.Error: what was put before could not be written.
+            OSError: what was put before could not be written.
         """
         self.wait()
-        row = self._database.execute("SELECT data FROM records WHERE name = ?", (name,)).fetchone()
-        if row is not None:
-            return bytes(row[0])
+        found = self._log.get(name)
+        if found is not None:
+            return found
         path = self._folder / name
         return path.read_bytes() if path.is_file() else None
 
-    def put(self, name: str, *parts: bytes, durable: bool = True) -> None:
-        """Write a record, all of it or nothing, while the caller goes on; `wait` says that it is done.
+    def put(self, name: str, *parts: bytes, durable: bool = True) -> bool:
+        """Write a record, all of it or nothing: a short one that no loss of power must spare at once, others while the caller goes on.
 
         Args:
             name: of the record; the last one of a name stays.
             parts: its bytes.
             durable: on the disk when `wait` returns, with all that was put before. Otherwise a loss of power may still take it back.
+
+        Returns:
+            Whether it is written already, so that also a killed process finds it.
+
+        Raises:
+            OSError: it was to be written at once, and could not be.
         """
-        self._waiting.append(self._writer.submit(self._write, name, parts, durable))
+        if durable or self._waiting or self._is_long(parts):
+            self._waiting.append(self._writer.submit(self._write, name, parts, durable))
+            return False
+        self._write(name, parts, durable)
+        return True
 
     def wait(self) -> None:
         """Until everything that was put is written.
 
         Raises:
-            OSError, sqlite3.Error: it could not be.
+            OSError: it could not be.
         """
         waiting, self._waiting = self._waiting, []
-        for write in waiting:
-            write.result()
+        failed = [error for write in waiting if (error := write.exception()) is not None]
+        if failed:
+            raise failed[0]
+
+    def _is_long(self, parts: tuple[bytes, ...]) -> bool:
+        return sum(map(len, parts)) >= self._long_bytes
 
     def _write(self, name: str, parts: tuple[bytes, ...], durable: bool) -> None:
-        if sum(map(len, parts)) >= self._long_bytes:
+        if self._is_long(parts):
             self._write_file(self._folder / name, parts)
-            if durable and self._unsynced:
-                # A file takes no row along.
-                self._database.execute("PRAGMA wal_checkpoint(FULL)")
-                self._unsynced = False
-            return
-        self._database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-        self._database.execute("INSERT OR REPLACE INTO records VALUES (?, ?)", (name, b"".join(parts)))
-        self._unsynced = not durable
+        else:
+            self._unsynced = True
+            self._log.append(name, parts)
+        if durable and self._unsynced:
+            # A file takes no record of the log along.
+            self._log.sync()
+            self._unsynced = False
 
     def _write_file(self, path: Path, parts: tuple[bytes, ...]) -> None:
         draft = path.with_suffix(DRAFT)

@@ -2,7 +2,7 @@
 
 Everything here was released already and is no secret. What a round ordered, and the sum before it, are on the disk before the hospital
 answers. A loss of power, or kill -9, before that may take a sum back whose receipt the journal knows: then the one next model cannot be checked, as where
-this hospital was away when the receipt came.
+this hospital was away when the receipt came. The other way round a receipt need not be journaled whose sum a killed process finds here: the sum names it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from privacy.studies import exchange, next_model
 from privacy.studies.agreement import Agreement
 from privacy.studies.next_model import Match
 from secagg.fixed_point import from_ring
-from secagg.receipt import VerifiedReceipt
+from secagg.receipt import NO_RECEIPT, ReceiptRef, VerifiedReceipt
 from secagg.wire.records import RoundOrder
 
 _SUM, _MODEL, _FOLLOWS = ".sum", ".model", ".follows"
@@ -59,17 +59,26 @@ class Sums:
         self._last: Summed | None = None
         # The round under way, and what it trains on.
         self._ordered: tuple[int, bytes | None] = (0, None)
+        # Of the latest sum; none where an earlier version kept it.
+        self._receipt = NO_RECEIPT
         sums = [name for name in self._store.names() if name.endswith(_SUM)]
         for number in sorted(int(name.removesuffix(_SUM)) for name in sums):
             header, _, total = (self._store.get(f"{number}{_SUM}") or b"").partition(b"\n")
             told = parse_canonical(header)
             self._last = self._followed(number, told["previous"], tuple(told["members"]), total)
+            named = bytes.fromhex(told.get("receipt", ""))
+            self._receipt = ReceiptRef(number, named) if named else NO_RECEIPT
             self._rounds.add(number)
 
     @property
     def receipted(self) -> Collection[int]:
         """The rounds whose receipt this hospital accepted."""
         return self._rounds
+
+    @property
+    def receipt(self) -> ReceiptRef:
+        """The receipt of the latest sum."""
+        return self._receipt
 
     def ordered(self, told: RoundOrder, follows: bool) -> Callable[[], None]:
         """Keeps what a round trains on while the round is worked at; of a model that is the expected one, only that.
@@ -88,20 +97,30 @@ class Sums:
             self._store.put(f"{told.round}{_MODEL}", told.model)
         return self._store.wait
 
-    def receive(self, verified: VerifiedReceipt) -> None:
+    def receive(self, verified: VerifiedReceipt) -> bool:
         """Keeps a signed sum; the same once more changes nothing.
+
+        Returns:
+            Whether a killed process finds it again, with its receipt.
 
         Raises:
             ExchangeError: it cannot be a sum of this study, and is not kept: it would be refused again at every start.
         """
         number, members = verified.body.round, tuple(sorted(verified.members))
         if number in self._rounds:
-            return
-        header = canonical({"previous": verified.body.previous_round, "members": list(members)})
+            return False
+        header = canonical(
+            {
+                "previous": verified.body.previous_round,
+                "members": list(members),
+                "receipt": verified.ref.hash.hex(),
+            }
+        )
         summed = self._followed(number, verified.body.previous_round, members, verified.sum)
-        self._store.put(f"{number}{_SUM}", header + b"\n", verified.sum, durable=False)
-        self._last = summed
+        is_written = self._store.put(f"{number}{_SUM}", header + b"\n", verified.sum, durable=False)
+        self._last, self._receipt = summed, verified.ref
         self._rounds.add(number)
+        return is_written
 
     def match(self, told: RoundOrder, theta: NDArray[np.float64]) -> Match | None:
         """How the model of an order, `theta`, stands to the one that it must carry; None where it cannot be told.

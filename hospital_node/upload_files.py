@@ -32,6 +32,18 @@ class UploadLost(Exception):
         self.path = path
 
 
+class UploadsUnsafe(OSError):
+    """A file could not be brought to the disk. What a system could not write it may forget, and says so once: whoever asks again is told that
+    all is well (fsyncgate, LWN 752063). So this is not taken back; a new process sends again what still is the vector of its signed header."""
+
+    exit_code = 2
+
+    def __init__(self, folder: Path, error: OSError) -> None:
+        super().__init__(
+            f"an upload in {folder} did not reach the disk ({error.strerror or error}), so nothing more is answered; mend the disk and start again"
+        )
+
+
 class UploadFiles:
     """The files of one journal, in a folder of their own with mode 0700."""
 
@@ -40,6 +52,7 @@ class UploadFiles:
         self._folder = folder
         self._syncs = ThreadPoolExecutor(1, "uploads")
         self._waiting: list[Future[None]] = []
+        self._unsafe: UploadsUnsafe | None = None
         # What the next files are written over.
         self._spare: list[str] = []
 
@@ -47,11 +60,14 @@ class UploadFiles:
         """Write files, by name, that no row names yet; when it returns, a killed process finds them.
 
         Raises:
-            OSError: they could not be written.
+            OSError: they could not be written, and none of them is there.
+            UploadsUnsafe: files before them could not be brought to the disk.
         """
-        handles = list[int]()
+        self._require_safe()
+        handles, begun = list[int](), list[str]()
         try:
             for name, data in replies.items():
+                begun.append(name)
                 if self._spare:
                     with suppress(FileNotFoundError):
                         (self._folder / self._spare.pop()).rename(self._folder / name)
@@ -61,9 +77,12 @@ class UploadFiles:
                 while view:
                     view = view[os.write(handle, view) :]
                 os.ftruncate(handle, len(data))
-        except BaseException:
+        except BaseException as error:
             for handle in handles:
                 os.close(handle)
+            if isinstance(error, OSError):
+                # On a full disk they would hold the room that everything else needs, until the journal is opened again.
+                self._delete(begun)
             raise
         self._waiting.append(self._syncs.submit(self._sync, handles))
 
@@ -71,11 +90,25 @@ class UploadFiles:
         """Until everything that was kept is on the disk.
 
         Raises:
-            OSError: it cannot be brought there.
+            UploadsUnsafe: something cannot be brought there, now or before.
         """
         waiting, self._waiting = self._waiting, []
         for sync in waiting:
-            sync.result()
+            try:
+                sync.result()
+            except OSError as error:
+                self._unsafe = self._unsafe or UploadsUnsafe(self._folder, error)
+        self._require_safe()
+
+    def _require_safe(self) -> None:
+        if self._unsafe is not None:
+            raise self._unsafe
+
+    def _delete(self, names: Collection[str]) -> None:
+        """As far as the disk lets it; the error that led here is the one to tell."""
+        for name in names:
+            with suppress(OSError):
+                (self._folder / name).unlink()
 
     def _sync(self, handles: list[int]) -> None:
         folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)

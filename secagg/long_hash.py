@@ -16,7 +16,7 @@ from secagg.wire import codec
 from secagg.wire.records import Receipt, Signed
 
 # From here on a hash takes longer than the look for it.
-LONG_BYTES = 1 << 20
+LONG_BYTES = 1 << 16
 # No message begins with it: fields are numbered from 1.
 _LONG_MARK = b"\x00long"
 

@@ -170,9 +170,9 @@ class World:
     def gatherer(self, deadline_s: float = DEADLINE_S) -> Gatherer:
         return Gatherer(self.link, self.clock, deadline_s, self.progress.append)
 
-    def study_run(self) -> StudyRun:
-        """The coordinator's run, on a state of its own."""
-        state = CoordinatorState(self.root / "coordinator.db")
+    def study_run(self, state: CoordinatorState | None = None) -> StudyRun:
+        """The coordinator's run, on this state or one of its own."""
+        state = state or CoordinatorState(self.root / "coordinator.db")
         state._db.execute(NO_FSYNC)
         return StudyRun(
             self.agreement,

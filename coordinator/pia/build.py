@@ -9,12 +9,13 @@ from pathlib import Path
 
 from coordinator.pia.code_identity import installed_packages
 from coordinator.pia.render import render
-from privacy.assessment.evidence import HUMAN, PACKAGES, TESTS, THREATS, load
+from privacy.assessment.evidence import HUMAN, PACKAGES, ROSTER, TESTS, THREATS, load
 from privacy.assessment.human_questions import open_questions
-from privacy.assessment.manifest import HTML, JSON, MANIFEST, make_manifest
+from privacy.assessment.manifest import HTML, JSON, MANIFEST, listing, make_manifest
 from privacy.assessment.pia_document import document, document_bytes
 from privacy.assessment.pia_schema import Pia
 from privacy.link.canonical import canonical
+from privacy.link.folder_files import FolderFiles
 from secagg.secret import SecretBytes
 from threat_model.register import register_bytes
 
@@ -52,26 +53,15 @@ def build(bundle: Path, *, identity: SecretBytes, tests: Path | None = None) -> 
         WordingError: the page would say something that privacy.assessment.wording refuses; nothing is written then.
     """
     _complete(bundle, tests)
-    files = read_bundle(bundle)
-    evidence = load(files)
-    pia = document(evidence)
+    # Result and model lie beside the evidence: the manifest lists them too, so that a bundle has no unsigned file.
+    files = FolderFiles(bundle)
+    pia = document(load(files))
     page = render(pia).encode("utf-8")
     made = {JSON: document_bytes(pia), HTML: page}
-    # Result and model lie beside the evidence: the manifest lists them too, so that a bundle has no unsigned file.
-    listed = {path: data for path, data in files.items() if path != MANIFEST}
-    manifest = make_manifest({**listed, **made}, identity)
+    manifest = make_manifest({**listing(files), **listing(made)}, identity)
     for path, data in {**made, MANIFEST: manifest.to_bytes()}.items():
         (bundle / path).write_bytes(data)
     return BuiltPia(bundle / HTML, bundle / JSON, bundle / MANIFEST, pia)
-
-
-def read_bundle(bundle: Path) -> dict[str, bytes]:
-    """All files below a folder, by their path with forward slashes."""
-    return {
-        path.relative_to(bundle).as_posix(): path.read_bytes()
-        for path in sorted(bundle.rglob("*"))
-        if path.is_file()
-    }
 
 
 def _complete(bundle: Path, tests: Path | None) -> None:
@@ -93,5 +83,6 @@ def _complete(bundle: Path, tests: Path | None) -> None:
 
 def _hospitals(bundle: Path) -> tuple[str, ...]:
     """Hospitals on the roster, to whom questions go; none where there is no roster."""
-    roster = load(read_bundle(bundle)).roster
+    path = bundle / ROSTER
+    roster = load({ROSTER: path.read_bytes()} if path.is_file() else {}).roster
     return roster.roster.ids if roster else ()

@@ -7,7 +7,7 @@ from math import isclose
 from typing import Any
 
 from privacy.analytics.report import analysis_json
-from privacy.assessment.evidence import RECEIPTS, RESULT, Result
+from privacy.assessment.evidence import RECEIPTS, RESULT, Evidence, Result
 from privacy.assessment.follow_model import released_sum
 from privacy.assessment.pia_schema import Claim
 from privacy.assessment.recompute_rounds import RoundFacts
@@ -24,7 +24,11 @@ SAME_NUMBER = 1e-6
 
 
 def analysis_claim(
-    agreement: Agreement, result: Result, rounds: Sequence[RoundFacts], theta: FloatArray | None
+    evidence: Evidence,
+    agreement: Agreement,
+    result: Result,
+    rounds: Sequence[RoundFacts],
+    theta: FloatArray | None,
 ) -> Claim | None:
     """Whether the printed analysis follows from the receipts; None for a study that asked nothing or failed.
 
@@ -37,7 +41,7 @@ def analysis_claim(
     for item in rounds:
         if item.record.round <= fit_rounds(agreement) or item.record.status != "done":
             continue
-        total = released_sum(agreement, item)
+        total = released_sum(evidence, agreement, item)
         if total is None:
             text = "A receipt of the analysis lacks its sum: whether its numbers follow is not known."
             return gap(IDENTIFIER, SECTION, text, threats=("FL-36",))

@@ -13,7 +13,7 @@ from privacy.assessment.pia_schema import Claim
 from privacy.assessment.recompute import Facts
 from privacy.assessment.statements import attested, failed, gap, not_applicable, verified
 from privacy.studies.agreement import Agreement
-from privacy.studies.coefficients import coefficient_rows, known_limit
+from privacy.studies.coefficients import coefficient_rows, has_own_estimate, known_limit
 from privacy.studies.exchange import ExchangeError
 from privacy.studies.grid import FloatArray
 from privacy.studies.trained_model import ModelFileError, TrainedModel
@@ -31,7 +31,7 @@ def results(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
     yield _figures(evidence, agreement, result)
     data = evidence.files.get(MODEL)
     if not agreement.study.has_model:
-        yield from _without_model(agreement, result, facts)
+        yield from _without_model(evidence, agreement, result, facts)
         return
     if data is None:
         if result.status == "failed":
@@ -41,27 +41,27 @@ def results(evidence: Evidence, facts: Facts) -> Iterator[Claim]:
         return
     try:
         model = TrainedModel.from_bytes(data)
-        followed = follow_model(agreement, facts.rounds)
+        followed = follow_model(evidence, agreement, facts.rounds)
     except (ModelFileError, ExchangeError, ValueError) as error:
         text = f"The model does not follow from the evidence: {str(error).splitlines()[0]}."
         yield failed("E-MODEL", SECTION, text, (MODEL,), ("FL-36",))
         return
     yield _model(agreement, model, followed)
     yield _coefficients(agreement, result, model, followed)
-    yield from _analysis(agreement, result, facts, model.theta)
+    yield from _analysis(evidence, agreement, result, facts, model.theta)
 
 
-def _without_model(agreement: Agreement, result: Result, facts: Facts) -> Iterator[Claim]:
+def _without_model(evidence: Evidence, agreement: Agreement, result: Result, facts: Facts) -> Iterator[Claim]:
     """A study that asks [analysis] alone."""
     yield not_applicable("E-MODEL", SECTION, "The study trains no model.", "-")
-    yield from _analysis(agreement, result, facts, None)
+    yield from _analysis(evidence, agreement, result, facts, None)
 
 
 def _analysis(
-    agreement: Agreement, result: Result, facts: Facts, theta: FloatArray | None
+    evidence: Evidence, agreement: Agreement, result: Result, facts: Facts, theta: FloatArray | None
 ) -> Iterator[Claim]:
     try:
-        claim = analysis_claim(agreement, result, facts.rounds, theta)
+        claim = analysis_claim(evidence, agreement, result, facts.rounds, theta)
     except ExchangeError as error:
         text = f"The analysis does not follow from the evidence: {error}."
         claim = failed("E-ANALYSIS", SECTION, text, (RECEIPTS,), ("FL-36",))
@@ -101,6 +101,12 @@ def _coefficients(
         coefficient_rows(agreement, model.theta, followed.estimate),
         known_limit(agreement, followed.estimate),
     )
+    if followed.theta is None and not followed.told and has_own_estimate(agreement):
+        if _named(result) == [(row["name"], row["scale"]) for row in rows]:
+            text = "A receipt lacks its sum, or a round is missing: whether the coefficients and their errors follow from the sums is not known."
+            return gap("E-COEFFICIENTS", SECTION, text, threats=("FL-36",))
+        text = "The coefficients of the result are not those of the study's columns."
+        return failed("E-COEFFICIENTS", SECTION, text, (RESULT, AGREEMENT), ("FL-36",))
     if not _same(result, rows):
         text = "The coefficients of the result are not those of the model."
         return failed("E-COEFFICIENTS", SECTION, text, (RESULT, MODEL), ("FL-36",))
@@ -128,13 +134,17 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
+def _named(result: Result) -> list[tuple[object, object]]:
+    return [(row.name, row.scale) for row in result.coefficients]
+
+
 def _same(result: Result, rows: list[dict[str, object]]) -> bool:
     def figures(row: dict[str, object]) -> list[object]:
         bounds = row["ci95"] if isinstance(row["ci95"], list | tuple) else [None, None]
         return [row["log_hr"], row["log_hr_scaled"], row["se"], *bounds]
 
     stated = [row.model_dump() for row in result.coefficients]
-    if [(row["name"], row["scale"]) for row in stated] != [(row["name"], row["scale"]) for row in rows]:
+    if _named(result) != [(row["name"], row["scale"]) for row in rows]:
         return False
     pairs = [
         pair

@@ -15,7 +15,7 @@ findings about the run and end up on page 1 of the assessment, so neither raises
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -267,16 +267,42 @@ class Evidence:
         return self.files.get(f"{LEDGERS}{hospital}.jsonl")
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept(Mapping[str, bytes]):
+    """Those files of a bundle that the evidence is of; nothing is read before it is asked for."""
+
+    whole: Mapping[str, bytes]
+
+    def __getitem__(self, path: str) -> bytes:
+        if path not in self:
+            raise KeyError(path)
+        return self.whole[path]
+
+    def __contains__(self, path: object) -> bool:
+        return isinstance(path, str) and _is_evidence(path) and path in self.whole
+
+    def __iter__(self) -> Iterator[str]:
+        return filter(_is_evidence, self.whole)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _is_evidence(path: str) -> bool:
+    return path.startswith("evidence/") or path == MODEL
+
+
 def load(files: Mapping[str, bytes]) -> Evidence:
     """Read the evidence of a bundle.
 
     Args:
-        files: path inside the bundle (forward slashes) to content; only the model and what lies under ``evidence/`` is read.
+        files: path inside the bundle (forward slashes) to content; only the model and what lies under ``evidence/`` is read. A mapping
+            that reads where it is asked serves long receipts one at a time: none is kept here.
 
     Returns:
         The parsed evidence; what is absent is None or empty, what does not parse is listed in ``problems``.
     """
-    kept = {path: data for path, data in files.items() if path.startswith("evidence/") or path == MODEL}
+    kept = _Kept(files)
     problems: list[Problem] = []
 
     def read(path: str, parse: Callable[[bytes], T]) -> T | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from privacy.assessment.evidence import Evidence
 from privacy.assessment.recompute_rounds import RoundFacts, parameters
 from privacy.recipes.fit import SAME_MODEL
 from privacy.recipes.intervals import Estimate
@@ -16,6 +18,8 @@ from privacy.studies.exchange import fit_rounds, mean_update, statistic, task_at
 from privacy.studies.grid import FloatArray
 from privacy.studies.next_model import begin_fit, start_model
 from secagg.fixed_point import from_ring
+from secagg.wire import codec
+from secagg.wire.records import Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,8 @@ class FollowedModel:
     tolerance: float = 0.0
 
 
-def follow_model(agreement: Agreement, rounds: Sequence[RoundFacts]) -> FollowedModel:
-    """Fold the sums in the receipts as the study's recipe says.
+def follow_model(evidence: Evidence, agreement: Agreement, rounds: Sequence[RoundFacts]) -> FollowedModel:
+    """Fold the sums in the receipts as the study's recipe says, one after the other.
 
     Raises:
         ExchangeError, ValueError: the sums are not what the agreement says.
@@ -47,37 +51,42 @@ def follow_model(agreement: Agreement, rounds: Sequence[RoundFacts]) -> Followed
             told=f"the strategy {agreement.training.strategy} keeps state that only the coordinator has"
         )
     rounds = [item for item in rounds if item.record.round <= fit_rounds(agreement)]
-    sums = {
-        item.record.round: released_sum(agreement, item) for item in rounds if item.record.status == "done"
-    }
     expected = range(1, fit_rounds(agreement) + 1)
-    if [item.record.round for item in rounds] != list(expected) or any(s is None for s in sums.values()):
+    lacking = (item.record.status == "done" and not shows_sum(item) for item in rounds)
+    if [item.record.round for item in rounds] != list(expected) or any(lacking):
         return FollowedModel()
-    known = {number: total for number, total in sums.items() if total is not None}
-    answered = {item.record.round: item.record.answered for item in rounds}
     first = 1 + int(agreement.training.life_table)
-    if first == 2 and 1 not in known:
-        return FollowedModel()
-    table, members = (known.get(1), answered[1]) if first == 2 else (None, ())
+    table, members = None, tuple[str, ...]()
+    if first == 2:
+        table, members = released_sum(evidence, agreement, rounds[0]), rounds[0].record.answered
+        if table is None:
+            return FollowedModel()
     theta, fit = start_model(agreement, table, members), begin_fit(agreement, table, members)
+    bound = agreement.training.parameter_clip
+    models = deque[FloatArray](maxlen=agreement.training.average_last)
+    for item in rounds[first - 1 :]:
+        total = released_sum(evidence, agreement, item)
+        if fit is None:
+            theta = theta if total is None else theta + mean_update(agreement, total, item.record.answered)
+            models.append(np.clip(theta, -bound, bound))
+        elif total is not None:
+            task = task_at(agreement, item.record.round)
+            fit = fit.after(task.name, statistic(agreement, task, total, item.record.answered))
     if fit is not None:
-        for number in expected[first - 1 :]:
-            if number in known:
-                task = task_at(agreement, number)
-                fit = fit.after(task.name, statistic(agreement, task, known[number], answered[number]))
         return FollowedModel(fit.result, fit.estimate, tolerance=SAME_MODEL)
-    models, bound = [], agreement.training.parameter_clip
-    for number in expected[first - 1 :]:
-        if number in known:
-            theta = theta + mean_update(agreement, known[number], answered[number])
-        models.append(np.clip(theta, -bound, bound))
-    mean = np.mean(models[-agreement.training.average_last :], axis=0)
-    return FollowedModel(np.asarray(mean, dtype=np.float64))
+    return FollowedModel(np.asarray(np.mean(models, axis=0), dtype=np.float64))
 
 
-def released_sum(agreement: Agreement, item: RoundFacts) -> NDArray[np.int64] | None:
-    """The ring integers that a verified receipt carries; None without them."""
-    if item.problem or item.receipt is None or not item.receipt.sum:
+def shows_sum(item: RoundFacts) -> bool:
+    """Whether the round has a receipt that holds and carries its sum."""
+    return not item.problem and item.has_sum
+
+
+def released_sum(evidence: Evidence, agreement: Agreement, item: RoundFacts) -> NDArray[np.int64] | None:
+    """The ring integers that a verified receipt carries, read from the evidence again; None without them."""
+    data = evidence.receipt(item.record.round) if shows_sum(item) else None
+    if data is None:
         return None
     params = parameters(agreement)
-    return from_ring(np.frombuffer(item.receipt.sum, dtype=params.ring), params.modulus_bits)
+    total = codec.unpack_views("receipt", Receipt, data).sum
+    return from_ring(np.frombuffer(total, dtype=params.ring), params.modulus_bits)

@@ -46,9 +46,14 @@ class Manifest:
         return tuple(found)
 
 
-def make_manifest(files: Mapping[str, bytes], identity: SecretBytes) -> Manifest:
-    """The signed manifest of these files."""
-    listed = {path: sha256_hex(data) for path, data in sorted(files.items()) if path != MANIFEST}
+def listing(files: Mapping[str, bytes]) -> dict[str, str]:
+    """What a manifest says of these files, each read by itself; it never lists itself."""
+    return {path: sha256_hex(files[path]) for path in files if path != MANIFEST}
+
+
+def make_manifest(files: Mapping[str, str], identity: SecretBytes) -> Manifest:
+    """The signed manifest of what `listing` says of a bundle's files."""
+    listed = {path: files[path] for path in sorted(files)}
     return Manifest(listed, sign(identity, _LABEL, canonical(listed)))
 
 

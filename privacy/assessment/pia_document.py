@@ -74,8 +74,8 @@ def document(evidence: Evidence) -> Pia:
     failing = any(claim.status is Status.FAILED for claim in claims)
     incomplete = failing or bool(evidence.problems) or any(gap.blocks_approval for gap in open_gaps)
     index = tuple(
-        EvidenceFile(path=path, sha256=sha256_hex(data), producer=_producer(path))
-        for path, data in sorted(evidence.files.items())
+        EvidenceFile(path=path, sha256=sha256_hex(evidence.files[path]), producer=_producer(path))
+        for path in sorted(evidence.files)
     )
     return Pia(
         schema_version="1.0",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,12 +21,16 @@ from secagg.roster import SignedRoster
 class RoundFacts:
     """One round: the coordinator's record beside its receipt.
 
-    ``problem`` is "" when the receipt verifies and says what the record says, or the round was aborted.
+    Attributes:
+        problem: "" when the receipt verifies and says what the record says, or the round was aborted.
+        receipt: without its sum, which is as long as the model and is read again where it is asked for.
+        has_sum: whether the receipt carries its sum.
     """
 
     record: RoundRecord
     problem: str
     receipt: VerifiedReceipt | None = None
+    has_sum: bool = False
 
 
 def read_rounds(
@@ -61,7 +65,8 @@ def _round(
         receipt = audit_receipt(data, bytes.fromhex(agreement.hash), signed.roster, parameters(agreement))
     except SecAggError as error:
         return RoundFacts(record, str(error))
-    return RoundFacts(record, _difference(record, receipt, previous, agreement), receipt)
+    problem = _difference(record, receipt, previous, agreement)
+    return RoundFacts(record, problem, replace(receipt, sum=b""), len(receipt.sum) > 0)
 
 
 def parameters(agreement: Agreement) -> SecAggParams:

@@ -17,7 +17,7 @@ from privacy.link.canonical import NotCanonicalError
 from privacy.link.certificates import CertificateProblem
 from privacy.link.member_keys import KeyFileError
 from privacy.link.roster_file import EnrolmentError
-from privacy.link.transport_rules import AddressError
+from privacy.link.transport_rules import AddressError, split_address
 from privacy.studies.agreement import AgreementError
 from privacy.studies.refusals import StudyError
 from privacy.studies.trained_model import ModelFileError
@@ -69,6 +69,15 @@ def run(app: typer.Typer, name: str) -> int:
         say_error(sentence_of(error))
         return code
     return outcome if isinstance(outcome, int) else DONE
+
+
+def address(text: str) -> str:
+    """Callback of an option that takes host:port: what is none is refused before anything is read or opened."""
+    try:
+        split_address(text)
+    except AddressError as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
 
 
 def exit_code_of(error: Exception) -> int | None:

@@ -22,6 +22,11 @@ def known_limit(agreement: Agreement, estimate: Estimate | None) -> str:
     return estimate.limit
 
 
+def has_own_estimate(agreement: Agreement) -> bool:
+    """Whether the recipe has coefficients with errors that only the released sums give again; elsewhere the model says them."""
+    return agreement.training.recipe in ("newton", "trial") and not agreement.training.hidden
+
+
 def coefficient_rows(
     agreement: Agreement, theta: FloatArray, estimate: Estimate | None
 ) -> list[dict[str, Any]]:

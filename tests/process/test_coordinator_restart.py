@@ -68,9 +68,10 @@ def test_a_killed_coordinator_goes_on_at_its_last_signed_round(tmp_path: Path) -
     demo = Demo(run.folder.root, 0, "")
     rounds = {record["round"]: record for record in demo.rounds()}
     assert sorted(rounds) == list(range(1, 12))
-    assert {number for number, record in rounds.items() if record["status"] == "aborted"} <= {
-        KILLED_AFTER + 1
-    }
+    # The one under way; on a busy machine the coordinator is rounds further before this process reads its line.
+    aborted = [number for number, record in rounds.items() if record["status"] == "aborted"]
+    assert len(aborted) <= 1
+    assert all(number > KILLED_AFTER for number in aborted)
     assert all(record["answered"] == HOSPITALS for record in rounds.values() if record["status"] == "done")
     agreement = agreements.from_bytes((run.out / "evidence" / "agreement.json").read_bytes())
     assert check_sums(run, agreement).equal

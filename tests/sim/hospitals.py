@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from hospital_node.ledger_store import LedgerStore
 from hospital_node.local_study import LocalStudy
 from hospital_node.node import Node
 from hospital_node.node_words import NodeEvent
+from hospital_node.record_log import RecordLog
 from hospital_node.upload_files import UploadFiles
 from privacy.noise.mechanisms import Sampler
 from privacy.studies.agreement import Agreement, build
@@ -65,7 +67,7 @@ class Fuse:
 
 
 class FusedConnection:
-    """A database in which the process may die before each statement that writes, and after the last."""
+    """A database in which the process may die before each statement that writes, and after each transaction."""
 
     def __init__(self, database: sqlite3.Connection, fuse: Fuse) -> None:
         database.execute(NO_FSYNC)
@@ -82,7 +84,7 @@ class FusedConnection:
             return self._database.cursor()
         self._fuse.burn()
         done = self._database.execute(statement, *values)
-        if statement == "COMMIT":
+        if not self._database.in_transaction:
             self._fuse.burn()
         return done
 
@@ -134,6 +136,24 @@ def fused_ledger(path: Path, me: str, clock: SimClock, fuse: Fuse) -> LedgerStor
     ledger = LedgerStore(path, key_of(me), clock)
     ledger._database = FusedConnection(ledger._database, fuse)  # type: ignore[assignment]  # likewise
     return ledger
+
+
+def fuse_log(log: RecordLog, fuse: Fuse) -> None:
+    """A log of sums whose process may die before and after each record that the round waits for.
+
+    What the store's own thread writes is not counted: of two threads the order differs from run to run.
+    """
+    real = log.append
+
+    def append(name: str, parts: Sequence[bytes | memoryview]) -> None:
+        if current_thread() is not main_thread():
+            real(name, parts)
+        elif not fuse.dead:
+            fuse.burn()
+            real(name, parts)
+            fuse.burn()
+
+    log.append = append  # type: ignore[method-assign]  # a log that may end
 
 
 @dataclass(slots=True)
@@ -282,6 +302,7 @@ class SimHospital:
         if work is not None and not isinstance(work.training, MarkedTraining):
             place = names(self.n).index(self.name)
             self.node.work = replace(work, training=MarkedTraining(place))  # type: ignore[arg-type]  # a training whose numbers tell who is in a sum
+            fuse_log(work.sums._store._log, self.fuse)
         return tuple(replies)
 
     def vector(self, round_number: int) -> NDArray[np.int64]:

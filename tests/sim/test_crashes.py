@@ -16,6 +16,8 @@ from tests.sim.test_invariants import until
 
 # Statements that a hospital writes from its first session to the receipt of its first round, and one beyond.
 WRITES = 99
+# Of a hospital with short vectors: before and behind the record of the first sum, and the statements next to it.
+AROUND_A_RECEIPT = range(52, 57)
 
 
 def crash_at(root: Path, n: int, statement: int, rounds: int) -> Simulation:
@@ -42,6 +44,17 @@ def test_crash_before_every_statement_of_a_round(tmp_path: Path) -> None:
     assert sums[-1] == 1
     # A round whose charge was written and whose upload was not is trained again under its reservation, or given up once spent.
     assert sums.count(0) <= 25
+
+
+def test_crash_around_a_receipt_that_no_journal_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with short vectors, which lie in no file: the sum's record alone tells of the receipt, and two rounds are summed in the end."""
+    monkeypatch.setattr("tests.sim.hospitals.VECTOR_FILE_BYTES", 1 << 20)
+    for statement in AROUND_A_RECEIPT:
+        simulation = crash_at(tmp_path, 3, statement, rounds=2)
+        simulation.close()
+        assert len(simulation.server.finished) == 2, statement
 
 
 @pytest.mark.slow

@@ -25,7 +25,12 @@ def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in HOSPITALS:
         ran = run(hospital, "init", name, "--home", root / name, "--contact", f"Dr. {name}", "--json")
         files.append(ran.json()["enrolment"])
-    assert run(main, "enrol", *files, "--home", center).code == 0
+    done = run(main, "enrol", *files, "--home", center)
+    assert done.code == 0
+    assert done.out.endswith(
+        "\nnext: call each contact and compare these fingerprints by phone, then `roster`\n"
+    )
+    assert len(run(main, "enrol", *files, "--home", center, "--json").out.splitlines()) == len(files)
     draft = run(main, "roster", "--home", center, "--json").json()["draft"]
     for name in HOSPITALS:
         assert run(hospital, "enrol", draft, "--home", root / name, "--yes").code == 0
@@ -117,3 +122,19 @@ def test_help_shows_an_example_for_every_command() -> None:
         shown = run(main, *command, "--help")
         assert shown.code == 0
         assert f"Example: wardround-coordinator {' '.join(command)}" in " ".join(shown.out.split())
+
+
+def test_an_address_that_is_none_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    nothing = ("--home", tmp_path / "home", "--study", tmp_path / "study.toml")
+    listening = run(main, "run", *nothing, "--out", tmp_path / "out", "--listen", "7443")
+    dialing = run(hospital, "run", *nothing, "--data", tmp_path / "x.csv", "--coordinator", "host:https")
+    for ran, option, typed in (
+        (listening, "--listen", "7443"),
+        (dialing, "--coordinator", "host:https"),
+    ):
+        assert ran.code == 2
+        assert ran.error() == (
+            f"error: Invalid value for '{option}': '{typed}' is not an address: write host:port, for instance "
+            "coordinator.example.org:7443."
+        )
+    assert list(tmp_path.iterdir()) == []

@@ -82,6 +82,8 @@ def test_a_restarted_coordinator_leaves_it_out_too(tmp_path: Path) -> None:
     world.link.down = stops
     with pytest.raises(Stopped):
         world.execute()
+    for node in world.nodes.values():
+        node.journal.close()
     restarted = patient(tmp_path)
     run, executed = restarted.execute()
     assert executed.failed is None

@@ -232,7 +232,7 @@ def test_long_sums_and_receipts_of_earlier_rounds_are_in_the_state_only(world: W
     run.state = run.ends.state = CoordinatorState(world.root / "long.db", 1)
     finished = run.run()
     *earlier, last = run.outcomes
-    stored = run.state.rounds(run.study_hash)
+    stored = list(run.state.rounds(run.study_hash))
     assert len(earlier) == len(stored) - 1 >= 1
     for outcome, kept in zip(earlier, stored, strict=False):
         assert outcome.status == "done"

@@ -1,6 +1,7 @@
 """A trial as a statistician tries it: effects with intervals in the result, and a bundle that verifies."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,14 @@ import pandas as pd
 from deploy.dpo_cli import read_bundle
 from deploy.simulate import simulate
 from privacy.assessment.claims_result import results
-from privacy.assessment.evidence import RESULT, load
+from privacy.assessment.evidence import RECEIPTS, RESULT, load
 from privacy.assessment.pia_schema import Status
 from privacy.assessment.recompute import recompute
 from privacy.assessment.verify import verify_bundle
 from privacy.link.canonical import canonical
 from privacy.recipes.trial_interval import LATE
 from privacy.studies.study import parse_study
+from secagg.receipt import without_sum
 from tests.bench.trial import study_text
 
 PATIENTS = 300
@@ -69,11 +71,16 @@ def test_the_effect_has_an_interval_that_knows_of_the_noise(tmp_path: Path) -> N
     assert done.result["coefficients_limit"] == LATE
     assert claims["E-COEFFICIENTS"]["limits"] == f"{LATE[0].upper()}{LATE[1:]}."
     result = json.loads(files[RESULT])
-    assert status_without(files, canonical(result | {"coefficients_limit": ""})) is Status.FAILED
-    assert status_without(files, canonical(result | {"coefficients_limit": LATE})) is Status.VERIFIED
+    assert status_with(files, {RESULT: canonical(result | {"coefficients_limit": ""})}) is Status.FAILED
+    assert status_with(files, {RESULT: canonical(result | {"coefficients_limit": LATE})}) is Status.VERIFIED
+    # A sum that is not there is no contradiction; another study's columns are one.
+    bare = {f"{RECEIPTS}2.bin": without_sum(files[f"{RECEIPTS}2.bin"])}
+    assert status_with(files, bare) is Status.GAP
+    other = {RESULT: canonical(result | {"coefficients": []})}
+    assert status_with(files, bare | other) is Status.FAILED
 
 
-def status_without(files: dict[str, bytes], result: bytes) -> Status:
-    """Of the claim on coefficients, with another result file."""
-    evidence = load({**files, RESULT: result})
+def status_with(files: Mapping[str, bytes], changed: Mapping[str, bytes]) -> Status:
+    """Of the claim on coefficients, with other files."""
+    evidence = load({**files, **changed})
     return next(c.status for c in results(evidence, recompute(evidence)) if c.id == "E-COEFFICIENTS")

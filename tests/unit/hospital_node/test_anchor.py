@@ -17,6 +17,7 @@ from privacy.link.command_line import exit_code_of
 from secagg.wire import codec
 from secagg.wire.records import Abort
 from tests.consortium import Hand, World, offer
+from tests.unit.hospital_node.test_process_lock import without_lock
 
 STUDY = bytes(32)
 
@@ -288,6 +289,7 @@ def test_a_second_process_that_was_opened_makes_no_crash_of_the_first_a_restored
     first = Journal(path)
     first.commit(STUDY, 1, b"1", b"request 1", [b"reply"])
     first.commit(STUDY, 1, b"2", b"request 2", [])
+    without_lock(path)
     second = Journal(path)
     with monkeypatch.context() as crash:
         crash.setattr(Anchor, "keep", dies)
@@ -317,8 +319,27 @@ def test_nobody_answers_between_what_an_opening_reads_and_what_the_anchor_is_tol
 
 
 def test_no_count_of_an_anchor_falls(tmp_path: Path) -> None:
-    anchor = Anchor(tmp_path / "j.anchor")
     for number in (2, 1):
+        # Of another process each time: what one told before it does not tell again.
+        anchor = Anchor(tmp_path / "j.anchor")
         anchor.keep(b"head", [(STUDY, number)], [(STUDY, number)])
-    assert (anchor.floor(STUDY), anchor.graphs(STUDY)) == (2, 2)
-    anchor.close()
+        assert (anchor.floor(STUDY), anchor.graphs(STUDY)) == (2, 2)
+        anchor.close()
+
+
+def test_each_step_of_a_round_is_kept_and_each_round_of_each_study(tmp_path: Path) -> None:
+    """A round that was told is not told again: the steps behind it change the hash alone."""
+    anchor, other = Anchor(tmp_path / "anchor"), b"\x02" * 32
+    statements: list[str] = []
+    anchor._db.set_trace_callback(statements.append)
+    anchor.keep(b"1", [(STUDY, 3)])
+    assert "BEGIN IMMEDIATE" in statements
+    statements.clear()
+    anchor.keep(b"2", [(STUDY, 3)])
+    assert len(statements) == 1
+    assert Anchor(tmp_path / "anchor").last == b"2"
+    anchor.keep(b"3", [(STUDY, 3), (other, 1)])
+    anchor.keep(b"4", [(STUDY, 4)])
+    anchor.keep(b"5", [(STUDY, 4)], [(STUDY, 2)])
+    found = Anchor(tmp_path / "anchor")
+    assert (found.last, found.floor(STUDY), found.floor(other), found.graphs(STUDY)) == (b"5", 4, 1, 2)

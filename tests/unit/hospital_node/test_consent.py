@@ -210,7 +210,7 @@ def test_who_withdraws_in_another_process_while_the_node_is_down_is_recorded(tmp
     assert "took part in small" in said
     assert "P00003" not in said
     # A restarted node reads the table and the register anew, and finds who is missing in what it kept.
-    again = world.new_node("a")
+    again = world.restart("a")
     again.admission = node.admission
     list(again.on_message(offer(world)))
     assert patients(again) == 39

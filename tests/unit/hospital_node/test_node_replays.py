@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,6 +15,7 @@ from hospital_node import sum_store
 from hospital_node.flower_link import FlowerTraining
 from hospital_node.journal import Journal
 from hospital_node.node_words import Outgoing
+from hospital_node.record_log import RecordLog
 from hospital_node.sum_store import SumStore
 from privacy.studies import exchange
 from secagg import coordinator as protocol
@@ -163,7 +162,7 @@ def test_the_ordered_model_is_on_the_disk_before_the_answer_is(
 ) -> None:
     """After a restart the next model is checked against it: an answer whose order nobody kept could not be followed up."""
     node = hand.world.nodes["a"]
-    base = node.admission.reports / "sums" / hand.world.agreement.hash / sum_store.DATABASE
+    log = node.admission.reports / "sums" / hand.world.agreement.hash / sum_store.LOG
     write, commit, seen = SumStore._write, Journal.commit, []
 
     def writes(store: SumStore, *arguments: Any) -> None:
@@ -174,8 +173,7 @@ def test_the_ordered_model_is_on_the_disk_before_the_answer_is(
         write(store, *arguments)
 
     def commits(*arguments: Any, **named: Any) -> None:
-        with closing(sqlite3.connect(base)) as other:
-            seen.append(other.execute("SELECT name FROM records").fetchall())
+        seen.append(RecordLog(log).names())
         commit(*arguments, **named)
 
     monkeypatch.setattr(SumStore, "_write", writes)
@@ -187,7 +185,7 @@ def test_the_ordered_model_is_on_the_disk_before_the_answer_is(
         assert seen == []
     else:
         assert hand.ask("a", order)
-        assert seen == [[("1.model",)]]
+        assert seen == [["1.model"]]
 
 
 @pytest.mark.parametrize(("cut", "reason"), [(3, "another length"), (-8, "another length"), (0, "declared")])

@@ -21,6 +21,7 @@ from secagg.wire.records import SessionStart, StudyOffer
 from tests.consortium import HOSPITALS, Hand, World
 from tests.unit.coordinator.test_sparse_sessions import SPARSE
 from tests.unit.coordinator.test_statistics_study import DISTRIBUTED
+from tests.unit.hospital_node.test_process_lock import without_lock
 
 STUDY = bytes(32)
 
@@ -75,6 +76,7 @@ def test_a_second_process_does_not_go_on_where_the_first_one_does(tmp_path: Path
     for hospital, request in requests.items():
         agreeing = protocol.add_agreement(agreeing, hospital, hand.ask(hospital, request)[0])
     first = world.nodes["a"]
+    without_lock(tmp_path / "state" / "a" / "journal.db")
     second = world.new_node("a")
     list(
         second.on_message(
@@ -89,7 +91,9 @@ def test_a_second_process_does_not_go_on_where_the_first_one_does(tmp_path: Path
 
 
 def test_of_two_open_journals_the_one_that_wrote_goes_on(tmp_path: Path) -> None:
-    first, second = Journal(tmp_path / "j.db"), Journal(tmp_path / "j.db")
+    first = Journal(tmp_path / "j.db")
+    without_lock(tmp_path / "j.db")
+    second = Journal(tmp_path / "j.db")
     first.commit(STUDY, 1, b"one", b"request", [b"reply"])
     with pytest.raises(JournalTaken):
         second.commit(STUDY, 1, b"another", b"other request", [b"other reply"])

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import time
+from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from hospital_node.sum_store import DATABASE, SumStore
+from hospital_node.record_log import RecordLog
+from hospital_node.sum_store import DATABASE, LOG, SumStore
 
 LONG = bytes(range(200))
 
@@ -56,37 +60,99 @@ def test_a_half_written_file_is_no_record(tmp_path: Path, monkeypatch: pytest.Mo
     assert records.get("1.sum") == LONG
 
 
-def test_who_waits_is_told_of_each_write_that_failed(tmp_path: Path) -> None:
+def test_who_waits_is_told_of_each_write_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records = store(tmp_path)
-    records._database.execute("PRAGMA query_only = ON")
-    records.put("1.sum", b"short", durable=False)
-    records.put("2.model", LONG)
-    with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        records.wait()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwritev", _full)
+        records.put("1.model", b"short")
+        records.put("2.model", LONG)
+        with pytest.raises(OSError, match="no space"):
+            records.wait()
+        with pytest.raises(OSError, match="no space"):
+            records.put("1.sum", b"short", durable=False)
+    assert records.names() == ["2.model"]
 
 
-def test_a_durable_row_waits_for_the_disk(tmp_path: Path) -> None:
+def test_a_durable_record_waits_for_the_disk_with_those_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     records = store(tmp_path)
-    levels = []
-    for durable in (True, False, True):
-        records.put("1.model", b"x", durable=durable)
-        records.wait()
-        levels.append(records._database.execute("PRAGMA synchronous").fetchone()[0])
-    assert levels == [2, 1, 2]
-    assert records._database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert (tmp_path / DATABASE).is_file()
+    synced, real = [], os.fsync
+
+    def fsync(handle: int) -> None:
+        real(handle)
+        synced.append(RecordLog(tmp_path / LOG).names())
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    records.put("1.model", b"x")
+    records.wait()
+    records.put("1.sum", b"x", durable=False)
+    records.wait()
+    assert synced == [["1.model"]]
+    records.put("2.follows", b"")
+    records.wait()
+    assert synced[1:] == [["1.model", "1.sum", "2.follows"]]
 
 
-def test_a_durable_file_takes_the_rows_before_it_to_the_disk(tmp_path: Path) -> None:
-    """What a loss of power leaves at least is what a checkpoint synced: the database without its log."""
-    records = store(tmp_path / "sums")
+def test_a_durable_file_takes_the_records_before_it_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = store(tmp_path)
     records.put("1.sum", b"short", durable=False)
+    synced, real = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (real(handle), synced.append(os.fstat(handle).st_ino)))
     records.put("2.model", LONG)
     records.wait()
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    (copy / DATABASE).write_bytes((tmp_path / "sums" / DATABASE).read_bytes())
-    assert store(copy).get("1.sum") == b"short"
+    assert (tmp_path / LOG).stat().st_ino in synced
+
+
+def test_what_waits_for_no_disk_is_not_written_ahead_of_what_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records, real = store(tmp_path), RecordLog.append
+
+    def slowly(log: RecordLog, name: str, parts: tuple[bytes, ...]) -> None:
+        time.sleep(0.1 if parts == (b"first",) else 0)
+        real(log, name, parts)
+
+    monkeypatch.setattr(RecordLog, "append", slowly)
+    records.put("1.model", b"first")
+    records.put("1.model", b"second", durable=False)
+    assert records.get("1.model") == b"second"
+
+
+def test_a_killed_process_leaves_what_waits_for_no_disk(tmp_path: Path) -> None:
+    """Nobody waits, and no thread is given time."""
+    records = store(tmp_path)
+    records.put("1.sum", b"short", durable=False)
+    assert RecordLog(tmp_path / LOG).get("1.sum") == b"short"
+
+
+def test_what_an_earlier_version_kept_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [("1.model", b"model"), ("1.sum", b"sum"), ("2.follows", b"")]
+    with closing(sqlite3.connect(tmp_path / DATABASE, isolation_level=None)) as earlier:
+        earlier.execute("PRAGMA journal_mode = WAL")
+        earlier.execute("CREATE TABLE records (name TEXT PRIMARY KEY, data BLOB NOT NULL)")
+        earlier.executemany("INSERT INTO records VALUES (?, ?)", rows)
+    with monkeypatch.context() as patch:
+        # The process ends before the database goes.
+        patch.setattr(Path, "unlink", _full)
+        with pytest.raises(OSError, match="no space"):
+            store(tmp_path)
+    assert (tmp_path / DATABASE).is_file()
+    synced, real = [], os.fsync
+
+    def fsync(handle: int) -> None:
+        real(handle)
+        synced.append(((tmp_path / DATABASE).exists(), RecordLog(tmp_path / LOG).names()))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        records = store(tmp_path)
+    assert synced == [(True, [name for name, _ in rows])]
+    assert {name: records.get(name) for name in records.names()} == dict(rows)
+    assert [path.name for path in tmp_path.iterdir()] == [LOG]
+    assert store(tmp_path).get("1.sum") == b"sum"
 
 
 def test_the_name_of_a_durable_file_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,5 +169,5 @@ def test_the_name_of_a_durable_file_is_on_the_disk(tmp_path: Path, monkeypatch: 
     assert synced == [(False, False), (True, True)]
 
 
-def _full(_: int) -> None:
+def _full(*_: object) -> NoReturn:
     raise OSError("no space left on device")

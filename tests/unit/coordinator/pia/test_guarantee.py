@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from coordinator.pia.build import build, read_bundle
+from coordinator.pia.build import build
 from coordinator.results import write_study
 from privacy.assessment.evidence import load
 from privacy.assessment.pia_document import document
 from privacy.assessment.pia_schema import Pia, Status
 from privacy.assessment.recompute_ledgers import LedgerFacts, guaranteed_epsilon, planned_epsilon
 from privacy.assessment.verify import verify_bundle
+from privacy.link.folder_files import FolderFiles
 from secagg.wire import codec
 from secagg.wire.records import LedgerExport
 from tests.consortium import World
@@ -96,7 +97,7 @@ def assessed(world: World, out: Path) -> tuple[dict[str, Any], dict[str, Status]
         out, world.agreement, world.signed, executed.record, run.state.rounds(run.study_hash)
     )
     build(out, identity=world.keys["coordinator"].identity_private)
-    report = verify_bundle(read_bundle(out))
+    report = verify_bundle(FolderFiles(out))
     assert report.ok, [claim.text for claim in report.claims if claim.status is Status.FAILED]
     return result, {claim.id: claim.status for claim in report.claims}
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from coordinator.pia.build import build, read_bundle
+from coordinator.pia.build import build
 from coordinator.results import write_study
 from privacy.assessment.verify import Report, verify_bundle
+from privacy.link.folder_files import FolderFiles
 from secagg.wire import codec
 from secagg.wire.records import RoundOrder, Signed
 from tests.consortium import World
@@ -24,7 +25,7 @@ def assessed(world: World) -> tuple[dict[str, bytes], Mapping[str, Any]]:
         out, world.agreement, world.signed, executed.record, run.state.rounds(run.study_hash)
     )
     build(out, identity=world.keys["coordinator"].identity_private)
-    return read_bundle(out), result
+    return dict(FolderFiles(out)), result
 
 
 def holds(report: Report) -> bool:

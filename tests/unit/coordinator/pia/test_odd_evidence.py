@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.pia.build import build, read_bundle
+from coordinator.pia.build import build
 from coordinator.results import write_study
 from privacy.assessment.evidence import load
 from privacy.assessment.pia_document import document
@@ -16,6 +16,7 @@ from privacy.assessment.verify import verify_bundle
 from privacy.guarantees.accountable import accounting_problem
 from privacy.guarantees.release import Release
 from privacy.link.canonical import canonical
+from privacy.link.folder_files import FolderFiles
 from secagg.wire import codec
 from secagg.wire.records import LedgerExport
 from tests.consortium import World
@@ -68,7 +69,7 @@ def test_a_ledger_that_nobody_can_account_for_costs_nobody_the_result(tmp_path: 
     assert result["status"] == "done"
     assert "too little noise" in result["per_hospital"]["d"]["reason"]
     assert result["guarantee"]["epsilon"] == result["guarantee_planned"]["epsilon"]
-    failed = {c.id for c in verify_bundle(read_bundle(out)).claims if c.status is Status.FAILED}
+    failed = {c.id for c in verify_bundle(FolderFiles(out)).claims if c.status is Status.FAILED}
     assert failed == {"E-LEDGER-d"}
 
 
@@ -94,7 +95,7 @@ def test_a_file_that_cannot_be_read_fails_although_the_coordinator_signed_it(tmp
     body = json.loads(plain_files()["evidence/result.json"]) | {"transport": "pigeons"}
     files = {**plain_files(), "evidence/result.json": canonical(body)}
     build(write(tmp_path, files), identity=key("coordinator"))
-    failed = {check.id for check in verify_bundle(read_bundle(tmp_path)).checks if not check.ok}
+    failed = {check.id for check in verify_bundle(FolderFiles(tmp_path)).checks if not check.ok}
     assert failed == {"reading evidence/result.json"}
 
 

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coordinator.pia.build import build, read_bundle
+from coordinator.pia.build import build
 from coordinator.results import write_result, write_study
 from privacy.assessment.evidence import load
 from privacy.assessment.pia_document import document
 from privacy.assessment.pia_schema import Status
 from privacy.assessment.verify import verify_bundle
 from privacy.link.canonical import canonical
+from privacy.link.folder_files import FolderFiles
 from privacy.studies.trained_model import TrainedModel
 from secagg.receipt import without_sum
 from tests.consortium import MODE_NONE, World
@@ -45,7 +46,7 @@ def statuses(files: dict[str, bytes]) -> dict[str, Status]:
 
 
 def test_the_model_and_every_figure_follow_from_the_signed_sums(finished: tuple[World, Path]) -> None:
-    files = read_bundle(finished[1])
+    files = dict(FolderFiles(finished[1]))
     assert verify_bundle(files).ok
     found = statuses(files)
     assert [found[c] for c in ("E-MODEL", "E-COEFFICIENTS", "E-RESULT", "E-PRINTED")] == [Status.VERIFIED] * 4
@@ -95,7 +96,7 @@ def test_an_invented_result_fails_although_the_coordinator_signs_it(
     claim: str,
 ) -> None:
     world, out = finished
-    files = read_bundle(out)
+    files = dict(FolderFiles(out))
     result = json.loads(files["result.json"])
     fake(world, files, result)
     for path, data in files.items():
@@ -103,26 +104,26 @@ def test_an_invented_result_fails_although_the_coordinator_signs_it(
         (tmp_path / path).write_bytes(data)
     write_result(tmp_path, result)
     build(tmp_path, identity=world.keys["coordinator"].identity_private)
-    report = verify_bundle(read_bundle(tmp_path))
+    report = verify_bundle(FolderFiles(tmp_path))
     assert not report.ok
     assert claim in {found.id for found in report.claims if found.status is Status.FAILED}
 
 
 def test_receipts_without_their_sums_leave_a_gap(finished: tuple[World, Path]) -> None:
-    files = read_bundle(finished[1])
+    files = dict(FolderFiles(finished[1]))
     files["evidence/receipts/2.bin"] = without_sum(files["evidence/receipts/2.bin"])
     assert statuses(files)["E-MODEL"] is Status.GAP
 
 
 def test_another_result_beside_the_evidence_is_found(finished: tuple[World, Path]) -> None:
-    files = read_bundle(finished[1]) | {"result.json": b"{}"}
+    files = dict(FolderFiles(finished[1])) | {"result.json": b"{}"}
     assert "result" in {check.id for check in verify_bundle(files).checks if not check.ok}
 
 
 def test_under_an_adaptive_strategy_the_model_is_the_coordinators_word(tmp_path: Path) -> None:
     adaptive = ('family = "piecewise_exponential"', 'family = "piecewise_exponential"\nstrategy = "fedadam"')
     world = World.of(tmp_path, *MODE_NONE, adaptive)
-    files = read_bundle(run_study(world))
+    files = dict(FolderFiles(run_study(world)))
     assert verify_bundle(files).ok
     assert statuses(files)["E-MODEL"] is Status.ATTESTED
     claim = next(c for c in document(load(files)).claims if c.id == "E-MODEL")

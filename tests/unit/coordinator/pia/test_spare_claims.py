@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.pia.build import build, read_bundle
+from coordinator.pia.build import build
 from coordinator.results import write_study
 from coordinator.spare_noise import SpareNoiseTaken
 from privacy.assessment.claims_spare import spare_noise
@@ -20,6 +20,7 @@ from privacy.assessment.recompute import recompute
 from privacy.assessment.verify import verify_bundle
 from privacy.ledgers.ledger_export import SEAL_LABEL, export, read_sealed
 from privacy.ledgers.told_noise import Runs
+from privacy.link.folder_files import FolderFiles
 from privacy.studies import exchange
 from secagg import identity
 from secagg.masks import Ring
@@ -50,7 +51,7 @@ def bundle(world: World, out: Path) -> dict[str, bytes]:
     assert executed.failed is None, executed.failed
     write_study(out, world.agreement, world.signed, executed.record, run.state.rounds(run.study_hash))
     build(out, identity=world.keys["coordinator"].identity_private)
-    return read_bundle(out)
+    return dict(FolderFiles(out))
 
 
 def spare(claims: tuple[Claim, ...]) -> Claim:

@@ -7,19 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.pia.build import build, read_bundle
+from coordinator.pia.build import build
 from privacy.assessment.evidence import load
-from privacy.assessment.manifest import make_manifest
+from privacy.assessment.manifest import listing, make_manifest
 from privacy.assessment.pia_document import document
 from privacy.assessment.pia_schema import Pia, Status
 from privacy.assessment.verify import verify_bundle
 from privacy.link.canonical import canonical
+from privacy.link.folder_files import FolderFiles
 from tests.unit.coordinator.pia.bundles import HOSPITALS, Run, agreement, key, plain_files, write
 
 
 def built(folder: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:
     build(write(folder, files), identity=key("coordinator"))
-    return read_bundle(folder)
+    return dict(FolderFiles(folder))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_a_changed_file_is_found_even_when_the_coordinator_signs_again(bundle: M
         middle = len(data) // 2
         edited = {**bundle, path: data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]}
         edited["pia.json"] = canonical(page_one(edited).model_dump(mode="json"))
-        edited["manifest.json"] = make_manifest(edited, key("coordinator")).to_bytes()
+        edited["manifest.json"] = make_manifest(listing(edited), key("coordinator")).to_bytes()
         report = verify_bundle(edited)
         assert not report.ok, path
 
@@ -71,7 +72,9 @@ def test_a_file_that_nobody_listed_is_found(bundle: Mapping[str, bytes]) -> None
 
 
 def test_a_manifest_signed_by_a_hospital_is_refused(bundle: Mapping[str, bytes]) -> None:
-    report = verify_bundle({**bundle, "manifest.json": make_manifest(bundle, key("east")).to_bytes()})
+    report = verify_bundle(
+        {**bundle, "manifest.json": make_manifest(listing(bundle), key("east")).to_bytes()}
+    )
     assert [check.id for check in report.checks if not check.ok] == ["manifest signature"]
 
 
