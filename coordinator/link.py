@@ -295,8 +295,10 @@ class LinkServer:
             roster=self._roster_hash,
             release=self._release,
         )
-        with suppress(grpc.aio.BaseError):
-            await context.write(standing.encode())
+        # Who asks and takes no answer holds nothing here any longer than who says nothing.
+        with suppress(grpc.aio.BaseError, TimeoutError):
+            async with asyncio.timeout(HELLO_DEADLINE_S):
+                await context.write(standing.encode())
 
     async def _carry(
         self, context: Any, session: Session, stream: _Stream, answer: Hello, expires_s: float

@@ -1,7 +1,7 @@
 """The end of a round: on the disk first, then announced, and only then may the next order leave.
 
 The disk is written by a thread of its own while the strategy works out the next model and the next order is made and signed: hospitals wait for
-both. The row that says that the next round may be ordered is written with it, as every wait for the disk is one in which nobody works.
+both. The row that says that the next round of the same task may be ordered is written with it, as every wait for the disk is one in which nobody works.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ class RoundEnds:
     """Ends one round after the other; used by one thread.
 
     Between `write` and `settle` the state is the writing thread's.
+
+    Attributes:
+        _written: the round that the thread stores, until its receipt is on its way.
+        _may_begin: the round that is on the disk as begun and whose order did not leave; 0 for none.
     """
 
     agreement: Agreement
@@ -74,10 +78,10 @@ class RoundEnds:
                 self._send(outcome)
                 self.say()
             return
-        begins_next = outcome.round < total_rounds(self.agreement)
-        stored = self._stored(outcome)
+        stored, begins_next = self._stored(outcome), self._begins_next(outcome.round)
         future = self._writer.submit(self.state.add_round, self.study_hash, stored, begins_next=begins_next)
-        self._written = (outcome, future)
+        # The sum is not needed for what is announced, and a long one would be kept while the next order is made.
+        self._written = (replace(outcome, total=None), future)
 
     def settle(self) -> None:
         """`announce`, and `say` so."""
@@ -92,14 +96,16 @@ class RoundEnds:
         """
         if self._written is None:
             return
-        (outcome, future), self._written = self._written, None
-        try:
-            future.result()
-        except DiskFault as fault:
-            self._send(replace(outcome, status="aborted", receipt=None, reason=fault.reason))
+        outcome, future = self._written
+        # Who is interrupted while it waits leaves it to `close`.
+        problem = future.exception()
+        self._written = None
+        if isinstance(problem, DiskFault):
+            self._send(replace(outcome, status="aborted", receipt=None, reason=problem.reason))
             self.say()
-            raise
-        if outcome.round < total_rounds(self.agreement):
+        if problem is not None:
+            raise problem
+        if self._begins_next(outcome.round):
             self._may_begin = outcome.round + 1
         self._send(outcome)
 
@@ -112,18 +118,40 @@ class RoundEnds:
         """When it returns, the order of this round may leave: it is on the disk that it may have."""
         if number != self._may_begin:
             self.state.begin_round(self.study_hash, number)
-            self._may_begin = number
+        self._may_begin = 0
 
     def wait_with(self, number: int) -> None:
         """The order of this round does not leave yet: a coordinator that is started again meanwhile has not lost the round."""
         self.say()
         if number == self._may_begin:
-            self.state.take_back(self.study_hash, number)
-            self._may_begin = 0
+            self._take_back()
 
     def close(self) -> None:
-        """Wait for the thread; a round that it stores is then stored, and announced by nobody if it was not yet."""
+        """However the run ended: a round that the thread stored is announced, one whose order did not leave is not lost, and what the thread could not do is said.
+
+        So Ctrl-C and SIGTERM between two rounds cost none. A fault of the disk is raised by nothing here in place of what ended the run.
+        """
         self._writer.shutdown()
+        try:
+            self.announce()
+            self._take_back()
+        except DiskFault as fault:
+            self.report(Progress("not_stored", str(fault)))
+        self.say()
+
+    def _begins_next(self, number: int) -> bool:
+        """Whether the row that begins the next round is written with this one's end.
+
+        A coordinator that is killed while the next model is worked out then loses that round, so it must be one of several of the same task; an answer
+        that is asked once waits for the disk once more.
+        """
+        task = task_of(self.agreement, number)
+        return number < total_rounds(self.agreement) and task == task_of(self.agreement, number + 1)
+
+    def _take_back(self) -> None:
+        if self._may_begin:
+            self.state.take_back(self.study_hash, self._may_begin)
+            self._may_begin = 0
 
     def _store(self, outcome: Outcome) -> None:
         """A round on the disk that nobody is told of here."""

@@ -66,8 +66,14 @@ def ask_once(host: str, port: int, keys: MemberKeys, root: bytes, frame: bytes, 
     """One frame to the coordinator over a connection of its own, and what comes back; arguments as `channel_arguments` takes them."""
     with grpc.secure_channel(*channel_arguments(host, port, keys, root)) as channel:
         call = channel.stream_stream(f"/{SERVICE}/{METHOD}")(iter([frame]), timeout=within_s)
+        came = b""
         try:
-            came = b"".join(call)
+            for part in call:
+                if came:
+                    # An answer is one frame; who sends on could fill the memory.
+                    call.cancel()
+                    return Reply("OK", "", came)
+                came = part
         except grpc.RpcError as problem:
             return Reply(problem.code().name, printable(problem.details()), b"")
         return Reply(call.code().name, printable(call.details()), came)

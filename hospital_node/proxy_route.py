@@ -16,6 +16,7 @@ PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
 EXCEPTION_VARIABLES = ("no_grpc_proxy", "no_proxy")
 # Of a proxy that is named without one: gRPC takes the port of https.
 DEFAULT_PORT = 443
+NOT_SHOWN = "(not shown, it may hold a part of a password)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +25,14 @@ class Proxy:
 
     Attributes:
         variable: of the environment that names it.
+        shown: its address for a person; not what may be a part of a password.
         authorization: value of the header Proxy-Authorization; empty without credentials.
     """
 
     variable: str
     host: str
     port: int
+    shown: str
     authorization: str = field(default="", repr=False)
 
 
@@ -52,8 +55,8 @@ class Route:
 
     @property
     def where(self) -> str:
-        """The coordinator's address."""
-        return f"{self.host}:{self.port}"
+        """The coordinator's address, as one types it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def first_hop(self) -> tuple[str, int]:
@@ -87,7 +90,11 @@ def route_to(host: str, port: int, environment: Mapping[str, str]) -> Route:
     exceptions = next((name for name in EXCEPTION_VARIABLES if name in environment), None)
     if exceptions is not None and _is_listed(host, environment[exceptions]):
         return Route(host, port, None, f"direct, {exceptions} lists {host}")
-    return Route(host, port, proxy, f"through the proxy {proxy.host}:{proxy.port} named in {name}")
+    why = f"through the proxy {proxy.shown} named in {name}"
+    if proxy.shown != NOT_SHOWN:
+        return Route(host, port, proxy, why)
+    doubt = f"gRPC takes what stands in {name} before the first / ? or # for the proxy's address, and an @ follows behind it"
+    return Route(host, port, proxy, why, f"{doubt}; a password writes those as %2F, %3F and %23")
 
 
 def _parse(variable: str, address: str) -> Proxy | None:
@@ -100,7 +107,9 @@ def _parse(variable: str, address: str) -> Proxy | None:
         return None
     user, at, _ = parts.netloc.rpartition("@")
     secret = f"Basic {base64.b64encode(unquote(user).encode()).decode()}" if at else ""
-    return Proxy(variable, host, port, secret)
+    # http://user:1234/5@host:port is a user's password to its author, and host and port "user:1234" to gRPC.
+    cut = "@" in address.partition(parts.netloc)[2]
+    return Proxy(variable, host, port, NOT_SHOWN if cut else f"{host}:{port}", secret)
 
 
 def _is_listed(host: str, exceptions: str) -> bool:

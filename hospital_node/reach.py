@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,7 +45,7 @@ def resolve(route: Route) -> tuple[str, ...]:
         if route.proxy is not None:
             raise ConnectProblem(
                 "proxy",
-                f"The name of the proxy {host}, from {route.proxy.variable}, is not known here",
+                f"The name of the proxy {route.proxy.shown}, from {route.proxy.variable}, is not known here",
                 "correct the variable, or this machine's DNS",
             ) from problem
         raise ConnectProblem(
@@ -74,10 +75,9 @@ def dial(route: Route) -> socket.socket:
 
 def _not_reached(route: Route, problem: OSError | UnicodeError) -> ConnectProblem:
     if route.proxy is not None:
-        host, port = route.first_hop
         return ConnectProblem(
             "proxy",
-            f"The proxy {host}:{port} named in {route.proxy.variable} does not answer ({_reason(problem)})",
+            f"The proxy {route.proxy.shown} named in {route.proxy.variable} does not answer ({_reason(problem)})",
             f"correct the variable, or list {route.host} in no_proxy if no proxy is needed",
         )
     if isinstance(problem, ConnectionRefusedError):
@@ -102,19 +102,21 @@ def _reason(problem: Exception) -> str:
 def _ask_proxy(route: Route, raw: socket.socket) -> None:
     assert route.proxy is not None
     name = f"The proxy named in {route.proxy.variable}"
-    host = f"[{route.host}]:{route.port}" if ":" in route.host else route.where
-    lines = [f"CONNECT {host} HTTP/1.1", f"Host: {host}"]
+    lines = [f"CONNECT {route.where} HTTP/1.1", f"Host: {route.where}"]
     if route.proxy.authorization:
         lines.append(f"Proxy-Authorization: {route.proxy.authorization}")
     try:
         raw.sendall("\r\n".join((*lines, "", "")).encode())
-        answer = b""
+        answer, end_s = b"", time.monotonic() + PROBE_S
         # Byte by byte: what follows the empty line belongs to the handshake.
         while not answer.endswith(b"\r\n\r\n") and len(answer) < ANSWER_BYTES:
+            # In all, however slowly it comes.
+            raw.settimeout(max(end_s - time.monotonic(), 1e-3))
             piece = raw.recv(1)
             if not piece:
                 break
             answer += piece
+        raw.settimeout(PROBE_S)
     except OSError as problem:
         raise ConnectProblem(
             "proxy",

@@ -13,7 +13,8 @@ RESTORE_LEDGER = "restore state/ledger.db from its newest backup; never go on wi
 
 
 def look_at_ledger(case: Case) -> Finding:
-    if not case.home.ledger.exists():
+    # Opening one without a byte would begin it.
+    if not case.home.ledger.exists() or not case.home.ledger.stat().st_size:
         return ok("none yet; the first study begins it")
     try:
         with LedgerStore(case.home.ledger, held(case.keys).identity_private, case.clock) as ledger:

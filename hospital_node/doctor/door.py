@@ -46,8 +46,11 @@ def look_at_admission(case: Case) -> Finding:
                 f"the coordinator took the connection and did not answer within {ANSWER_S:g} s",
                 "ask its operator whether its machine is overloaded; or a proxy in between holds HTTP/2 back",
             )
-        case _:
+        case "UNAVAILABLE":
             raise own_refused(route.where, keys)
+        case other:
+            said = f": {reply.said.rstrip('.')}" if reply.said else ""
+            return failed(f"the coordinator ended the question with {other}{said}", "ask its operator")
 
 
 def judge_standing(hospital: str, standing: Standing | None) -> Finding:

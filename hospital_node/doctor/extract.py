@@ -9,9 +9,11 @@ from pathlib import Path
 
 from hospital_node.doctor.case import Case, held
 from hospital_node.doctor.finding import Check, Finding, failed, not_asked, ok, warn
+from hospital_node.epoch_marks import EpochMarks, who_is_in
 from hospital_node.findings import DataError
 from hospital_node.stated_terms import stated_terms
 from privacy.ledgers.policy_lists import check_rules
+from privacy.ledgers.policy_refusal import PolicyRefusal
 from privacy.link.roster_file import TrustedRoster
 from privacy.studies.study import Study, load_study
 
@@ -54,9 +56,19 @@ def look_at_data(case: Case) -> Finding:
 
     study = held(case.study)
     try:
-        read_table(case.data, study.dictionary, drop_undeclared=case.drop_undeclared)
+        frame = read_table(case.data, study.dictionary, drop_undeclared=case.drop_undeclared)
     except DataError as problem:
         return failed(ROWS.sub("", str(problem)), DATA_CHECK)
+    if case.policy is not None:
+        epoch = case.policy.data_epoch
+        try:
+            EpochMarks(case.home.epochs).check(epoch, who_is_in(frame, study, case.data))
+        except PolicyRefusal:
+            # Its own words say how many.
+            return failed(
+                f"somebody in {case.data.name} was in the table of another data epoch than {epoch!r} of policy.toml, whose budget it counts in",
+                "correct data_epoch in policy.toml, or leave out whoever belongs to the other one",
+            )
     return judge_access(case.data, os.stat(case.data).st_mode, study.id)
 
 

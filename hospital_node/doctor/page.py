@@ -26,9 +26,9 @@ def lines(outcome: Outcome, width: int) -> Iterator[str]:
 
 
 def _wrapped(first: str, rest: str, text: str, width: int) -> list[str]:
-    # Paths and commands stay whole, so that they can be copied.
+    # Paths and commands stay whole, so that they can be copied. A study's title is somebody else's, and this goes to a terminal.
     return textwrap.wrap(
-        text,
+        "".join(c if c.isprintable() else " " for c in text),
         max(width, len(rest) + 40),
         initial_indent=first,
         subsequent_indent=rest,

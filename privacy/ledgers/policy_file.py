@@ -91,12 +91,14 @@ def read_policy(path: Path) -> Policy:
         PolicyFileError: there is none yet, or as `parse_policy`.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise PolicyFileError(
             str(path),
             "is not there; check --home, or write what this hospital permits, after deploy/actg175_policy.toml",
         ) from None
+    except UnicodeDecodeError:
+        raise PolicyFileError(str(path), "is not UTF-8; save it again with that encoding") from None
     return parse_policy(text, str(path))
 
 

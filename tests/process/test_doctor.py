@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import socket
 import ssl
+import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,6 +24,7 @@ from coordinator.link import Connected, Disconnected, LinkServer
 from hospital_node import reach
 from hospital_node.channel import ask_once
 from hospital_node.cli import main
+from hospital_node.connect_problem import ConnectProblem
 from hospital_node.doctor import door
 from hospital_node.doctor.examination import Outcome, exit_code
 from hospital_node.doctor.finding import Finding
@@ -28,6 +32,7 @@ from hospital_node.proxy_route import route_to
 from privacy.link.inquiry import INQUIRY
 from privacy.link.member_keys import MemberKeys
 from privacy.link.roster_file import TrustedRoster
+from privacy.link.transport_rules import METHOD, SERVICE
 from tests.command_lines import run
 from tests.doctor_setting import POLICY, Setting, make_setting
 from tests.process.doctor_setup import Connecting, server, silent, tls, web
@@ -256,6 +261,71 @@ def test_a_coordinator_that_refuses_says_why(
     assert "over the phone" in found.remedy
 
 
+def http2(kind: int, flags: int, stream: int, body: bytes) -> bytes:
+    """One frame (RFC 9113, 4.1)."""
+    return struct.pack(">I", len(body))[1:] + struct.pack(">BBI", kind, flags, stream) + body
+
+
+def asks_and_takes_nothing(peer: ssl.SSLSocket) -> None:
+    """The question with a window of no byte for its answer."""
+    names = {
+        b":method": b"POST",
+        b":scheme": b"https",
+        b":path": f"/{SERVICE}/{METHOD}".encode(),
+        b":authority": b"x",
+        b"content-type": b"application/grpc",
+        b"te": b"trailers",
+    }
+    head = b"".join(bytes([0, len(n)]) + n + bytes([len(v)]) + v for n, v in names.items())
+    body = struct.pack(">BI", 0, len(INQUIRY)) + INQUIRY
+    settings = struct.pack(">HI", 4, 0)
+    peer.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + http2(4, 0, 0, settings))
+    peer.sendall(http2(1, 4, 1, head) + http2(0, 0, 1, body))
+
+
+def test_who_asks_and_takes_no_answer_is_not_waited_for(
+    consortium: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coordinator.link, "HELLO_DEADLINE_S", 0.3)
+    ended = threading.Event()
+    real = LinkServer._tell_standing
+
+    async def told(self: LinkServer, context: object, hospital: str) -> None:
+        await real(self, context, hospital)
+        ended.set()
+
+    monkeypatch.setattr(LinkServer, "_tell_standing", told)
+    own = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    own.check_hostname, own.verify_mode = False, ssl.CERT_NONE
+    own.load_cert_chain(consortium.folder / "north" / "tls.crt", consortium.folder / "north" / "tls.key")
+    own.set_alpn_protocols(["h2"])
+    with listening(consortium.coordinator_keys, consortium.roster) as (_, where):
+        host, _, port = where.partition(":")
+        with own.wrap_socket(socket.create_connection((host, int(port)))) as peer:
+            asks_and_takes_nothing(peer)
+            assert ended.wait(5)
+
+
+def test_a_coordinator_that_does_not_stop_answering(
+    setting: Setting, consortium: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One frame is an answer; more of them do not fill the memory of who asked."""
+    real = LinkServer._tell_standing
+
+    async def again(self: LinkServer, context: object, hospital: str) -> None:
+        while time.monotonic() < end_s:
+            await real(self, context, hospital)
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(LinkServer, "_tell_standing", again)
+    with listening(consortium.coordinator_keys, consortium.roster) as (_, where):
+        setting.outcomes(setting.case(where), "tls")
+        started_s = time.monotonic()
+        end_s = started_s + 4
+        assert setting.outcomes(setting.case(where), *WAY)["admission"].finding.result == "ok"
+        assert time.monotonic() < end_s
+
+
 def test_a_coordinator_with_another_roster(
     setting: Setting, consortium: Consortium, other: Consortium
 ) -> None:
@@ -400,6 +470,22 @@ def test_a_proxy_that_is_none(setting: Setting) -> None:
         )
     found = fault(setting, NAME, "name", http_proxy="http://proxy.invalid:3128")
     assert "correct the variable" in found.remedy
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_proxy_that_drips(setting: Setting) -> None:
+    """A byte at a time, each in time: all of them together have the time of one. A node that dials waits as long."""
+
+    def drip(peer: socket.socket) -> None:
+        while True:
+            time.sleep(0.1)
+            peer.sendall(b"H")
+
+    with server(drip) as where:
+        started_s = time.monotonic()
+        with pytest.raises(ConnectProblem, match="does not answer to CONNECT"):
+            reach.dial(route_to("coordinator.test", 7443, {"https_proxy": f"http://{where}"}))
+    assert time.monotonic() - started_s < 2
 
 
 def test_a_proxy_variable_in_capitals_is_warned_of(setting: Setting) -> None:

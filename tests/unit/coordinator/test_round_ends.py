@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from coordinator.disk_faults import DiskFault
 from coordinator.link import LinkEvent
 from coordinator.round_ends import RoundEnds
 from coordinator.state import CoordinatorState, StoredRound
@@ -22,7 +23,7 @@ LAST = 3  # The life table's round and two of training.
 
 
 class Stopped(BaseException):
-    """The coordinator's process ends here."""
+    """The coordinator's process ends here, by a signal that it heeds, or without another word where `dead` is used."""
 
 
 @pytest.fixture
@@ -129,6 +130,12 @@ def test_a_round_that_cannot_be_stored_ends_the_run_and_nobody_hears_of_it(
     assert [p.event for p in world.progress].count("round_done") == number - 1
 
 
+@pytest.fixture
+def dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is killed puts nothing in order; what its thread writes is one commit, there or not."""
+    monkeypatch.setattr(RoundEnds, "close", lambda self: self._writer.shutdown())
+
+
 def killed(world: World, kind: str, count: int) -> None:
     """The coordinator's process ends as it sends its count-th message of a kind."""
     left = [count]
@@ -154,6 +161,7 @@ def restarted(world: World) -> StudyRun:
     return run
 
 
+@pytest.mark.usefixtures("dead")
 @pytest.mark.parametrize("kind", ["round_order", "receipt"])
 @pytest.mark.parametrize("count", [5, 8])
 def test_a_coordinator_that_dies_between_two_rounds_loses_one_at_most(
@@ -174,14 +182,18 @@ def test_a_coordinator_that_dies_between_two_rounds_loses_one_at_most(
         assert rounds == sorted(set(rounds)), "no round is charged twice"
 
 
+@pytest.mark.usefixtures("dead")
 @pytest.mark.parametrize("taken_back", [True, False])
 def test_a_round_that_waits_for_hospitals_is_not_lost_with_the_process(
     world: World, monkeypatch: pytest.MonkeyPatch, taken_back: bool
 ) -> None:
-    """Two go away with round 1's receipt, the coordinator dies while it waits for them; then all are back."""
+    """Two go away with round 2's receipt, the coordinator dies while it waits for them; then all are back."""
+    receipts = 0
 
     def down(hospital: str, kind: str, message: bytes) -> Iterable[bytes]:
-        if kind == "receipt":
+        nonlocal receipts
+        receipts += kind == "receipt"
+        if receipts > len(HOSPITALS):
             for gone in "cd":
                 if gone in world.link.connected():
                     world.link.cut(gone)
@@ -199,12 +211,30 @@ def test_a_round_that_waits_for_hospitals_is_not_lost_with_the_process(
     monkeypatch.setattr(BentLink, "receive", dies)
     if not taken_back:
         monkeypatch.setattr(CoordinatorState, "take_back", lambda *_: None)
-    # The life table's round is settled at once; with it the second one may begin.
     with pytest.raises(Stopped):
         world.execute()
     monkeypatch.setattr(BentLink, "receive", real)
     run = restarted(world)
-    assert run.outcomes[1].status == ("done" if taken_back else "aborted")
+    assert run.outcomes[2].status == ("done" if taken_back else "aborted")
+
+
+@pytest.mark.usefixtures("dead")
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_killed_coordinator_loses_no_round_that_is_asked_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, apart: bool
+) -> None:
+    """It dies behind the life table's round, while the first model is worked out."""
+
+    def dies(*_: object) -> None:
+        raise Stopped
+
+    with monkeypatch.context() as patched:
+        if not apart:
+            patched.setattr(RoundEnds, "_begins_next", lambda self, number: number < LAST)
+        patched.setattr("coordinator.study_run.begin_fit", dies)
+        with pytest.raises(Stopped):
+            world.execute()
+    assert restarted(world).outcomes[1].status == ("done" if apart else "aborted")
 
 
 def fails_behind_a_stored_round(world: World, monkeypatch: pytest.MonkeyPatch) -> bool:
@@ -226,3 +256,48 @@ def test_a_study_that_fails_by_a_sum_announces_its_receipt_first(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert fails_behind_a_stored_round(world, monkeypatch)
+
+
+def interrupted_behind_round_2(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ctrl-C while the strategy works and the thread stores; what one hospital was sent from round 2's order on."""
+
+    def pressed(*_: object) -> None:
+        raise Stopped
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CoordinatorState, "add_round", slow(CoordinatorState.add_round))
+        patched.setattr("coordinator.study_run.mean_update", pressed)
+        with pytest.raises(Stopped):
+            world.execute()
+    told = [kind for hospital, kind, _ in world.link.sent if hospital == "a"]
+    return told[told.index("round_order", told.index("receipt")) :]
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_an_interrupted_coordinator_announces_what_it_stored_and_loses_no_round(
+    world: World, monkeypatch: pytest.MonkeyPatch, closed: bool
+) -> None:
+    with monkeypatch.context() as patched:
+        if not closed:
+            patched.setattr(RoundEnds, "close", lambda self: self._writer.shutdown())
+        told = interrupted_behind_round_2(world, monkeypatch)
+    assert ("receipt" in told) == closed
+    assert (world.progress[-1].event == "round_done") == closed
+    assert restarted(world).outcomes[2].status == ("done" if closed else "aborted")
+
+
+def test_a_disk_that_is_full_while_something_else_ends_the_run_is_said(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = CoordinatorState.add_round
+
+    def full(self: CoordinatorState, study: bytes, stored: StoredRound, *, begins_next: bool = False) -> None:
+        if stored.round == 2:
+            raise DiskFault("the state", world.root, "No space left on device")
+        real(self, study, stored, begins_next=begins_next)
+
+    monkeypatch.setattr(CoordinatorState, "add_round", full)
+    assert "receipt" not in interrupted_behind_round_2(world, monkeypatch)
+    said = {progress.event: progress.text for progress in world.progress[-2:]}
+    assert "make room" in said["not_stored"]
+    assert "No space left on device" in said["round_aborted"]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from hospital_node import reach
+from hospital_node.connect_problem import ConnectProblem
 from hospital_node.proxy_route import DEFAULT_PORT, route_to
+from hospital_node.reach import resolve
 
 PROXY = "http://proxy.corp:3128"
 
@@ -43,3 +46,21 @@ def test_the_password_of_a_proxy_is_not_shown() -> None:
     assert route.proxy.authorization == "Basic b3BlcmF0b3I6Z2UgaGVpbQ=="
     assert "heim" not in repr(route) + route.why
     assert route.proxy.authorization not in repr(route)
+
+
+@pytest.mark.parametrize("password", ["4173/geheim", "4173?geheim", "/geheim", "4173#x"])
+def test_what_may_be_a_part_of_a_password_is_not_shown(password: str) -> None:
+    route = route_to("coordinator.test", 7443, {"https_proxy": f"http://operator:{password}@proxy.invalid:1"})
+    assert route.proxy is not None
+    assert route.proxy.host == "operator"
+    with pytest.raises(ConnectProblem) as problem:
+        resolve(route)
+    for said in (route.why, route.doubt, str(problem.value), str(reach._not_reached(route, OSError()))):
+        assert "4173" not in said
+        assert "operator" not in said
+        assert "geheim" not in said
+    assert "%2F" in route.doubt
+
+
+def test_an_address_of_version_6_is_shown_as_it_is_typed() -> None:
+    assert route_to("fd00::7", 7443, {}).where == "[fd00::7]:7443"

@@ -44,3 +44,17 @@ def test_the_folders_that_a_node_makes_itself_need_not_be_there(setting: Setting
     setting.home.policy.write_text(POLICY.format(anchor="state/session/last"))
     assert setting.outcome("anchor").finding.result == "warn"
     assert judge(Path("a"), writable=True, apart=True).result == "ok"
+
+
+@pytest.mark.parametrize("name", ["journal", "anchor"])
+def test_a_file_that_is_no_database(setting: Setting, name: str) -> None:
+    files = {"journal": setting.home.journal, "anchor": setting.home.anchor("")}
+    for content in (b"", b"SQLite format 3\0 and pages"):
+        files[name].write_bytes(content)
+        assert setting.outcome("anchor").finding.result == "warn"
+    files[name].write_bytes(b"something else")
+    found = setting.outcome("anchor").finding
+    assert (found.result, f"{files[name]} is no database" in found.found) == ("failed", True)
+    files[name].unlink()
+    files[name].mkdir()
+    assert setting.outcome("anchor").finding.result == "failed"

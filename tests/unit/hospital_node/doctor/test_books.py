@@ -22,6 +22,9 @@ def begin_ledger(setting: Setting) -> None:
 def test_no_ledger_yet_and_none_is_made(setting: Setting) -> None:
     assert setting.outcome("ledger").finding.result == "ok"
     assert not setting.home.ledger.exists()
+    setting.home.ledger.touch()
+    assert setting.outcome("ledger").finding.result == "ok"
+    assert setting.home.ledger.read_bytes() == b"", "nothing begins it but a study"
 
 
 def test_a_ledger_that_verifies(setting: Setting) -> None:

@@ -121,6 +121,14 @@ def test_a_row_for_a_person_and_for_a_machine(setting: Setting) -> None:
     assert set(row(outcome)) == {"check", "result", "found", "remedy", "since", "seconds"}
 
 
+def test_nothing_that_others_wrote_moves_the_cursor() -> None:
+    """As a study's title could."""
+    check = Check("study", lambda case: ok("x"))
+    shown = list(lines(Outcome(check, ok("small: \x1b[2Jready\x9b1A"), 0.0), 100))
+    assert all(line.isprintable() for line in shown)
+    assert "ready" in shown[0]
+
+
 def test_every_check_that_others_need_comes_before_them() -> None:
     seen: set[str] = set()
     for check in CHECKS:

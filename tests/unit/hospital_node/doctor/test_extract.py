@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from hospital_node.doctor.extract import ROWS
+from hospital_node.entropy import OsEntropy
+from hospital_node.epoch_marks import EpochMarks
 from hospital_node.findings import about
 from tests.doctor_setting import POLICY, Setting
 from tests.study_files import table as good_table
@@ -80,3 +82,14 @@ def test_a_table_that_everybody_may_read(setting: Setting) -> None:
     setting.data.chmod(0o644)
     found = setting.outcome("data").finding
     assert (found.result, found.remedy) == ("warn", f"chmod 640 {setting.data}")
+
+
+def test_patients_of_another_data_epoch(setting: Setting) -> None:
+    """As `run` refuses them; how many there are stays here."""
+    patients = set(good_table()["pid"])
+    EpochMarks(setting.home.epochs).take("2020", patients, OsEntropy())
+    found = setting.outcomes(setting.case(), "policy", "data")["data"].finding
+    assert (found.result, "data_epoch in policy.toml" in found.remedy) == ("failed", True)
+    assert str(len(patients)) not in found.found
+    setting.home.policy.write_text(POLICY.format(anchor="") + 'data_epoch = "2020"\n')
+    assert setting.outcomes(setting.case(), "policy", "data")["data"].finding.result == "ok"

@@ -70,3 +70,12 @@ def test_what_the_families_need() -> None:
     assert (found.result, "pip install" in found.remedy) == ("failed", True)
     sdv = parse_policy(POLICY_TEXT.replace('["generalize"]', '["synthetic_sdv"]'), "policy.toml")
     assert "'.[hospital,sdv]'" in judge_packages(sdv, None, nothing).remedy
+
+
+def test_a_policy_in_another_encoding(setting: Setting) -> None:
+    text = setting.home.policy.read_bytes()
+    setting.home.policy.write_bytes(b"\xef\xbb\xbf" + text)
+    assert setting.outcome("policy").finding.result == "ok"
+    setting.home.policy.write_bytes(text + b"# f\xfcr\n")
+    found = setting.outcome("policy").finding
+    assert (found.result, "is not UTF-8" in found.found) == ("failed", True)
