@@ -30,15 +30,22 @@ class StudyFailed(Exception):
 
 
 def offer_study(
-    gatherer: Gatherer, agreement: Agreement, roster: Roster, report: Callable[[Progress], None]
+    gatherer: Gatherer,
+    agreement: Agreement,
+    roster: Roster,
+    report: Callable[[Progress], None],
+    needed: int | None = None,
 ) -> tuple[frozenset[str], tuple[Silence, ...]]:
     """Waits for every hospital of the study, shows it the agreement and takes its answer.
+
+    Args:
+        needed: how many must accept; the study's `minimum_answers` where it is not given.
 
     Returns:
         Who accepted, and who did not with the reason.
 
     Raises:
-        StudyFailed: fewer accepted than the study's `minimum_answers`.
+        StudyFailed: fewer accepted.
     """
     everybody = frozenset(agreement.study.hospitals)
     offer = codec.pack("study_offer", StudyOffer(agreement.to_bytes(), roster.canonical))
@@ -71,7 +78,7 @@ def offer_study(
     refused |= silent
     for hospital in sorted(everybody):
         gatherer.greet(hospital, offer)
-    minimum = agreement.study.minimum_answers
+    minimum = agreement.study.minimum_answers if needed is None else needed
     if len(accepted) < minimum:
         reasons = "; ".join(
             f"{s.hospital}: {s.reason}" for s in sorted(refused.values(), key=lambda s: s.hospital)

@@ -7,6 +7,7 @@ the one is noticed when it is read.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeGuard
 
@@ -47,15 +48,26 @@ class ReceiptFiles:
         return without_sum(receipt) if self._is_long(receipt) else receipt
 
     def keep(self, study_hash: bytes, round_number: int, receipt: bytes | None) -> None:
-        """Write a long receipt; when it returns, the file and its name are on the disk. Others are in their rows."""
+        """Write a long receipt; when it returns, the file and its name are on the disk. Others are in their rows.
+
+        Raises:
+            OSError: they are not, and there is no such file.
+        """
         if not self._is_long(receipt):
             return
-        self._direct.write(self._path(study_hash, round_number), [receipt])
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        path = self._path(study_hash, round_number)
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            self._direct.write(path, [receipt])
+            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError:
+            # No row will name it, and on a full disk it would hold room that the next start needs.
+            with suppress(OSError):
+                path.unlink()
+            raise
 
     def whole(self, study_hash: bytes, round_number: int, stored: bytes) -> bytes:
         """The receipt of a row.

@@ -264,4 +264,7 @@ def write_result(out: Path, result: Mapping[str, Any]) -> None:
     """result.json beside the model and, the same bytes, in the evidence."""
     data = canonical(dict(result))
     (out / RESULT).write_bytes(data)
-    (out / RESULT_FILE).write_bytes(data)
+    # Half of it would be another study's result to whoever looks before the next run.
+    draft = out / f"{RESULT_FILE}.draft"
+    draft.write_bytes(data)
+    draft.replace(out / RESULT_FILE)

@@ -11,6 +11,7 @@ from typing import Any
 
 from coordinator import enrolment, keys
 from coordinator.clock import SystemClock
+from coordinator.disk_faults import disk_faults
 from coordinator.entropy import OsEntropy
 from coordinator.gather import Gatherer
 from coordinator.join import StudyFailed
@@ -19,11 +20,14 @@ from coordinator.pia.build import build as build_pia
 from coordinator.progress import Progress
 from coordinator.results import StudyRecord, check_out, write_study
 from coordinator.state import CoordinatorState
-from coordinator.study_run import StudyRun
+from coordinator.study_run import Finished, StudyRun
 from privacy.link.collector import set_startup_aside
 from privacy.link.kept_memory import keep_freed_memory
 from privacy.studies.agreement import Agreement, build, from_bytes
 from privacy.studies.study import Study
+
+# What a disk fault is said of.
+RESULTS = "the results of a study"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,41 +63,46 @@ class Terminated(BaseException):
     """SIGTERM: unwinds like Ctrl-C."""
 
 
-def execute(run: StudyRun, seconds: Mapping[str, float], transport: str) -> Executed:
-    """Runs a study to its record; a failure becomes part of it."""
+def execute(
+    run: StudyRun,
+    seconds: Mapping[str, float],
+    transport: str,
+    write: Callable[[StudyRecord], object] = lambda record: None,
+) -> Executed:
+    """Runs a study to its record; a failure becomes part of it.
+
+    Args:
+        write: keeps the record before the study is over; what it raises leaves the study open.
+    """
     started = run.clock.monotonic_s()
-    try:
-        finished = run.run()
-    except StudyFailed as failed:
+    made: list[StudyRecord] = []
+
+    def keep(outcome: Finished | StudyFailed) -> None:
         took = {**seconds, "rounds": run.clock.monotonic_s() - started, **run.phase_seconds()}
-        return Executed(
-            StudyRecord(
-                None,
-                failed.outcomes,
-                failed.accepted,
-                failed.refused,
-                failed.ledgers,
-                str(failed),
-                took,
-                transport,
-            ),
-            failed,
-        )
-    took = {**seconds, "rounds": run.clock.monotonic_s() - started, **run.phase_seconds()}
-    return Executed(
-        StudyRecord(
-            finished.theta,
-            finished.outcomes,
-            finished.accepted,
-            finished.refused,
-            finished.ledgers,
-            "",
-            took,
-            transport,
-            finished.estimate,
-            finished.analysis,
-        ),
-        None,
+        made.append(_record(outcome, took, transport))
+        write(made[-1])
+
+    run.keep, failed = keep, None
+    try:
+        run.run()
+    except StudyFailed as problem:
+        failed = problem
+    return Executed(made[-1], failed)
+
+
+def _record(outcome: Finished | StudyFailed, took: Mapping[str, float], transport: str) -> StudyRecord:
+    done = outcome if isinstance(outcome, Finished) else None
+    return StudyRecord(
+        None if done is None else done.theta,
+        outcome.outcomes,
+        outcome.accepted,
+        outcome.refused,
+        outcome.ledgers,
+        "" if done is not None else str(outcome),
+        took,
+        transport,
+        None if done is None else done.estimate,
+        {} if done is None else done.analysis,
     )
 
 
@@ -114,7 +123,7 @@ def serve(
 
     Raises:
         StudyFailed: after everything that is known was written; exit code 3.
-        DiskFault: nothing was written; the study stays open, and the same command goes on with it.
+        DiskFault: of the state or of `out`; the study stays open, and the same command goes on with it.
         ListenError, KeyFileError, EnrolmentError, StudyError, OutTaken: before anything is offered.
     """
     signal.signal(signal.SIGTERM, _terminate)
@@ -130,6 +139,7 @@ def serve(
     report(Progress("agreement", "study agreement: noise is calibrated for the whole study"))
     state = CoordinatorState(home.state / "coordinator.db")
     agreement = agreement_for(study, state)
+    result: dict[str, Any] = {}
     server = LinkServer(listen, own, roster)
     port = server.start()
     try:
@@ -147,8 +157,13 @@ def serve(
         )
         set_startup_aside()
         keep_freed_memory(os.environ)
-        executed = execute(run, {"agreement": clock.monotonic_s() - started}, "mutual_tls_1_3")
-        result = write_study(out, agreement, roster.signed, executed.record, state.rounds(run.study_hash))
+
+        def write(record: StudyRecord) -> None:
+            with disk_faults(RESULTS, out):
+                rounds = state.rounds(run.study_hash)
+                result.update(write_study(out, agreement, roster.signed, record, rounds))
+
+        executed = execute(run, {"agreement": clock.monotonic_s() - started}, "mutual_tls_1_3", write)
     finally:
         server.stop()
         state.close()

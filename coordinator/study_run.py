@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from coordinator.analysis_rounds import analyze
 from coordinator.attendance import absent, left_out, needs_quorum
 from coordinator.clock import Clock
+from coordinator.declared import enough_answers, enough_rounds
 from coordinator.disk_faults import DiskFault
 from coordinator.entropy import Entropy
 from coordinator.flower_link import Context as FlowerContext
@@ -100,6 +101,8 @@ class StudyRun:
     refused: tuple[Silence, ...] = ()
     join_seconds: float = 0.0
     replay: set[int] = field(default_factory=set)
+    # What the study came to, before it is over: what this raises leaves it open.
+    keep: Callable[[Finished | StudyFailed], object] = field(default=lambda outcome: None)
     ends: RoundEnds = field(init=False)
 
     def __post_init__(self) -> None:
@@ -122,41 +125,34 @@ class StudyRun:
             self.ends.close()
 
     def _run(self) -> Finished:
-        study = self.agreement.study
-        self.state.open_study(
-            self.study_hash,
-            study.id,
-            self.agreement.to_bytes(),
-            self.clock.now().isoformat(timespec="seconds"),
-        )
+        study, opened = self.agreement.study, self.clock.now().isoformat(timespec="seconds")
+        self.state.open_study(self.study_hash, study.id, self.agreement.to_bytes(), opened)
         self._restore()
         try:
             self._join()
             theta = self._train(*self._start()) if study.has_model else None
             self.ends.settle()
             analysis = analyze(self.agreement, theta, self._round)
-            self._check_answers()
+            enough_answers(self.agreement, self.outcomes)
         except StudyFailed as failed:
             self.ends.settle()
-            self.state.close_study(self.study_hash, "failed", str(failed))
             failed.accepted = tuple(sorted(self.accepted))
             failed.refused = failed.refused or self.refused
             failed.outcomes = tuple(self.outcomes)
             failed.ledgers = collect_ledgers(self.gatherer, self.study_hash, self.members)
-            self._end("failed", str(failed))
+            self._end("failed", str(failed), failed)
             raise
-        ledgers = collect_ledgers(self.gatherer, self.study_hash, self.members)
-        self.state.close_study(self.study_hash, "done", "")
-        self._end("done", "")
-        return Finished(
+        finished = Finished(
             theta,
             tuple(self.outcomes),
             tuple(sorted(self.accepted)),
             self.refused,
-            ledgers,
+            collect_ledgers(self.gatherer, self.study_hash, self.members),
             self.estimate,
             analysis,
         )
+        self._end("done", "", finished)
+        return finished
 
     def phase_seconds(self) -> dict[str, float]:
         """Wall time of joining, and of the rounds by task."""
@@ -175,6 +171,9 @@ class StudyRun:
 
     def _join(self) -> None:
         started = self.clock.monotonic_s()
+        if self.replay >= set(range(1, total_rounds(self.agreement) + 1)):
+            self._meet_again()
+            return
         self.accepted, self.refused = offer_study(self.gatherer, self.agreement, self.roster, self.report)
         try:
             self._open_session(self.accepted)
@@ -182,7 +181,20 @@ class StudyRun:
             raise StudyFailed(f"no session could be opened: {error}") from error
         self.join_seconds = self.clock.monotonic_s() - started
 
-    def _end(self, status: str, reason: str) -> None:
+    def _meet_again(self) -> None:
+        """Every round was run before: only ledgers are asked for, and who closed its own before and was started anew takes part no more."""
+        stored = (self.ends.replayed(number) for number in sorted(self.replay))
+        answered = frozenset[str]().union(*(outcome.answered for outcome in stored))
+        self.members, self.refused = offer_study(
+            self.gatherer, self.agreement, self.roster, self.report, needed=0
+        )
+        self.accepted = self.members | answered
+        self.refused = tuple(silence for silence in self.refused if silence.hospital not in self.accepted)
+
+    def _end(self, status: str, reason: str, outcome: Finished | StudyFailed) -> None:
+        """What the study leaves is kept before it is over: neither hospitals nor the state let it be run again for it."""
+        self.keep(outcome)
+        self.state.close_study(self.study_hash, status, reason)
         for hospital in sorted(self.gatherer.link.connected()):
             self.gatherer.tell(hospital, codec.pack("study_end", StudyEnd(status, reason[:500])))
 
@@ -216,11 +228,11 @@ class StudyRun:
 
     def _run_round(self, number: int, model: bytes | memoryview) -> Outcome:
         """One round whose end may still be on its way to the disk; the round before it is settled before its order leaves."""
-        assert self.engine is not None
         self.outcomes[-1:] = [remembered(one, self.state.file_bytes) for one in self.outcomes[-1:]]
         if number in self.replay:
             self.outcomes.append(self.ends.replayed(number))
             return self.outcomes[-1]
+        assert self.engine is not None
         task = task_of(self.agreement, number)
         previous = next((o.receipt for o in reversed(self.outcomes) if o.receipt is not None), b"")
         settings = order_settings(self.agreement, number)
@@ -317,7 +329,7 @@ class StudyRun:
             )
 
         app(SecureGrid(agreement.n, self._train_round), empty_context())
-        self._check_rounds()
+        enough_rounds(agreement, self.outcomes)
         if isinstance(strategy, FoldedSums):
             self.estimate = strategy.fit.estimate
             return strategy.fit.result
@@ -328,33 +340,9 @@ class StudyRun:
         number = server_round + int(self.agreement.training.life_table) + 1
         return task_of(self.agreement, number) if number <= fit_rounds(self.agreement) else None
 
-    def _check_rounds(self) -> None:
-        """Half of the rounds that may be aborted must have ended with a sum.
-
-        Raises:
-            StudyFailed: they did not.
-        """
-        tasks = [(o, task_at(self.agreement, o.round)) for o in self.outcomes]
-        repeated = [o for o, task in tasks if task.repeats and task.part == "fit"]
-        done = [o for o in repeated if o.status == "done"]
-        if 2 * len(done) < len(repeated):
-            reasons = "; ".join(sorted({o.reason for o in self.outcomes if o.reason}))
-            raise StudyFailed(
-                f"only {len(done)} of {len(repeated)} training rounds ended with a sum: {reasons}"
-            )
-
     def _keep(self, server_round: int, arrays: ArrayRecord) -> None:
         """Remembers the models that the average is of; post-processing of what was released."""
         training = self.agreement.training
         left = fit_rounds(self.agreement) - int(training.life_table) - server_round
         if server_round > 0 and left < training.average_last:
             self.models.append(np.clip(values_of(arrays), -training.parameter_clip, training.parameter_clip))
-
-    def _check_answers(self) -> None:
-        """No subset is used silently: the study declared how many must answer in every sum."""
-        minimum = self.agreement.study.minimum_answers
-        short = [o.round for o in self.outcomes if o.status == "done" and len(o.answered) < minimum]
-        if short:
-            raise StudyFailed(
-                f"rounds {', '.join(map(str, short))} had fewer than the {minimum} answers that the study declares"
-            )

@@ -18,6 +18,7 @@ from privacy.assessment.evidence import load
 from privacy.assessment.pia_document import document
 from privacy.assessment.pia_schema import Claim, Pia, Status
 from privacy.assessment.verify import Report, verify_bundle
+from privacy.link import command_line
 from privacy.link.folder_files import FolderFiles
 from privacy.link.roster_file import EnrolmentError, read_consortium, trust
 
@@ -279,8 +280,8 @@ def _hospitals(pia: Pia) -> Table:
 
 
 def main() -> None:
-    """Entry point of the script."""
-    app()
+    """Entry point of the script; a file that goes or changes while it is read is one sentence."""
+    raise SystemExit(command_line.run(app, "wardround-dpo"))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from hospital_node.admission import Admission, check_before_dialing
 from hospital_node.anchor import ONE_VOLUME, share_a_volume
 from hospital_node.clock import SystemClock
 from hospital_node.diagnosis import ConnectProblem
+from hospital_node.disk_faults import disk_faults
 from hospital_node.entropy import DiscreteGaussian, OsEntropy
 from hospital_node.epoch_marks import EpochMarks
 from hospital_node.home import Home
@@ -61,6 +62,7 @@ def serve(settings: Settings, report: Callable[[NodeEvent], None], ask: Callable
         ConnectProblem, KeyFileError, EnrolmentError, PolicyFileError, PolicyRefusal, DataError, LedgerBroken: before or instead of
             taking part; what policy and table say is known before anybody is called.
         AnchorLost: the journal's anchor cannot be written, before or in the middle of a study.
+        HomeFault: the disk of the home folder is full or broken.
         Interrupted: SIGINT or SIGTERM came; what was reserved stays charged, nothing is half sent.
     """
     home = settings.home
@@ -79,7 +81,7 @@ def serve(settings: Settings, report: Callable[[NodeEvent], None], ask: Callable
     )
     stop = threading.Event()
     interrupted = _stop_on_signal(stop)
-    with LedgerStore(home.ledger, own.identity_private, clock) as ledger:
+    with disk_faults(home.root), LedgerStore(home.ledger, own.identity_private, clock) as ledger:
         anchor = home.anchor(policy.journal_anchor)
         journal = Journal(home.journal, anchor)
         if share_a_volume(home.journal, anchor):

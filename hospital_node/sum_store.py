@@ -43,12 +43,18 @@ class SumStore:
         self._unsynced = False
 
     def _take_over(self, database: Path) -> None:
-        """Every record of an earlier version's database; it goes when they are on the disk."""
+        """Every record of an earlier version's database; it goes when they are on the disk.
+
+        A process that ended meanwhile, or a loss of power behind the database's end, leaves it beside the log: what the log has is as new or newer.
+        """
         if not database.exists():
             return
         with closing(sqlite3.connect(database)) as earlier:
-            for name, data in earlier.execute("SELECT name, data FROM records"):
-                self._log.append(str(name), (bytes(data),))
+            # The earlier version may have ended before it made its table.
+            made = earlier.execute("SELECT 1 FROM sqlite_schema WHERE name = 'records'").fetchone()
+            for name, data in earlier.execute("SELECT name, data FROM records") if made else ():
+                if self._log.get(str(name)) is None:
+                    self._log.append(str(name), (bytes(data),))
         self._log.sync()
         database.unlink()
 

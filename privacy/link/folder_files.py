@@ -11,8 +11,9 @@ from pathlib import Path
 
 from secagg.long_hash import fingerprint
 
-# Shorter files are read once and kept.
+# Files of so many bytes or less are read once and kept, as long as all that are kept take no more than that: a folder may hold any number.
 KEPT_BYTES = 1 << 16
+ALL_KEPT_BYTES = 64 << 20
 
 
 class FileChanged(RuntimeError):
@@ -28,11 +29,12 @@ class FileChanged(RuntimeError):
 class FolderFiles(Mapping[str, bytes]):
     """All files below a folder that are there now, by their path with forward slashes, in the order of their paths."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, all_kept_bytes: int = ALL_KEPT_BYTES) -> None:
         self._paths = {
             path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
         }
         self._kept: dict[str, bytes] = {}
+        self._room = all_kept_bytes
         self._digests: dict[str, bytes] = {}
 
     def __getitem__(self, name: str) -> bytes:
@@ -46,8 +48,9 @@ class FolderFiles(Mapping[str, bytes]):
         if name in self._kept:
             return self._kept[name]
         data = path.read_bytes()
-        if len(data) <= KEPT_BYTES:
+        if len(data) <= min(KEPT_BYTES, self._room):
             self._kept[name] = data
+            self._room -= len(data)
         digest = fingerprint(data)
         if self._digests.setdefault(name, digest) != digest:
             raise FileChanged(path)

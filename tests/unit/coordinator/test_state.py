@@ -161,6 +161,7 @@ def test_a_receipt_that_cannot_be_written_is_no_round(path: Path, monkeypatch: p
     with pytest.raises(DiskFault, match="No space"):
         state.add_round(STUDY, long_round())
     assert list(state.rounds(STUDY)) == []
+    assert list(path.with_suffix(".receipts").iterdir()) == []
     monkeypatch.undo()
     state.add_round(STUDY, long_round())
     assert list(state.rounds(STUDY)) == [long_round()]

@@ -13,8 +13,10 @@ from typer.testing import CliRunner
 
 from coordinator.pia.build import build
 from coordinator.results import write_study
+from deploy import dpo_cli
 from deploy.dpo_cli import app
 from privacy.link.certificates import fingerprint_groups
+from privacy.link.folder_files import FolderFiles
 from privacy.link.roster_file import Consortium, write_consortium
 from tests.consortium import World
 from tests.unit.coordinator.pia.bundles import key, plain_files, write
@@ -118,6 +120,7 @@ class Refuse:
         if name.partition(".")[0] in REFUSED:
             raise ImportError(f"{{name}} is not in this environment")
 sys.meta_path.insert(0, Refuse())
+from deploy import dpo_cli
 from deploy.dpo_cli import app
 app(["verify", {bundle!r}], standalone_mode=False)
 """
@@ -145,3 +148,26 @@ def test_verify_needs_nothing_but_privacy_and_secagg(bundle: Path) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
     )
     assert "The bundle holds." in done.stdout, done.stderr
+
+
+def test_a_file_that_goes_while_it_is_read_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not a traceback, whose exit code would say that the bundle does not hold."""
+    short = tmp_path / "model.json"
+    short.write_bytes(b"{}")
+    read = FolderFiles.__getitem__
+
+    def meanwhile(files: FolderFiles, name: str) -> bytes:
+        short.unlink(missing_ok=True)
+        return read(files, name)
+
+    monkeypatch.setattr(FolderFiles, "__getitem__", meanwhile)
+    monkeypatch.setattr("sys.argv", ["wardround-dpo", "verify", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        dpo_cli.main()
+    assert ended.value.code == 2
+    assert (
+        capsys.readouterr().err
+        == f"error: {short}: No such file or directory; check the path and its permissions\n"
+    )

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hospital_node.record_log import RecordLog
+from hospital_node.record_log import LogDamaged, RecordLog
+from privacy.link.command_line import exit_code_of
 
 FIRST, SECOND = (b"head ", bytes(range(100))), (b"", b"another")
 
@@ -58,6 +59,41 @@ def test_a_page_that_did_not_reach_the_disk_ends_the_log(path: Path) -> None:
     for place in range(begins, len(whole)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         assert (RecordLog(path).names(), path.stat().st_size) == (["1.sum"], begins), place
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_a_damaged_record_does_not_take_the_later_ones_along(path: Path, reopened: bool) -> None:
+    """Three rounds, each with its wait for the disk: whatever happens to the first one's record, the others stay in the file."""
+    log = RecordLog(path)
+    for number in (1, 2, 3):
+        log.append(f"{number}.sum", FIRST)
+        begins, first = path.stat().st_size, number == 1
+        log.append(f"{number}.follows", SECOND)
+        log.sync()
+        log = RecordLog(path) if reopened else log
+        if first:
+            second = begins
+    whole = path.read_bytes()
+    for place in range(second):
+        damaged = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+        path.write_bytes(damaged)
+        with pytest.raises(LogDamaged, match=r"damaged at byte 0, .* move it away") as caught:
+            RecordLog(path)
+        assert path.read_bytes() == damaged
+    assert exit_code_of(caught.value) == 2
+
+
+def test_what_waited_for_no_disk_may_be_lost_before_what_was_written_behind_it(path: Path) -> None:
+    """A loss of power takes pages in any order: of two records that nobody waited for, the second may be whole."""
+    log = RecordLog(path)
+    log.append("1.sum", FIRST)
+    log.sync()
+    begins = path.stat().st_size
+    log.append("2.sum", FIRST)
+    log.append("3.follows", SECOND)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: begins + 10] + bytes(50) + whole[begins + 60 :])
+    assert (RecordLog(path).names(), path.stat().st_size) == (["1.sum"], begins)
 
 
 def test_what_was_cut_is_off_the_disk_before_the_next_record(
@@ -132,4 +168,4 @@ def test_the_name_of_a_new_log_is_on_the_disk(path: Path, monkeypatch: pytest.Mo
     log.append("1.sum", FIRST)
     log.sync()
     RecordLog(path)
-    assert synced == [True, False]
+    assert synced == [True, False, False]

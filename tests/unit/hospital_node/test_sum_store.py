@@ -22,6 +22,15 @@ def store(folder: Path) -> SumStore:
     return SumStore(folder, long_bytes=len(LONG))
 
 
+def names_in(folder: Path, log: bytes) -> list[str]:
+    """The records of a log that held these bytes."""
+    copy = folder / "copy"
+    copy.write_bytes(log)
+    names = RecordLog(copy).names()
+    copy.unlink()
+    return names
+
+
 def test_short_and_long_records_are_there_after_reopening(tmp_path: Path) -> None:
     first = store(tmp_path / "sums")
     first.put("1.model", b"short")
@@ -81,17 +90,18 @@ def test_a_durable_record_waits_for_the_disk_with_those_before_it(
 
     def fsync(handle: int) -> None:
         real(handle)
-        synced.append(RecordLog(tmp_path / LOG).names())
+        synced.append((tmp_path / LOG).read_bytes())
 
-    monkeypatch.setattr(os, "fsync", fsync)
-    records.put("1.model", b"x")
-    records.wait()
-    records.put("1.sum", b"x", durable=False)
-    records.wait()
-    assert synced == [["1.model"]]
-    records.put("2.follows", b"")
-    records.wait()
-    assert synced[1:] == [["1.model", "1.sum", "2.follows"]]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        records.put("1.model", b"x")
+        records.wait()
+        records.put("1.sum", b"x", durable=False)
+        records.wait()
+        assert len(synced) == 1
+        records.put("2.follows", b"")
+        records.wait()
+    assert [names_in(tmp_path, log) for log in synced] == [["1.model"], ["1.model", "1.sum", "2.follows"]]
 
 
 def test_a_durable_file_takes_the_records_before_it_to_the_disk(
@@ -130,29 +140,58 @@ def test_a_killed_process_leaves_what_waits_for_no_disk(tmp_path: Path) -> None:
 
 def test_what_an_earlier_version_kept_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [("1.model", b"model"), ("1.sum", b"sum"), ("2.follows", b"")]
-    with closing(sqlite3.connect(tmp_path / DATABASE, isolation_level=None)) as earlier:
-        earlier.execute("PRAGMA journal_mode = WAL")
-        earlier.execute("CREATE TABLE records (name TEXT PRIMARY KEY, data BLOB NOT NULL)")
-        earlier.executemany("INSERT INTO records VALUES (?, ?)", rows)
+    earlier_version(tmp_path, rows)
     with monkeypatch.context() as patch:
         # The process ends before the database goes.
         patch.setattr(Path, "unlink", _full)
         with pytest.raises(OSError, match="no space"):
             store(tmp_path)
     assert (tmp_path / DATABASE).is_file()
-    synced, real = [], os.fsync
+    synced, real = list[bytes](), os.fsync
 
     def fsync(handle: int) -> None:
         real(handle)
-        synced.append(((tmp_path / DATABASE).exists(), RecordLog(tmp_path / LOG).names()))
+        assert (tmp_path / DATABASE).exists()
+        synced.append((tmp_path / LOG).read_bytes())
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fsync)
         records = store(tmp_path)
-    assert synced == [(True, [name for name, _ in rows])]
+    assert names_in(tmp_path, synced[-1]) == [name for name, _ in rows]
     assert {name: records.get(name) for name in records.names()} == dict(rows)
     assert [path.name for path in tmp_path.iterdir()] == [LOG]
     assert store(tmp_path).get("1.sum") == b"sum"
+
+
+def earlier_version(folder: Path, rows: list[tuple[str, bytes]]) -> None:
+    with closing(sqlite3.connect(folder / DATABASE, isolation_level=None)) as earlier:
+        earlier.execute("PRAGMA journal_mode = WAL")
+        earlier.execute("CREATE TABLE records (name TEXT PRIMARY KEY, data BLOB NOT NULL)")
+        earlier.executemany("INSERT INTO records VALUES (?, ?)", rows)
+
+
+def test_a_database_that_comes_back_brings_nothing_old_back(tmp_path: Path) -> None:
+    """A loss of power may undo its end: what was kept since, of a round that was ordered again, stays; and nothing lies in the log twice."""
+    earlier_version(tmp_path, [("1.sum", b"sum"), ("2.model", b"old")])
+    held = (tmp_path / DATABASE).read_bytes()
+    records = store(tmp_path)
+    records.put("2.model", b"new")
+    records.wait()
+    length = (tmp_path / LOG).stat().st_size
+    (tmp_path / DATABASE).write_bytes(held)
+    again = store(tmp_path)
+    assert (again.get("1.sum"), again.get("2.model")) == (b"sum", b"new")
+    assert ((tmp_path / LOG).stat().st_size, (tmp_path / DATABASE).exists()) == (length, False)
+
+
+@pytest.mark.parametrize("pragma", ["journal_mode = WAL", "user_version"])
+def test_a_database_without_its_table_was_of_a_process_that_ended_at_once(
+    tmp_path: Path, pragma: str
+) -> None:
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as earlier:
+        earlier.execute(f"PRAGMA {pragma}")
+    (tmp_path / DATABASE).touch()
+    assert (store(tmp_path).names(), (tmp_path / DATABASE).exists()) == ([], False)
 
 
 def test_the_name_of_a_durable_file_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

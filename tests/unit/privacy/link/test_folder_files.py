@@ -52,3 +52,20 @@ def test_long_files_are_not_held(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 5 * MIB
     finally:
         tracemalloc.stop()
+
+
+def test_of_many_short_files_some_are_not_held_and_are_still_the_same(tmp_path: Path) -> None:
+    for number in range(64):
+        (tmp_path / f"{number:02}").write_bytes(bytes(KEPT_BYTES))
+    files = FolderFiles(tmp_path, all_kept_bytes=MIB)
+    tracemalloc.start()
+    try:
+        assert sum(len(data) for data in files.values()) == 4 * MIB
+        assert tracemalloc.get_traced_memory()[1] < 2 * MIB
+    finally:
+        tracemalloc.stop()
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"b" * KEPT_BYTES)
+    assert files["00"] == bytes(KEPT_BYTES)
+    with pytest.raises(FileChanged):
+        files["63"]
