@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -234,7 +235,7 @@ def check_out(out: Path, study_id: str, *, simulated: bool = False) -> None:
 def write_study(
     out: Path, agreement: Agreement, roster: SignedRoster, record: StudyRecord, rounds: Iterable[StoredRound]
 ) -> dict[str, Any]:
-    """Writes model.json, result.json and the evidence folder; returns the result.
+    """Writes model.json, result.json and the evidence folder; returns the result when all of it is on the disk, as nobody can make it again.
 
     Args:
         out: folder of this run; an older evidence folder and model in it are replaced.
@@ -257,6 +258,7 @@ def write_study(
         (out / MODEL).write_bytes(TrainedModel.of(agreement, record.theta).to_bytes())
     result = result_json(agreement, roster, record)
     write_result(out, result)
+    _sync((*(out / "evidence").rglob("*"), out / "evidence", out / MODEL, out / RESULT_FILE, out))
     return result
 
 
@@ -268,3 +270,13 @@ def write_result(out: Path, result: Mapping[str, Any]) -> None:
     draft = out / f"{RESULT_FILE}.draft"
     draft.write_bytes(data)
     draft.replace(out / RESULT_FILE)
+
+
+def _sync(paths: Iterable[Path]) -> None:
+    """Files and folders to the disk; a model may be none."""
+    for path in filter(Path.exists, paths):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

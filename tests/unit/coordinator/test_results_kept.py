@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from coordinator.join import StudyFailed
 from coordinator.results import RESULT_FILE, StudyRecord, check_out, write_result, write_study
 from coordinator.service import Executed, StudyOver, agreement_for, execute
 from coordinator.state import CoordinatorState
-from privacy.assessment.evidence import RESULT
+from privacy.assessment.evidence import MODEL, RESULT
 from privacy.studies.exchange import total_rounds
 from tests.consortium import HOSPITALS, World
 from tests.small_disks import PAGE, fill, small_disk
@@ -106,3 +107,21 @@ def test_half_a_result_is_none(out: Path) -> None:
         write_result(out, result)
     assert (out / RESULT).stat().st_size > 3 * PAGE
     check_out(out, "small")
+
+
+def test_results_are_on_the_disk_before_the_study_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rounds cannot be run again, so a loss of power must not take them."""
+    world, out, synced, real = World.of(tmp_path), tmp_path / "out", set[int](), os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (real(handle), synced.add(os.fstat(handle).st_ino)))
+    over = CoordinatorState.close_study
+
+    def closes(state: CoordinatorState, *how: object) -> None:
+        written = [*(out / "evidence").rglob("*"), out / "evidence", out / MODEL, out / RESULT_FILE, out]
+        assert len(written) > len(HOSPITALS) + total_rounds(world.agreement)
+        assert {path.stat().st_ino for path in written} <= synced
+        over(state, *how)
+
+    monkeypatch.setattr(CoordinatorState, "close_study", closes)
+    assert run_to(world, out).failed is None
