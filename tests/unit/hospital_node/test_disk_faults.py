@@ -91,3 +91,16 @@ def test_a_node_whose_home_is_full_ends_with_the_sentence(tmp_path: Path) -> Non
         fill(disk)
         with pytest.raises(HomeFault, match=r"the files of this hospital in .* is full"):
             serve(settings, lambda event: None, lambda outgoing: True)
+
+
+@pytest.mark.parametrize("name", ["ledger", "journal"])
+@pytest.mark.usefixtures("own_signals")
+def test_a_node_with_a_damaged_database_sends_its_operator_to_the_doctor(tmp_path: Path, name: str) -> None:
+    setting = make_setting(tmp_path, make_consortium(tmp_path / "consortium"))
+    home = setting.home
+    damaged = home.ledger if name == "ledger" else home.journal
+    damaged.parent.mkdir(parents=True, exist_ok=True)
+    damaged.write_bytes(b"what was here is gone" * 999)
+    settings = Settings(home, load_study(setting.study), setting.data, "127.0.0.1:1", 0.0, False)
+    with pytest.raises(HomeFault, match=r"not a database.*wardround-hospital doctor"):
+        serve(settings, lambda event: None, lambda outgoing: True)
